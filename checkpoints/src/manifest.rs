@@ -1,0 +1,162 @@
+//! What a checkpoint consists of, and whether it is all there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::ReadError;
+use crate::tensors::{TensorFile, read_safetensors};
+
+/// Version of the manifest and the folder layout that this build writes and reads.
+pub const FORMAT: u64 = 1;
+
+/// Name of the manifest inside a checkpoint.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// Size and hash of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 hash, 64 lower-case hexadecimal digits.
+    pub blake3: String,
+}
+
+/// The content of `manifest.json`: written last, read first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Format version, [`FORMAT`].
+    pub format: u64,
+    /// Number of optimizer steps behind this checkpoint.
+    pub step: u64,
+    /// Every file but the manifest, by its path inside the checkpoint (`/` between folders).
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("strings and integers always have a JSON form");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads and checks the manifest at `path`.
+    fn read(path: &Path) -> Result<Self, ReadError> {
+        let bytes = fs::read(path).map_err(|error| missing_or_io(path, error))?;
+        let json = |source| ReadError::Json { path: path.to_owned(), source };
+        // The version comes first: a newer manifest may well have keys that this build would call unknown.
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        if let Some(found) = value.get("format").and_then(serde_json::Value::as_u64)
+            && found != FORMAT
+        {
+            return Err(ReadError::Format { path: path.to_owned(), found, wanted: FORMAT });
+        }
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(json)?;
+        // A flipped bit can hide where JSON does not look, such as in white space or a repeated key.
+        if manifest.to_bytes() != bytes {
+            return Err(ReadError::ManifestChanged { path: path.to_owned() });
+        }
+        match manifest.files.keys().find(|name| !is_inside(name)) {
+            Some(name) => Err(ReadError::Name { path: path.to_owned(), name: name.clone() }),
+            None => Ok(manifest),
+        }
+    }
+}
+
+/// A checkpoint whose every file was found to be what the manifest says.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint in folder `path` and verifies the size and hash of every file.
+    ///
+    /// Files that the manifest does not list are ignored. Memory use is bounded by the manifest.
+    ///
+    /// # Errors
+    ///
+    /// If anything is missing, changed, truncated or of another format version.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let checkpoint = Self { path: path.to_owned(), manifest: Manifest::read(&path.join(MANIFEST))? };
+        for (name, wanted) in &checkpoint.manifest.files {
+            verify(&checkpoint.path.join(name), wanted)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The same checkpoint after its folder was renamed.
+    pub(crate) fn moved_to(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Number of optimizer steps behind it.
+    pub fn step(&self) -> u64 {
+        self.manifest.step
+    }
+
+    /// What it consists of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Reads JSON file `name`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is not a `T`.
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, ReadError> {
+        let path = self.path.join(name);
+        let bytes = fs::read(&path).map_err(|error| missing_or_io(&path, error))?;
+        serde_json::from_slice(&bytes).map_err(|source| ReadError::Json { path, source })
+    }
+
+    /// Opens safetensors file `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_safetensors`].
+    pub fn read_tensors(&self, name: &str) -> Result<TensorFile, ReadError> {
+        read_safetensors(&self.path.join(name))
+    }
+}
+
+/// Compares one file with its record; the size first, because that is cheap.
+pub(crate) fn verify(path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
+    let found = fs::metadata(path).map_err(|error| missing_or_io(path, error))?.len();
+    if found != wanted.bytes {
+        return Err(ReadError::Size { path: path.to_owned(), found, wanted: wanted.bytes });
+    }
+    let found = durable::measure(path)?.blake3;
+    if found != wanted.blake3 {
+        return Err(ReadError::Hash { path: path.to_owned(), found, wanted: wanted.blake3.clone() });
+    }
+    Ok(())
+}
+
+/// Whether `name` stays inside the folder it is joined to.
+pub(crate) fn is_inside(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Absence is a finding of its own; everything else is the disk's fault.
+pub(crate) fn missing_or_io(path: &Path, error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ReadError::Missing { path: path.to_owned() },
+        _ => ReadError::Io(error),
+    }
+}

@@ -1,0 +1,82 @@
+//! Failures of the sandbox itself. None of them says anything about a program.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why there is no verdict. Never a score: the caller masks the sample, and stops the run if this happens often.
+///
+/// Cloneable, since everyone who waits for the same job gets the same failure.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum InfraError {
+    /// A job without tests would pass by having nothing to fail.
+    #[error("the job has no tests, wanted at least one: there is nothing to judge the program by")]
+    NoTests,
+    /// A file of the runtime cannot be read.
+    #[error("cannot read `{}`; `python3 scripts/fetch.py` fetches it", path.display())]
+    MissingRuntime {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// A file of the runtime is not the one that this build was made for.
+    #[error("`{}` has BLAKE3 hash {found}, wanted {wanted}; delete it and fetch it again", path.display())]
+    WrongRuntime {
+        /// The file.
+        path: PathBuf,
+        /// Hash of the file.
+        found: String,
+        /// Hash that this build wants.
+        wanted: &'static str,
+    },
+    /// The folder of compiled modules cannot be used.
+    #[error("cannot use the cache of compiled modules at `{}`", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// The folder of compiled modules belongs to somebody else or is open to others: native code is loaded from it.
+    #[error("the cache folder `{}` has owner {owner} and mode {mode:o}, wanted owner {wanted_owner} and mode 700", path.display())]
+    UnsafeCache {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who it should belong to.
+        wanted_owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The interpreter's module could not be compiled or loaded.
+    #[error("cannot compile or load the interpreter: {0}")]
+    Engine(String),
+    /// A worker process could not be started.
+    #[error("cannot start the worker `{command}`")]
+    WorkerStart {
+        /// The program that was to be started.
+        command: String,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// A worker started, and could not get ready.
+    #[error("a sandbox worker is not ready: {0}")]
+    WorkerNotReady(String),
+    /// Two workers in turn were lost with the same job: killed, crashed or stalled.
+    #[error("two sandbox workers in turn were lost with this job; the second: {0}")]
+    WorkerLost(String),
+    /// The worker could not run the job.
+    #[error("the sandbox failed: {0}")]
+    Sandbox(String),
+    /// More jobs are waiting than fit.
+    #[error("{0} jobs are waiting already, which is the most the executor holds")]
+    QueueFull(usize),
+    /// The executor was dropped, or its thread ended, before this job was done.
+    #[error("the executor stopped before the job was done")]
+    Stopped,
+}

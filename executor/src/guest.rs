@@ -1,0 +1,409 @@
+//! One interpreter, driven by the host through CPython's C interface.
+//!
+//! Addresses of Python objects are `u32` numbers inside the sandbox. References are never given back: an instance lives for
+//! one job and is thrown away whole.
+
+use std::sync::Arc;
+
+use wasmtime::{Instance, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, WasmParams, WasmResults};
+
+use crate::sandbox::{Ledger, Sandbox, Stopped};
+use crate::embedding::MEMORY;
+use crate::{InfraError, Limits, Outcome};
+
+/// `Py_file_input` and `Py_eval_input`: what kind of source is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Statements.
+    Statements = 257,
+    /// One expression.
+    Expression = 258,
+}
+
+/// Recursion depth at which Python raises `RecursionError`, as in an ordinary interpreter.
+const RECURSION_LIMIT: i32 = 1000;
+
+/// `sys.maxsize` of the 64-bit interpreter that programs are written for.
+const MAXSIZE: i64 = i64::MAX;
+
+/// Marshal format without back references: the value alone decides the bytes.
+const MARSHAL_VERSION: i32 = 2;
+
+/// `None` in `Py_GetConstantBorrowed`.
+const NONE: i32 = 0;
+
+/// Name of the module that programs run as. Not `__main__`: what a program does only when run as a script is not wanted.
+const MODULE: &str = "solution";
+
+/// Why a call into the interpreter did not return.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The program is at fault: the instance is over, and this is the outcome.
+    Program(Outcome),
+    /// The sandbox is at fault.
+    Infra(InfraError),
+}
+
+/// An exception that reached the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Raised(pub(crate) Outcome);
+
+/// What came of running some source.
+pub(crate) type Ran = Result<u32, Raised>;
+
+type Result1 = TypedFunc<u32, u32>;
+type Result2 = TypedFunc<(u32, u32), u32>;
+
+/// The C functions that are called after the start.
+struct Functions {
+    malloc: Result1,
+    free: TypedFunc<u32, ()>,
+    compile: TypedFunc<(u32, u32, i32, u32, i32, u32), u32>,
+    evaluate: TypedFunc<(u32, u32, u32), u32>,
+    raised: TypedFunc<(), u32>,
+    matches: TypedFunc<(u32, u32), i32>,
+    clear: TypedFunc<(), ()>,
+    bytes_address: Result1,
+    bytes_size: Result1,
+    marshal: TypedFunc<(u32, i32), u32>,
+    call: Result1,
+    call_with: Result2,
+    text: Result1,
+    type_name: Result1,
+    utf8: Result2,
+}
+
+/// Objects that were taken from the interpreter before the program could touch anything.
+#[derive(Clone, Copy, Debug, Default)]
+struct Objects {
+    globals: u32,
+    filename: u32,
+    none: u32,
+    settrace: u32,
+    setprofile: u32,
+    flush_stdout: u32,
+    flush_stderr: u32,
+    assertion_error: u32,
+    system_exit: u32,
+    memory_error: u32,
+    recursion_error: u32,
+}
+
+/// One interpreter in one instance.
+pub(crate) struct Guest {
+    store: Store<Sandbox>,
+    memory: Memory,
+    functions: Functions,
+    objects: Objects,
+}
+
+impl Guest {
+    /// Starts an interpreter with `fuel` units of fuel, and gets it ready for a program.
+    pub(crate) fn start(
+        interpreter: &InstancePre<Sandbox>,
+        stdlib: &Arc<Vec<u8>>,
+        limits: Limits,
+        fuel: u64,
+        ledger: Ledger,
+    ) -> Result<Self, Broken> {
+        let sandbox = Sandbox::new(Arc::clone(stdlib), limits, ledger);
+        let mut store = Store::new(interpreter.module().engine(), sandbox);
+        store.limiter(|sandbox| sandbox);
+        store.set_epoch_deadline(1);
+        store.set_fuel(fuel).map_err(infra)?;
+        let instance = interpreter.instantiate(&mut store).map_err(infra)?;
+        let memory = instance
+            .get_memory(&mut store, MEMORY)
+            .ok_or_else(|| infra(wasmtime::Error::msg("the module exports no memory")))?;
+        store.data_mut().memory = Some(memory);
+        let functions = Functions::of(&instance, &mut store).map_err(infra)?;
+        let mut guest = Self { store, memory, functions, objects: Objects::default() };
+        guest.prepare(&instance)?;
+        Ok(guest)
+    }
+
+    /// Takes what the host needs from the interpreter, and makes it look like an ordinary one.
+    fn prepare(&mut self, instance: &Instance) -> Result<(), Broken> {
+        let filename = self.make_text("<program>", instance)?;
+        let module = self.named(instance, "PyImport_AddModule", MODULE)?;
+        let globals = self.call_export::<u32, u32>(instance, "PyModule_GetDict", module)?;
+        let builtins = self.call_export::<(), u32>(instance, "PyEval_GetBuiltins", ())?;
+        let none = self.call_export::<i32, u32>(instance, "Py_GetConstantBorrowed", NONE)?;
+        let stdout = self.named(instance, "PySys_GetObject", "stdout")?;
+        let stderr = self.named(instance, "PySys_GetObject", "stderr")?;
+        self.objects = Objects {
+            globals,
+            filename,
+            none,
+            settrace: self.named(instance, "PySys_GetObject", "settrace")?,
+            setprofile: self.named(instance, "PySys_GetObject", "setprofile")?,
+            flush_stdout: self.member(instance, "PyObject_GetAttrString", stdout, "flush")?,
+            flush_stderr: self.member(instance, "PyObject_GetAttrString", stderr, "flush")?,
+            assertion_error: self.member(instance, "PyDict_GetItemString", builtins, "AssertionError")?,
+            system_exit: self.member(instance, "PyDict_GetItemString", builtins, "SystemExit")?,
+            memory_error: self.member(instance, "PyDict_GetItemString", builtins, "MemoryError")?,
+            recursion_error: self.member(instance, "PyDict_GetItemString", builtins, "RecursionError")?,
+        };
+        self.call_export::<i32, ()>(instance, "Py_SetRecursionLimit", RECURSION_LIMIT)?;
+        let maxsize = self.call_export::<i64, u32>(instance, "PyLong_FromLongLong", MAXSIZE)?;
+        self.set_system(instance, "maxsize", maxsize)?;
+        // Callbacks of `sys.monitoring` run between the lines of a test and can move it past its assertions.
+        self.set_system(instance, "monitoring", 0)?;
+        let modules = self.call_export::<(), u32>(instance, "PyImport_GetModuleDict", ())?;
+        let name = self.place(b"sys.monitoring")?;
+        self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (modules, name))?;
+        self.call_function(|functions| &functions.clear, ())?;
+        Ok(())
+    }
+
+    /// Compiles source. `Err` with [`Outcome::SyntaxError`] if it is not Python.
+    pub(crate) fn compile(&mut self, source: &str, kind: Source) -> Result<Ran, Broken> {
+        if source.contains('\0') {
+            self.note("SyntaxError: source code contains a null byte");
+            return Ok(Err(Raised(Outcome::SyntaxError)));
+        }
+        let text = self.place(source.as_bytes())?;
+        let filename = self.objects.filename;
+        let code = self.call_function(|functions| &functions.compile, (text, filename, kind as i32, 0, 0, 0))?;
+        self.call_function(|functions| &functions.free, text)?;
+        if code != 0 {
+            return Ok(Ok(code));
+        }
+        Ok(Err(match self.take_exception()? {
+            Raised(Outcome::Raised) => Raised(Outcome::SyntaxError),
+            other => other,
+        }))
+    }
+
+    /// Runs code in the program's module. `Ok` with the value, which is `None` for statements.
+    pub(crate) fn evaluate(&mut self, code: u32) -> Result<Ran, Broken> {
+        let globals = self.objects.globals;
+        let value = self.call_function(|functions| &functions.evaluate, (code, globals, globals))?;
+        let ran = if value == 0 { Err(self.take_exception()?) } else { Ok(value) };
+        self.flush()?;
+        Ok(ran)
+    }
+
+    /// Calls a function with one argument.
+    pub(crate) fn apply(&mut self, function: u32, argument: u32) -> Result<Ran, Broken> {
+        let value = self.call_function(|functions| &functions.call_with, (function, argument))?;
+        if value == 0 { Ok(Err(self.take_exception()?)) } else { Ok(Ok(value)) }
+    }
+
+    /// Takes tracing and profiling functions out of the interpreter, which could skip the lines of a test.
+    pub(crate) fn disarm(&mut self) -> Result<(), Broken> {
+        let Objects { none, settrace, setprofile, .. } = self.objects;
+        for reset in [settrace, setprofile] {
+            if self.apply(reset, none)?.is_err() {
+                return Err(Broken::Program(Outcome::Crashed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a value that is made of plain builtins; `None` if it is not. Runs no Python code.
+    pub(crate) fn marshal(&mut self, value: u32) -> Result<Option<Vec<u8>>, Broken> {
+        let bytes = self.call_function(|functions| &functions.marshal, (value, MARSHAL_VERSION))?;
+        if bytes == 0 {
+            self.call_function(|functions| &functions.clear, ())?;
+            return Ok(None);
+        }
+        let address = self.call_function(|functions| &functions.bytes_address, bytes)?;
+        let size = self.call_function(|functions| &functions.bytes_size, bytes)?;
+        Ok(Some(self.read(address, size)?.to_vec()))
+    }
+
+    /// Adds a line to the job's stderr.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.store.data_mut().ledger.note(line);
+    }
+
+    /// Fuel that is left.
+    pub(crate) fn fuel(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
+    }
+
+    /// Ends the instance.
+    pub(crate) fn into_ledger(self) -> Ledger {
+        self.store.into_data().ledger
+    }
+
+    /// Sorts the pending exception, and writes it to stderr.
+    fn take_exception(&mut self) -> Result<Raised, Broken> {
+        let exception = self.call_function(|functions| &functions.raised, ())?;
+        let kinds = [
+            (self.objects.assertion_error, Outcome::Failed),
+            (self.objects.system_exit, Outcome::Exited),
+            (self.objects.memory_error, Outcome::OutOfMemory),
+            (self.objects.recursion_error, Outcome::StackOverflow),
+        ];
+        for (kind, outcome) in kinds {
+            if self.call_function(|functions| &functions.matches, (exception, kind))? != 0 {
+                self.describe(exception)?;
+                return Ok(Raised(outcome));
+            }
+        }
+        self.describe(exception)?;
+        Ok(Raised(Outcome::Raised))
+    }
+
+    /// Writes `Kind: message` to stderr.
+    fn describe(&mut self, exception: u32) -> Result<(), Broken> {
+        const TYPE_FIELD: u32 = 4;
+        let kind = self.read(exception.saturating_add(TYPE_FIELD), 4)?;
+        let kind = u32::from_le_bytes([kind[0], kind[1], kind[2], kind[3]]);
+        let name = self.call_function(|functions| &functions.type_name, kind)?;
+        let name = self.read_text(name)?;
+        // The message may be the program's own code; it runs within the same limits.
+        let message = self.call_function(|functions| &functions.text, exception)?;
+        let message = self.read_text(message)?;
+        self.note(&if message.is_empty() { name } else { format!("{name}: {message}") });
+        Ok(())
+    }
+
+    fn read_text(&mut self, text: u32) -> Result<String, Broken> {
+        const HEAD: u32 = 512;
+        let size_at = self.place(&[0; 4])?;
+        let address =
+            if text == 0 { 0 } else { self.call_function(|functions| &functions.utf8, (text, size_at))? };
+        if address == 0 {
+            self.call_function(|functions| &functions.clear, ())?;
+            return Ok(String::new());
+        }
+        let size = self.read(size_at, 4)?;
+        let size = u32::from_le_bytes([size[0], size[1], size[2], size[3]]).min(HEAD);
+        Ok(String::from_utf8_lossy(self.read(address, size)?).into_owned())
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
+        for flush in [self.objects.flush_stdout, self.objects.flush_stderr] {
+            if self.call_function(|functions| &functions.call, flush)? == 0 {
+                self.call_function(|functions| &functions.clear, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts bytes and a final zero into the guest's memory.
+    fn place(&mut self, bytes: &[u8]) -> Result<u32, Broken> {
+        let size = u32::try_from(bytes.len() + 1).map_err(|_| Broken::Program(Outcome::OutOfMemory))?;
+        let address = self.call_function(|functions| &functions.malloc, size)?;
+        if address == 0 {
+            return Err(Broken::Program(Outcome::OutOfMemory));
+        }
+        let memory = self.memory.data_mut(&mut self.store);
+        let start = address as usize;
+        let target = memory.get_mut(start..start + bytes.len() + 1).ok_or(Broken::Program(Outcome::Crashed))?;
+        target[..bytes.len()].copy_from_slice(bytes);
+        target[bytes.len()] = 0;
+        Ok(address)
+    }
+
+    /// Reads the guest's memory. Outside of it lies what a broken interpreter points to.
+    fn read(&self, address: u32, size: u32) -> Result<&[u8], Broken> {
+        let start = address as usize;
+        let end = start.saturating_add(size as usize);
+        self.memory.data(&self.store).get(start..end).ok_or(Broken::Program(Outcome::Crashed))
+    }
+
+    fn make_text(&mut self, text: &str, instance: &Instance) -> Result<u32, Broken> {
+        let address = self.place(text.as_bytes())?;
+        self.present(instance, "PyUnicode_FromStringAndSize", (address, text.len() as u32), text)
+    }
+
+    /// Calls a C function that takes a name and returns an object.
+    fn named(&mut self, instance: &Instance, function: &str, name: &str) -> Result<u32, Broken> {
+        let address = self.place(name.as_bytes())?;
+        self.present(instance, function, address, name)
+    }
+
+    /// Calls a C function that takes an object and a name and returns an object.
+    fn member(&mut self, instance: &Instance, function: &str, of: u32, name: &str) -> Result<u32, Broken> {
+        let address = self.place(name.as_bytes())?;
+        self.present(instance, function, (of, address), name)
+    }
+
+    fn set_system(&mut self, instance: &Instance, name: &str, value: u32) -> Result<(), Broken> {
+        let address = self.place(name.as_bytes())?;
+        self.call_export::<(u32, u32), i32>(instance, "PySys_SetObject", (address, value))?;
+        Ok(())
+    }
+
+    /// Calls a C function that must return an object: the program has not run yet, so nothing can be missing.
+    fn present<P: WasmParams>(
+        &mut self,
+        instance: &Instance,
+        function: &str,
+        parameters: P,
+        what: &str,
+    ) -> Result<u32, Broken> {
+        match self.call_export::<P, u32>(instance, function, parameters)? {
+            0 => Err(Broken::Infra(InfraError::Sandbox(format!("`{function}` finds no `{what}` in the interpreter")))),
+            object => Ok(object),
+        }
+    }
+
+    fn call_export<P: WasmParams, R: WasmResults>(
+        &mut self,
+        instance: &Instance,
+        name: &str,
+        parameters: P,
+    ) -> Result<R, Broken> {
+        let function = instance.get_typed_func::<P, R>(&mut self.store, name).map_err(infra)?;
+        let called = function.call(&mut self.store, parameters);
+        called.map_err(|error| self.sort(error))
+    }
+
+    fn call_function<P: WasmParams, R: WasmResults>(
+        &mut self,
+        function: impl Fn(&Functions) -> &TypedFunc<P, R>,
+        parameters: P,
+    ) -> Result<R, Broken> {
+        let called = function(&self.functions).call(&mut self.store, parameters);
+        called.map_err(|error| self.sort(error))
+    }
+
+    /// Tells a program's fault from the sandbox's.
+    fn sort(&self, error: wasmtime::Error) -> Broken {
+        if let Some(stopped) = error.downcast_ref::<Stopped>() {
+            return Broken::Program(Outcome::from(*stopped));
+        }
+        let outcome = match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => Outcome::OutOfFuel,
+            Some(Trap::Interrupt) => Outcome::OutOfTime,
+            Some(Trap::StackOverflow) => Outcome::StackOverflow,
+            // CPython aborts where it cannot raise for want of memory.
+            Some(_) if self.store.data().memory_refused => Outcome::OutOfMemory,
+            Some(_) => Outcome::Crashed,
+            None if error.is::<ThrownException>() => Outcome::Crashed,
+            None => return infra(error),
+        };
+        Broken::Program(outcome)
+    }
+}
+
+impl Functions {
+    fn of(instance: &Instance, store: &mut Store<Sandbox>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            malloc: instance.get_typed_func(&mut *store, "malloc")?,
+            free: instance.get_typed_func(&mut *store, "free")?,
+            compile: instance.get_typed_func(&mut *store, "_Py_CompileString")?,
+            evaluate: instance.get_typed_func(&mut *store, "PyEval_EvalCode")?,
+            raised: instance.get_typed_func(&mut *store, "PyErr_GetRaisedException")?,
+            matches: instance.get_typed_func(&mut *store, "PyErr_GivenExceptionMatches")?,
+            clear: instance.get_typed_func(&mut *store, "PyErr_Clear")?,
+            bytes_address: instance.get_typed_func(&mut *store, "PyBytes_AsString")?,
+            bytes_size: instance.get_typed_func(&mut *store, "PyBytes_Size")?,
+            marshal: instance.get_typed_func(&mut *store, "PyMarshal_WriteObjectToString")?,
+            call: instance.get_typed_func(&mut *store, "PyObject_CallNoArgs")?,
+            call_with: instance.get_typed_func(&mut *store, "PyObject_CallOneArg")?,
+            text: instance.get_typed_func(&mut *store, "PyObject_Str")?,
+            type_name: instance.get_typed_func(&mut *store, "PyType_GetName")?,
+            utf8: instance.get_typed_func(&mut *store, "PyUnicode_AsUTF8AndSize")?,
+        })
+    }
+}
+
+fn infra(error: wasmtime::Error) -> Broken {
+    Broken::Infra(InfraError::Sandbox(format!("{error:#}")))
+}

@@ -1,0 +1,134 @@
+//! What parent and worker say to each other: JSON in frames with a length before them.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Job, Verdict};
+
+/// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
+pub(crate) const MOST_BYTES: usize = 16 << 20;
+
+/// Bytes of the length before a frame.
+pub(crate) const HEADER_BYTES: usize = 4;
+
+/// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
+pub(crate) const VERSION: u32 = 1;
+
+/// First frame to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// [`VERSION`] of the parent.
+    pub(crate) version: u32,
+    /// Compiled interpreter.
+    pub(crate) module: PathBuf,
+    /// Its standard library.
+    pub(crate) stdlib: PathBuf,
+}
+
+/// First frame from a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Welcome {
+    /// Locked down and waiting for jobs.
+    Ready,
+    /// Cannot get ready, and ends.
+    Refused(String),
+}
+
+/// Every further frame to a worker.
+pub(crate) type Request = Job;
+
+/// The answer to each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// What came of the job.
+    Judged(Verdict),
+    /// The sandbox failed; the worker goes on.
+    Fault(String),
+}
+
+/// A frame that holds `message`.
+pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; HEADER_BYTES];
+    serde_json::to_writer(&mut frame, message)?;
+    let size = frame.len() - HEADER_BYTES;
+    check_size(size)?;
+    frame[..HEADER_BYTES].copy_from_slice(&(size as u32).to_le_bytes());
+    Ok(frame)
+}
+
+/// Size of the frame that follows this header.
+pub(crate) fn frame_size(header: [u8; HEADER_BYTES]) -> io::Result<usize> {
+    let size = u32::from_le_bytes(header) as usize;
+    check_size(size)?;
+    Ok(size)
+}
+
+/// The message in a frame.
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Reads one message; `None` if the peer has closed its end before one began.
+pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    let mut header = [0; HEADER_BYTES];
+    let mut filled = 0;
+    while filled < HEADER_BYTES {
+        match from.read(&mut header[filled..]) {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut body = vec![0; frame_size(header)?];
+    from.read_exact(&mut body)?;
+    decode(&body).map(Some)
+}
+
+/// Writes one message.
+pub(crate) fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    to.write_all(&encode(message)?)?;
+    to.flush()
+}
+
+fn check_size(size: usize) -> io::Result<()> {
+    if size <= MOST_BYTES {
+        return Ok(());
+    }
+    let message = format!("frame of {size} bytes, wanted at most {MOST_BYTES}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = read::<Request>(&mut bytes.as_slice());
+            let _ = read::<Reply>(&mut bytes.as_slice());
+        }
+
+        #[test]
+        fn a_frame_cut_short_is_an_error(program in ".{0,40}", cut in 1_usize..60) {
+            let job = Job { program, tests: vec!["assert f()".to_owned()], limits: Limits::default() };
+            let frame = encode(&job).unwrap();
+            prop_assert_eq!(read::<Request>(&mut frame.as_slice()).unwrap(), Some(job));
+            let kept = frame.len().saturating_sub(cut);
+            prop_assert!(kept == 0 || read::<Request>(&mut &frame[..kept]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_beyond_the_bound_is_refused_before_it_is_read() {
+        let error = read::<Request>(&mut [0xff; 8].as_slice()).unwrap_err();
+        assert_eq!(error.to_string(), "frame of 4294967295 bytes, wanted at most 16777216");
+    }
+}

@@ -1,0 +1,249 @@
+//! Python values outside Python: what a program computed, and what was expected, compared where no program runs.
+//!
+//! A value crosses the border in marshal format, which CPython writes without running Python code and only for exact
+//! builtins. What arrives is still not trusted: reading it never panics and never takes more memory than its length allows.
+
+use thiserror::Error;
+
+/// Deeper nesting than CPython itself writes.
+const MOST_NESTED: usize = 2000;
+
+/// Bits per digit in marshal's integers.
+const DIGIT_BITS: u32 = 15;
+
+/// Bytes that are not a plain value.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("not a plain value at byte {0}")]
+pub(crate) struct NotPlain(usize);
+
+/// A plain value in a form in which Python's `==` is equality: numbers that are equal are one variant, sets and
+/// dictionaries are sorted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Value {
+    None,
+    Ellipsis,
+    /// Any number without a fraction: `1`, `1.0`, `True` and `1+0j` are the same.
+    Integer { negative: bool, digits: Vec<u16> },
+    /// A number with a fraction, or infinite.
+    Float(u64),
+    Complex(u64, u64),
+    /// Equal to nothing, not even itself.
+    NotANumber,
+    Text(Vec<u8>),
+    Bytes(Vec<u8>),
+    Tuple(Vec<Value>),
+    List(Vec<Value>),
+    Set(Vec<Value>),
+    Dictionary(Vec<(Value, Value)>),
+}
+
+impl Value {
+    /// Reads a value that `PyMarshal_WriteObjectToString` wrote with version 2.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, NotPlain> {
+        let mut reader = Reader { bytes, at: 0 };
+        let value = reader.value(0)?;
+        if reader.at == bytes.len() { Ok(value) } else { Err(NotPlain(reader.at)) }
+    }
+
+    /// Whether Python's `==` says so.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self == other && !self.has_nan()
+    }
+
+    fn has_nan(&self) -> bool {
+        match self {
+            Self::NotANumber => true,
+            Self::Tuple(items) | Self::List(items) | Self::Set(items) => items.iter().any(Self::has_nan),
+            Self::Dictionary(items) => items.iter().any(|(key, value)| key.has_nan() || value.has_nan()),
+            _ => false,
+        }
+    }
+
+    fn integer(negative: bool, mut digits: Vec<u16>) -> Self {
+        while digits.last() == Some(&0) {
+            digits.pop();
+        }
+        Self::Integer { negative: negative && !digits.is_empty(), digits }
+    }
+
+    fn small(number: i64) -> Self {
+        Self::shifted(number < 0, number.unsigned_abs(), 0)
+    }
+
+    /// `magnitude` times two to the power of `shift`.
+    fn shifted(negative: bool, magnitude: u64, shift: u32) -> Self {
+        let mut digits = vec![0; (shift / DIGIT_BITS) as usize];
+        let mut rest = u128::from(magnitude) << (shift % DIGIT_BITS);
+        while rest > 0 {
+            digits.push((rest & ((1 << DIGIT_BITS) - 1)) as u16);
+            rest >>= DIGIT_BITS;
+        }
+        Self::integer(negative, digits)
+    }
+
+    fn float(number: f64) -> Self {
+        if number.is_nan() {
+            return Self::NotANumber;
+        }
+        if number.is_infinite() || number.fract() != 0.0 {
+            return Self::Float(number.to_bits());
+        }
+        if number.abs() < 9e18 {
+            return Self::small(number as i64);
+        }
+        // Beyond 2^63 every float is its 53-bit mantissa shifted left.
+        let bits = number.to_bits();
+        let mantissa = (bits & ((1 << 52) - 1)) | (1 << 52);
+        let exponent = ((bits >> 52) & 0x7ff) as u32;
+        Self::shifted(number < 0.0, mantissa, exponent - 1075)
+    }
+
+    fn complex(real: f64, imaginary: f64) -> Self {
+        if real.is_nan() || imaginary.is_nan() {
+            Self::NotANumber
+        } else if imaginary == 0.0 {
+            Self::float(real)
+        } else {
+            // Adding zero turns -0 into 0, to which it is equal.
+            Self::Complex((real + 0.0).to_bits(), (imaginary + 0.0).to_bits())
+        }
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, size: usize) -> Result<&'a [u8], NotPlain> {
+        let end = self.at.checked_add(size).ok_or(NotPlain(self.at))?;
+        let taken = self.bytes.get(self.at..end).ok_or(NotPlain(self.at))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], NotPlain> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn size(&mut self) -> Result<usize, NotPlain> {
+        let at = self.at;
+        usize::try_from(i32::from_le_bytes(self.array()?)).map_err(|_| NotPlain(at))
+    }
+
+    fn real(&mut self) -> Result<f64, NotPlain> {
+        Ok(f64::from_le_bytes(self.array()?))
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, NotPlain> {
+        let at = self.at;
+        if depth > MOST_NESTED {
+            return Err(NotPlain(at));
+        }
+        let [kind] = self.array()?;
+        Ok(match kind {
+            b'N' => Value::None,
+            b'.' => Value::Ellipsis,
+            b'F' => Value::small(0),
+            b'T' => Value::small(1),
+            b'i' => Value::small(i64::from(i32::from_le_bytes(self.array()?))),
+            b'l' => self.integer()?,
+            b'g' => Value::float(self.real()?),
+            b'y' => Value::complex(self.real()?, self.real()?),
+            b'u' | b't' => Value::Text(self.sized()?),
+            b's' => Value::Bytes(self.sized()?),
+            b'(' => Value::Tuple(self.items(depth)?),
+            b'[' => Value::List(self.items(depth)?),
+            b'<' | b'>' => {
+                let mut items = self.items(depth)?;
+                items.sort();
+                Value::Set(items)
+            }
+            b'{' => Value::Dictionary(self.entries(depth)?),
+            _ => return Err(NotPlain(at)),
+        })
+    }
+
+    fn integer(&mut self) -> Result<Value, NotPlain> {
+        let count = i32::from_le_bytes(self.array()?);
+        let mut digits = Vec::new();
+        for pair in self.take(2_usize.saturating_mul(count.unsigned_abs() as usize))?.chunks_exact(2) {
+            digits.push(u16::from_le_bytes([pair[0], pair[1]]));
+        }
+        Ok(Value::integer(count < 0, digits))
+    }
+
+    fn sized(&mut self) -> Result<Vec<u8>, NotPlain> {
+        let size = self.size()?;
+        Ok(self.take(size)?.to_vec())
+    }
+
+    fn items(&mut self, depth: usize) -> Result<Vec<Value>, NotPlain> {
+        (0..self.size()?).map(|_| self.value(depth + 1)).collect()
+    }
+
+    fn entries(&mut self, depth: usize) -> Result<Vec<(Value, Value)>, NotPlain> {
+        const END: u8 = b'0';
+        let mut entries = Vec::new();
+        while self.bytes.get(self.at) != Some(&END) {
+            entries.push((self.value(depth + 1)?, self.value(depth + 1)?));
+        }
+        self.at += 1;
+        entries.sort();
+        Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(bytes: &[u8]) -> Value {
+        Value::read(bytes).unwrap()
+    }
+
+    #[test]
+    fn numbers_that_python_calls_equal_are_equal() {
+        let one_float = [b"g".as_slice(), &1.0_f64.to_le_bytes()].concat();
+        assert!(read(b"T").equals(&read(b"i\x01\0\0\0")));
+        assert!(read(b"T").equals(&read(&one_float)));
+        assert!(read(b"F").equals(&Value::float(-0.0)));
+        // 2**70, as float and as digits: 70 = 4 * 15 + 10.
+        let digits = read(b"l\x05\0\0\0\0\0\0\0\0\0\0\0\0\x04");
+        assert!(Value::float(2.0_f64.powi(70)).equals(&digits));
+        assert!(!Value::float(2.0_f64.powi(70) * 1.5).equals(&digits));
+    }
+
+    #[test]
+    fn order_matters_in_lists_and_not_in_sets() {
+        let (forth, back) = (b"\x02\0\0\0i\x01\0\0\0i\x02\0\0\0", b"\x02\0\0\0i\x02\0\0\0i\x01\0\0\0");
+        let of = |kind: u8, items: &[u8]| read(&[&[kind], items].concat());
+        assert!(!of(b'[', forth).equals(&of(b'[', back)));
+        assert!(!of(b'[', forth).equals(&of(b'(', forth)));
+        assert!(of(b'<', forth).equals(&of(b'>', back)));
+    }
+
+    #[test]
+    fn a_nan_equals_nothing() {
+        let nan = Value::List(vec![Value::float(f64::NAN)]);
+        assert!(!nan.equals(&nan.clone()));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Value::read(&bytes);
+        }
+
+        #[test]
+        fn whole_floats_equal_their_integers(number in any::<i32>(), shift in 0_u32..900) {
+            let float = f64::from(number) * 2.0_f64.powi(shift as i32);
+            let integer = Value::shifted(number < 0, u64::from(number.unsigned_abs()), shift);
+            prop_assert!(Value::float(float).equals(&integer));
+        }
+    }
+}

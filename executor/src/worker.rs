@@ -1,0 +1,90 @@
+//! The worker process: reads jobs from stdin, writes verdicts to stdout.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Module;
+
+use crate::engine::{HOST_STACK_BYTES, engine};
+use crate::judge::Judge;
+use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
+use crate::watchdog::Watchdog;
+use crate::{lockdown, shim};
+
+/// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
+///
+/// One thread runs programs, one watches over them. Processes, not threads, are how programs run in parallel: instances that
+/// come and go in one address space wait for each other in the kernel.
+pub fn worker_main() -> ExitCode {
+    let serving = std::thread::Builder::new()
+        .name("programs".to_owned())
+        .stack_size(HOST_STACK_BYTES)
+        .spawn(|| serve().map_err(|error| error.to_string()));
+    match serving.map(std::thread::JoinHandle::join) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Err(message))) => fail(&message),
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    warn(message);
+    ExitCode::FAILURE
+}
+
+/// One line on stderr, which is the parent's.
+fn warn(message: &str) {
+    // Nobody is left to tell where stderr is closed.
+    let _ = writeln!(io::stderr(), "sandbox worker: {message}");
+}
+
+fn serve() -> Result<(), Box<dyn Error>> {
+    lockdown::end_with_parent()?;
+    let (mut requests, mut replies) = (io::stdin().lock(), io::stdout().lock());
+    let Some(hello) = protocol::read::<Hello>(&mut requests)? else { return Ok(()) };
+    let (mut judge, watchdog) = match prepare(&hello) {
+        Ok(ready) => ready,
+        Err(error) => {
+            protocol::write(&mut replies, &Welcome::Refused(error.to_string()))?;
+            return Err(error);
+        }
+    };
+    protocol::write(&mut replies, &Welcome::Ready)?;
+    while let Some(job) = protocol::read::<Request>(&mut requests)? {
+        let limit = Duration::from_millis(job.limits.timeout_ms.get());
+        let reply = match watchdog.limit(limit, || judge.judge(&job)) {
+            Ok(verdict) => Reply::Judged(verdict),
+            Err(error) => Reply::Fault(error.to_string()),
+        };
+        protocol::write(&mut replies, &reply)?;
+    }
+    Ok(())
+}
+
+/// Loads everything, then locks the door.
+fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
+    if hello.version != VERSION {
+        return Err(format!("the parent speaks protocol {}, wanted {VERSION}", hello.version).into());
+    }
+    let stdlib = Arc::new(std::fs::read(&hello.stdlib)?);
+    let engine = engine()?;
+    let module = load(&engine, hello)?;
+    let interpreter = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+    if let Some(missing) = lockdown::restrict_files()? {
+        warn(&format!("{missing}; going on without that second wall"));
+    }
+    let watchdog = Watchdog::start(engine.weak())?;
+    lockdown::restrict_resources()?;
+    lockdown::restrict_calls()?;
+    Ok((Judge::new(interpreter, stdlib), watchdog))
+}
+
+#[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]
+fn load(engine: &wasmtime::Engine, hello: &Hello) -> wasmtime::Result<Module> {
+    // SAFETY: the parent has checked the hash of this file, which it keeps in a folder that nobody else may write to.
+    unsafe { Module::deserialize_file(engine, &hello.module) }
+}

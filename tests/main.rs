@@ -1,0 +1,10 @@
+//! End-to-end tests of the `rltrain` program, and of its parts against other people's numbers.
+
+mod bad_input;
+mod first_light;
+mod llama_parity;
+mod numerics;
+mod recipe;
+mod rltrain;
+mod smollm2_parity;
+mod tiny;

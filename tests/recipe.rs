@@ -1,0 +1,423 @@
+//! What a user sees of recipes: the reports of mistakes, the shipped files, the generated ones.
+
+use std::ffi::OsStr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use proptest::prelude::*;
+use rltrain::algorithm::{AdvantageEstimator, Aggregation};
+use rltrain::optim::Schedule;
+use rltrain::policy::{Compute, DeviceChoice};
+use rltrain::recipe::{self, Recipe, RecipeError};
+use rltrain_rewards::{AllPassedConfig, TestsPassedConfig};
+
+/// The shortest recipe there is.
+const SHORTEST: &str = r#"steps = 50
+run = "runs/demo"
+[model]
+path = "models/demo"
+[tasks]
+train = "train.jsonl"
+heldout = "heldout.jsonl"
+[rewards.all_passed]
+"#;
+
+fn render(error: &dyn Diagnostic) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
+    let mut text = String::new();
+    handler.render_report(&mut text, error).unwrap();
+    text
+}
+
+/// What `Recipe::parse` says of the shortest recipe with `more` below it.
+fn report(more: &str) -> String {
+    report_text(&format!("{SHORTEST}{more}"))
+}
+
+fn report_text(text: &str) -> String {
+    render(&Recipe::parse("demo.toml", text).unwrap_err())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Fails if the file at `path` differs from `expected`; rewrites it when `RLTRAIN_REGENERATE=1`.
+fn check_generated(path: &str, expected: &str) {
+    let file = root().join(path);
+    if std::env::var_os("RLTRAIN_REGENERATE").is_some() {
+        std::fs::write(&file, expected).unwrap();
+    }
+    let current = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        current == expected,
+        "{path} is out of date; run the tests with RLTRAIN_REGENERATE=1 and commit the result"
+    );
+}
+
+#[test]
+fn the_shortest_recipe_is_a_recipe() {
+    let recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
+    insta::assert_snapshot!(recipe.resolved());
+}
+
+#[test]
+fn misspelt_key() {
+    insta::assert_snapshot!(report("[rollout]\ngroup_sise = 8\n"));
+}
+
+#[test]
+fn key_in_the_wrong_section() {
+    insta::assert_snapshot!(report("[eval]\nlearning_rate = 1e-5\nseed = 3\nfoo = 1\n"));
+}
+
+#[test]
+fn wrong_type() {
+    insta::assert_snapshot!(report(
+        "[rollout]\ngroup_size = \"eight\"\nmax_tokens = 0\n[algorithm]\nadvantage = \"gropo\"\n"
+    ));
+}
+
+#[test]
+fn impossible_value() {
+    insta::assert_snapshot!(report("[rollout]\ngroup_size = 1\n"));
+}
+
+#[test]
+fn every_number_out_of_its_range() {
+    insta::assert_snapshot!(report(
+        "weight = inf
+[rollout]
+temperature = 0
+stop = [\"\"]
+[algorithm]
+clip_low = 1.0
+clip_high = -0.2
+scale_epsilon = 0
+[optimizer]
+learning_rate = -1e-5
+beta1 = 1
+beta2 = nan
+epsilon = 0
+weight_decay = -1
+max_gradient_norm = 0
+[eval]
+k = [1, 1]
+temperature = -1
+[executor.limits]
+fuel = 1
+"
+    ));
+}
+
+#[test]
+fn impossible_combinations() {
+    insta::assert_snapshot!(report(
+        "[optimizer]\nwarmup_steps = 51\n[eval]\nk = [1, 16]\ntemperature = 0\n[model.x]\n"
+    ));
+}
+
+#[test]
+fn several_problems_at_once() {
+    insta::assert_snapshot!(report_text(
+        "seed = -1
+steps = 0
+runs = \"x\"
+
+[model]
+path = 3
+device = \"gpu\"
+fast_matmul = \"yes\"
+
+[tasks]
+train = \"same.jsonl\"
+heldout = \"same.jsonl\"
+prompt = \"{{ task.reference }}\"
+prefill = \"{% if %}\"
+
+[rollout]
+temperature = 0
+group_sise = 4
+
+[rewards.all_passed]
+weight = 0
+
+[checkpoint]
+every = 99999999999999999999
+"
+    ));
+}
+
+#[test]
+fn nothing_at_all() {
+    insta::assert_snapshot!(report_text(""));
+}
+
+#[test]
+fn not_toml() {
+    insta::assert_snapshot!(report_text("steps = 50\nthis is not TOML\n[model\npath = \"x\n"));
+}
+
+#[test]
+fn missing_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("demo.toml", &SHORTEST.replace("runs/demo", "demo.toml").replace("models/demo", "."));
+    write("config.json", "{}");
+    let error = Recipe::load(&folder.path().join("demo.toml")).unwrap_err();
+    let canonical = folder.path().canonicalize().unwrap();
+    insta::assert_snapshot!(render(&error).replace(canonical.to_str().unwrap(), "FOLDER"));
+}
+
+#[test]
+fn missing_recipe() {
+    let error = Recipe::load(Path::new("no/such/recipe.toml")).unwrap_err();
+    assert!(matches!(error, RecipeError::Read { .. }));
+    insta::assert_snapshot!(render(&error));
+}
+
+#[test]
+fn a_misspelt_key_hides_no_other_problem() {
+    let error = Recipe::parse("demo.toml", &format!("{SHORTEST}[eval]\nsampels = 1\nsamples = 2\nk = [4]"))
+        .unwrap_err();
+    let RecipeError::Invalid(invalid) = error else { panic!("not about the text") };
+    assert_eq!(invalid.problems.len(), 2);
+}
+
+#[test]
+fn paths_start_at_the_recipe_and_come_out_absolute() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let recipes = folder.join("recipes");
+    std::fs::create_dir(&recipes).unwrap();
+    for name in
+        ["config.json", "model.safetensors", "tokenizer.json", "recipes/train.jsonl", "recipes/heldout.jsonl"]
+    {
+        std::fs::write(folder.join(name), "").unwrap();
+    }
+    let text = SHORTEST.replace("models/demo", "..").replace("runs/demo", "../runs/demo");
+    std::fs::write(recipes.join("demo.toml"), text).unwrap();
+    let recipe = Recipe::load(&recipes.join("demo.toml")).unwrap();
+    assert_eq!(recipe.model.path, folder.join(""));
+    assert_eq!(recipe.run, folder.join("runs/demo"));
+    assert_eq!(recipe.tasks.train, recipes.join("train.jsonl"));
+    assert!(!recipe.run.exists(), "checking a recipe made its run folder");
+}
+
+#[test]
+fn every_shipped_recipe_is_one() {
+    let folder = root().join("recipes");
+    let mut shipped = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension() != Some(OsStr::new("toml")) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("#:schema ./recipe.schema.json\n"), "{} names no schema", path.display());
+        let recipe =
+            Recipe::parse(path.to_str().unwrap(), &text).unwrap_or_else(|error| panic!("{}", render(&error)));
+        for tasks in [&recipe.tasks.train, &recipe.tasks.heldout] {
+            assert!(folder.join(tasks).is_file(), "{} has no `{}`", path.display(), tasks.display());
+        }
+        shipped += 1;
+    }
+    assert!(shipped > 0);
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    check_generated("recipes/recipe.schema.json", &recipe::schema());
+}
+
+#[test]
+fn the_manual_is_up_to_date() {
+    const GENERATED: &str = "makes it anew. -->\n";
+    let readme = std::fs::read_to_string(root().join("recipes/README.md")).unwrap();
+    let end = readme.find(GENERATED).expect("README.md marks what is generated") + GENERATED.len();
+    check_generated("recipes/README.md", &format!("{}{}", &readme[..end], recipe::manual()));
+    for key in recipe::MAY_CHANGE {
+        assert!(readme[..end].contains(key), "recipes/README.md does not say that `{key}` may change");
+    }
+}
+
+/// Every key that a recipe can have, set.
+fn full() -> Recipe {
+    let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
+    recipe.executor.workers = NonZeroUsize::new(2);
+    recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
+    recipe
+}
+
+#[test]
+fn schema_and_resolved_recipe_have_the_same_keys() {
+    fn keys(table: &toml::Table, section: &str, found: &mut Vec<String>) {
+        for (name, value) in table {
+            match value {
+                toml::Value::Table(inner) => keys(inner, &format!("{section}{name}."), found),
+                _ => found.push(format!("{section}{name}")),
+            }
+        }
+    }
+    let mut resolved = Vec::new();
+    keys(&full().table(), "", &mut resolved);
+    let mut leaves = recipe::leaves();
+    leaves.sort_unstable();
+    resolved.sort_unstable();
+    assert_eq!(leaves, resolved);
+}
+
+/// Every `.rs` file below `folder`, without what only describes or checks recipes.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension() == Some(OsStr::new("rs")) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            found.push((path, code.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    found
+}
+
+/// Whether `code` has `words` as a whole: no longer name begins or ends with it.
+fn has(code: &str, words: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(words).any(|(start, _)| {
+        let (before, after) = (&code[..start], &code[start + words.len()..]);
+        !before.ends_with(part_of_name) && !after.starts_with(part_of_name)
+    })
+}
+
+#[test]
+fn every_key_is_read() {
+    let mut code = Vec::new();
+    for member in ["trainer", "executor", "rewards"] {
+        code.extend(sources(&root().join(member).join("src")));
+    }
+    for key in recipe::leaves() {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("recipe", &key));
+        let owner = section.rsplit('.').next().unwrap();
+        // A section's struct is called after the section, or `config`; its own methods, in config.rs, call it `self`.
+        let read = code.iter().any(|(path, code)| {
+            let path = path.to_str().unwrap();
+            let describes = path.ends_with("/config.rs") || path.ends_with("/recipe/checkpoint.rs");
+            if describes {
+                return has(code, &format!("self.{name}"));
+            }
+            let taken_apart = |line: &str| line.contains("Config {") && line.contains("*") && has(line, name);
+            !path.contains("/recipe/")
+                && (has(code, &format!("{owner}.{name}"))
+                    || has(code, &format!("config.{name}"))
+                    || code.lines().any(taken_apart))
+        });
+        assert!(read, "nothing reads `{key}`: a recipe that sets it would silently do something else");
+    }
+}
+
+#[test]
+fn the_hash_names_the_experiment_and_not_the_machine() {
+    let recipe = full();
+    let mut elsewhere = recipe.clone();
+    elsewhere.run = PathBuf::from("/other/place");
+    elsewhere.steps += 10;
+    elsewhere.executor.workers = None;
+    assert_eq!(elsewhere.hash(), recipe.hash());
+    assert_eq!(recipe::refused_changes(&recipe.table(), &elsewhere.table()), []);
+    let mut other = recipe.clone();
+    other.seed += 1;
+    assert_ne!(other.hash(), recipe.hash());
+    assert_eq!(recipe::refused_changes(&recipe.table(), &other.table()).len(), 1);
+}
+
+prop_compose! {
+    fn rollout_and_model()(
+        (seed, steps) in (0..=i64::MAX as u64, 1..=i64::MAX as u64),
+        (group_size, max_batch) in (2..1000usize, 1..1000usize),
+        temperature in 1e-300..1e300f64,
+        stop in prop::collection::vec(".+", 0..4),
+        compute in prop::sample::select(vec![Compute::Auto, Compute::Bf16, Compute::F32]),
+        device in prop::sample::select(vec![DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)]),
+        path in "[^\0]+",
+    ) -> Recipe {
+        let mut recipe = full();
+        (recipe.seed, recipe.steps) = (seed, steps);
+        recipe.rollout.group_size = NonZeroUsize::new(group_size).unwrap();
+        recipe.rollout.max_batch = NonZeroUsize::new(max_batch).unwrap();
+        recipe.rollout.temperature = temperature;
+        recipe.rollout.stop = stop;
+        (recipe.model.compute, recipe.model.device, recipe.model.path) = (compute, device, path.into());
+        recipe
+    }
+}
+
+prop_compose! {
+    fn any_recipe()(
+        mut recipe in rollout_and_model(),
+        clip in (f64::MIN_POSITIVE..1.0, f64::MIN_POSITIVE..10.0),
+        advantage in prop::sample::select(vec![AdvantageEstimator::Grpo, AdvantageEstimator::DrGrpo, AdvantageEstimator::Rloo]),
+        aggregation in prop::sample::select(vec![Aggregation::TokenMean, Aggregation::SequenceMeanTokenMean]),
+        schedule in prop::sample::select(vec![Schedule::Constant, Schedule::Linear, Schedule::Cosine]),
+        learning_rate in 1e-300..1.0f64,
+        betas in (0.0..1.0f64, 0.0..1.0f64),
+        samples in 1..100usize,
+        every in 1..=i64::MAX as u64,
+        all_passed in prop::option::of(Just(AllPassedConfig::default())),
+    ) -> Recipe {
+        (recipe.algorithm.clip_low, recipe.algorithm.clip_high) = clip;
+        (recipe.algorithm.advantage, recipe.algorithm.aggregation) = (advantage, aggregation);
+        (recipe.optimizer.schedule, recipe.optimizer.learning_rate) = (schedule, learning_rate);
+        (recipe.optimizer.beta1, recipe.optimizer.beta2) = betas;
+        recipe.eval.samples = NonZeroUsize::new(samples).unwrap();
+        recipe.eval.k = (1..=samples).rev().step_by(7).collect();
+        recipe.checkpoint.every = NonZeroU64::new(every).unwrap();
+        recipe.rewards.all_passed = all_passed;
+        recipe
+    }
+}
+
+/// Texts that are nearly recipes: real lines with one thing wrong.
+fn nearly_a_recipe() -> impl Strategy<Value = String> {
+    let lines: Vec<String> = full().resolved().lines().map(str::to_owned).collect();
+    let count = lines.len();
+    (prop::sample::subsequence(lines, 0..=count), any::<prop::sample::Index>(), "\\PC{0,8}").prop_map(
+        |(mut lines, place, junk)| {
+            if !lines.is_empty() {
+                let line = place.index(lines.len());
+                let middle =
+                    lines[line].char_indices().map(|(at, _)| at).nth(lines[line].chars().count() / 2);
+                lines[line].insert_str(middle.unwrap_or(0), &junk);
+            }
+            lines.join("\n")
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_resolved_recipe_reads_back_as_the_same_recipe(recipe in any_recipe()) {
+        let resolved = recipe.resolved();
+        let again = Recipe::parse("resolved.toml", &resolved).unwrap_or_else(|error| panic!("{}\n{resolved}", render(&error)));
+        prop_assert_eq!(again.hash(), recipe.hash());
+        prop_assert_eq!(again, recipe);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        if let Err(error) = Recipe::parse("any.toml", &text) {
+            prop_assert!(!render(&error).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_recipe_is_read_or_explained(text in nearly_a_recipe()) {
+        if let Err(RecipeError::Invalid(invalid)) = Recipe::parse("nearly.toml", &text) {
+            prop_assert!(!invalid.problems.is_empty());
+            prop_assert!(!render(&*invalid).is_empty());
+        }
+    }
+}

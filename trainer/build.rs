@@ -1,0 +1,28 @@
+//! Tells the linker where libtorch is, so that no user has to export `LD_LIBRARY_PATH`, and the program where the
+//! repository keeps what `scripts/fetch.py` fetched.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+
+    let manifest_folder =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
+    let repository = manifest_folder.parent().expect("the crate is a folder of the repository");
+    println!("cargo::rustc-env=RLTRAIN_DEPS={}", repository.join(".deps").display());
+
+    // torch-sys publishes where it found libtorch; cargo passes it on only to crates that depend on torch-sys directly.
+    let libtorch =
+        PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").expect("torch-sys publishes its libtorch folder"));
+    link_libtorch(&libtorch);
+}
+
+/// Records the folder in the executables, and keeps the CUDA half of libtorch where there is one: it registers its
+/// kernels when it is loaded, no symbol of it is referenced, and the linker would drop it.
+fn link_libtorch(folder: &Path) {
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
+    if folder.join("libtorch_cuda.so").exists() {
+        println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
+    }
+}

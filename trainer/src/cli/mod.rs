@@ -1,0 +1,84 @@
+//! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
+
+mod check;
+mod failure;
+mod import;
+mod sample;
+mod schema;
+mod tasks;
+mod train;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+
+/// Reinforcement-learning fine-tuning for code language models
+#[derive(Debug, Parser)]
+#[command(name = "rltrain", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    /// The recipe to train; a run that was interrupted goes on where it stopped
+    #[arg(value_name = "RECIPE", required = true)]
+    recipe: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Report every problem of a recipe at once, without loading a model
+    Check(check::Arguments),
+    /// Turn a GGUF file into a Hugging Face folder
+    Import(import::Arguments),
+    /// Complete a prompt with a model folder or a checkpoint
+    Sample(sample::Arguments),
+    /// Look after task files
+    #[command(subcommand)]
+    Tasks(tasks::Command),
+    /// Print the JSON schema of recipes
+    Schema,
+    /// Serve sandbox jobs on standard input (started by rltrain itself)
+    #[command(hide = true)]
+    ExecWorker,
+}
+
+/// Runs the command line and returns the exit code of the process.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not failures; clap knows which stream and which code each needs.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            // A closed pipe is no reason to fail: nobody is left to tell.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let done = match (cli.command, cli.recipe) {
+        (Some(Command::ExecWorker), _) => return rltrain_executor::worker_main(),
+        (Some(Command::Check(arguments)), _) => check::run(&arguments),
+        (Some(Command::Import(arguments)), _) => import::run(&arguments),
+        (Some(Command::Sample(arguments)), _) => sample::run(&arguments),
+        (Some(Command::Tasks(command)), _) => tasks::run(&command),
+        (Some(Command::Schema), _) => schema::run(),
+        (None, Some(recipe)) => train::run(&recipe),
+        (None, None) => unreachable!("clap demands a recipe where there is no subcommand"),
+    };
+    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// Writes one line to standard output; a closed pipe ends the output, not the program.
+fn print_line(text: impl std::fmt::Display) {
+    use std::io::Write;
+    // Nobody is left to read it, and nobody to tell.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes one line to standard error.
+fn tell(text: &str) {
+    use std::io::Write;
+    // As for `print_line`.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,112 @@
+//! Why a run ended early.
+
+use std::path::PathBuf;
+
+use rltrain_executor::InfraError;
+use thiserror::Error;
+
+use crate::policy::PolicyError;
+use crate::tasks::TasksError;
+
+/// Why training or evaluation stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The model could not be loaded or used.
+    #[error("the model cannot be used")]
+    Policy(#[from] PolicyError),
+    /// A task file could not be read.
+    #[error("the tasks cannot be read")]
+    Tasks(#[from] TasksError),
+    /// The sandbox could not be started.
+    #[error("the sandbox cannot be used")]
+    Sandbox(#[from] InfraError),
+    /// The rewards of the recipe cannot be built.
+    #[error("the rewards cannot be used")]
+    Rewards(#[from] rltrain_rewards::RewardsError),
+    /// A task file is not the one the run was started with.
+    #[error("`{}` changed since `{}` was started; restore it, or give `run` a new folder", path.display(), run.display())]
+    TasksChanged {
+        /// The task file.
+        path: PathBuf,
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Too many attempts have no verdict.
+    #[error("the sandbox lost {lost} of {attempts} attempts of one step; the first: {cause}")]
+    Infrastructure {
+        /// Attempts without a verdict.
+        lost: usize,
+        /// Attempts of the step.
+        attempts: usize,
+        /// What happened to the first.
+        cause: String,
+    },
+    /// Gradients stopped being numbers.
+    #[error("the gradient was not finite in {in_a_row} steps in a row, up to step {step}")]
+    Diverged {
+        /// The last step.
+        step: u64,
+        /// How many in a row.
+        in_a_row: u32,
+    },
+    /// A checkpoint could not be written.
+    #[error("the checkpoint of step {step} cannot be written")]
+    Write {
+        /// The step.
+        step: u64,
+        /// Why.
+        source: rltrain_checkpoints::WriteError,
+    },
+    /// A checkpoint could not be read.
+    #[error("the checkpoint cannot be read")]
+    Read(#[from] rltrain_checkpoints::ReadError),
+    /// The run folder is used by another process.
+    #[error(transparent)]
+    Lock(#[from] rltrain_checkpoints::LockError),
+    /// The recipe is not the one that the run was started with.
+    #[error(
+        "`{}` was started with another recipe: {changes}; restore the old values, or give `run` a new folder",
+        run.display()
+    )]
+    RecipeChanged {
+        /// The run folder.
+        run: PathBuf,
+        /// Keys that differ, with both values.
+        changes: String,
+    },
+    /// A file of the run folder could not be written or read.
+    #[error("the run folder cannot be used")]
+    Io(#[from] std::io::Error),
+    /// The recipe in the run folder is damaged.
+    #[error("`{}` is not what rltrain wrote", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// A file of the run folder is damaged.
+    #[error("`{}` is not what rltrain wrote", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+}
+
+impl TrainError {
+    /// Whether the user can mend it by changing what they gave us: exit code 2 instead of 1.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(
+            self,
+            TrainError::Policy(_)
+                | TrainError::Tasks(_)
+                | TrainError::Rewards(_)
+                | TrainError::TasksChanged { .. }
+                | TrainError::RecipeChanged { .. }
+                | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
+        )
+    }
+}

@@ -1,0 +1,130 @@
+//! The evaluations of a run: what `evaluations.json` holds.
+
+use std::path::{Path, PathBuf};
+
+use rltrain_checkpoints::replace_file;
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
+use super::pass_at_k::TaskCounts;
+use crate::error::TrainError;
+use crate::recipe::Recipe;
+use crate::rng::{Stream, uniform};
+
+/// Name of the file inside a run folder.
+const FILE: &str = "evaluations.json";
+
+/// Version of the file's keys that this build writes and reads.
+const FORMAT: u64 = 1;
+
+/// One evaluation of the policy on the held-out tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Updates behind the policy.
+    pub step: u64,
+    /// Mean pass@k with intervals, one per k of the recipe.
+    pub pass_at_k: Vec<PassAtK>,
+    /// Samples and successes of each task, in the order of the task file.
+    pub tasks: Vec<TaskCounts>,
+}
+
+/// pass@k before and after training, and the paired difference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Comparison {
+    /// Before the first update.
+    pub before: PassAtK,
+    /// After the last one.
+    pub after: PassAtK,
+    /// After − before, over the same tasks.
+    pub difference: PairedDifference,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    format: u64,
+    evaluations: Vec<Evaluation>,
+}
+
+/// Every evaluation of a run so far, in the order of steps, kept on disk.
+pub struct Evaluations {
+    path: PathBuf,
+    all: Vec<Evaluation>,
+}
+
+impl Evaluations {
+    /// Reads the evaluations of the run folder `run` up to `step`; none if there are none yet.
+    ///
+    /// # Errors
+    ///
+    /// If the file is damaged or the disk refuses.
+    pub fn open(run: &Path, step: u64) -> Result<Evaluations, TrainError> {
+        let path = run.join(FILE);
+        let mut all = match fs_err::read(&path) {
+            Ok(bytes) => parse(&path, &bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        all.retain(|evaluation| evaluation.step <= step);
+        Ok(Evaluations { path, all })
+    }
+
+    /// Whether the policy of `step` has been evaluated.
+    pub fn has(&self, step: u64) -> bool {
+        self.all.iter().any(|evaluation| evaluation.step == step)
+    }
+
+    /// All of them, in the order of steps.
+    pub fn iter(&self) -> impl Iterator<Item = &Evaluation> {
+        self.all.iter()
+    }
+
+    /// Adds one and writes the file.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses; the file then keeps its content.
+    pub fn push(&mut self, evaluation: Evaluation) -> Result<(), TrainError> {
+        self.all.push(evaluation);
+        let content = Content { format: FORMAT, evaluations: self.all.clone() };
+        let mut text = serde_json::to_vec_pretty(&content)
+            .map_err(|source| TrainError::Json { path: self.path.clone(), source })?;
+        text.push(b'\n');
+        Ok(replace_file(&self.path, &text)?)
+    }
+
+    /// The last evaluation against the first, for each k of the recipe. Empty if there are no two.
+    pub fn comparisons(&self, recipe: &Recipe) -> Vec<Comparison> {
+        let [first, .., last] = &self.all[..] else { return Vec::new() };
+        let compare = |k: usize| Comparison {
+            before: interval(&first.tasks, k, recipe.seed),
+            after: interval(&last.tasks, k, recipe.seed),
+            difference: paired_difference(&first.tasks, &last.tasks, k, RESAMPLES, resampler(recipe.seed)),
+        };
+        recipe.eval.k.iter().map(|k| compare(*k)).collect()
+    }
+}
+
+/// Mean pass@k of `tasks` with its interval; the resamples derive from the seed.
+pub(super) fn interval(tasks: &[TaskCounts], k: usize, seed: u64) -> PassAtK {
+    measure(tasks, k, RESAMPLES, resampler(seed))
+}
+
+fn resampler(seed: u64) -> impl FnMut() -> f64 {
+    let mut draw = 0;
+    move || {
+        draw += 1;
+        uniform(seed, Stream::Bootstrap, &[draw])
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Evaluation>, TrainError> {
+    let content: Content = serde_json::from_slice(bytes)
+        .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
+    if content.format != FORMAT {
+        let path = path.to_owned();
+        return Err(rltrain_checkpoints::ReadError::Format { path, found: content.format, wanted: FORMAT }.into());
+    }
+    Ok(content.evaluations)
+}

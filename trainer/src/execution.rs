@@ -1,0 +1,73 @@
+//! From completions to verdicts: each finished sample goes to the sandbox at once, while its siblings still decode.
+
+use std::time::{Duration, Instant};
+
+use std::path::PathBuf;
+
+use rltrain_executor::{Executor, ExecutorConfig, InfraError, Job, Limits, Pending, RuntimeFiles, Verdict};
+
+use crate::rollout::Completion;
+use crate::tasks::Task;
+
+/// The program that a completion stands for: the task's signature, which was prefilled, and what the model wrote.
+pub fn program(task: &Task, completion: &str) -> String {
+    format!("{}{completion}\n", task.signature)
+}
+
+/// Where `scripts/fetch.py` put what runs need: the environment variable `RLTRAIN_DEPS`, or else the `.deps` folder of the
+/// checkout that this program was built from.
+pub fn dependencies_folder() -> PathBuf {
+    std::env::var_os("RLTRAIN_DEPS").map_or_else(|| PathBuf::from(env!("RLTRAIN_DEPS")), PathBuf::from)
+}
+
+/// Starts the sandbox workers of a recipe; precompiles the runtime first if this machine has not done so yet.
+///
+/// # Errors
+///
+/// If the runtime's files are missing or damaged, or no worker can be started.
+pub fn start_executor(config: &ExecutorConfig) -> Result<Executor, InfraError> {
+    Executor::start(config, &RuntimeFiles::in_folder(&dependencies_folder()))
+}
+
+/// Programs under way. Filled during a rollout, emptied after it.
+pub struct Executions<'a> {
+    executor: &'a Executor,
+    limits: Limits,
+    pending: Vec<((usize, usize), Pending)>,
+}
+
+/// The verdicts of one step, and how long the loop had to wait for them after the last token.
+pub struct Verdicts {
+    /// One per completion of each group. An infrastructure failure is not a verdict.
+    pub groups: Vec<Vec<Result<Verdict, InfraError>>>,
+    /// Time from the last sample to the last verdict.
+    pub waited: Duration,
+}
+
+impl<'a> Executions<'a> {
+    /// Nothing under way yet.
+    pub fn new(executor: &'a Executor, limits: Limits) -> Executions<'a> {
+        Executions { executor, limits, pending: Vec::new() }
+    }
+
+    /// Sends a finished completion to the sandbox, to be judged by the task's hidden tests.
+    pub fn submit(&mut self, task: &Task, completion: &Completion) {
+        let job = Job {
+            program: program(task, &completion.text),
+            tests: task.hidden_tests.clone(),
+            limits: self.limits,
+        };
+        self.pending.push(((completion.request, completion.sample), self.executor.submit(job)));
+    }
+
+    /// Waits for every verdict and sorts them into `groups` rows.
+    pub fn wait(mut self, groups: usize) -> Verdicts {
+        let start = Instant::now();
+        self.pending.sort_by_key(|(place, _)| *place);
+        let mut verdicts: Vec<Vec<_>> = (0..groups).map(|_| Vec::new()).collect();
+        for ((group, _), pending) in self.pending {
+            verdicts[group].push(pending.wait());
+        }
+        Verdicts { groups: verdicts, waited: start.elapsed() }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the model wrote: every sampled program of a step with its outcome, for people to read.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::TrainError;
+use crate::execution::{Verdicts, program};
+use crate::rollout::{Finish, Group};
+use crate::scoring::Scores;
+use crate::tasks::TaskSet;
+
+/// Writes `samples/step-N.jsonl` into a run folder, one line per attempt.
+pub struct Journal {
+    folder: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    task: &'a str,
+    sample: usize,
+    program: String,
+    tokens: usize,
+    truncated: bool,
+    /// `null` if the infrastructure lost the attempt.
+    reward: Option<f64>,
+    passed: Option<usize>,
+    tests: Option<usize>,
+    fuel: Option<u64>,
+    error: Option<String>,
+}
+
+impl Journal {
+    /// A journal in `run`/samples.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made.
+    pub fn open(run: &Path) -> Result<Journal, TrainError> {
+        let folder = run.join("samples");
+        fs_err::create_dir_all(&folder)?;
+        Ok(Journal { folder })
+    }
+
+    /// Writes one step, replacing what an interrupted attempt at the same step left.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write(
+        &self,
+        step: u64,
+        tasks: &TaskSet,
+        groups: &[Group],
+        verdicts: &Verdicts,
+        scores: &Scores,
+    ) -> Result<(), TrainError> {
+        let mut text = String::new();
+        for ((group, verdicts), rewards) in groups.iter().zip(&verdicts.groups).zip(&scores.rewards) {
+            let task = &tasks[group.task];
+            for ((completion, verdict), reward) in group.completions.iter().zip(verdicts).zip(rewards) {
+                let judged = verdict.as_ref().ok();
+                let line = Line {
+                    task: &task.id,
+                    sample: completion.sample,
+                    program: program(task, &completion.text),
+                    tokens: completion.tokens.len(),
+                    truncated: completion.finish == Finish::Length,
+                    reward: *reward,
+                    passed: judged.map(|verdict| verdict.passed()),
+                    tests: judged.map(|verdict| verdict.total()),
+                    fuel: judged.map(|verdict| verdict.fuel),
+                    error: verdict.as_ref().err().map(ToString::to_string),
+                };
+                text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));
+                text.push('\n');
+            }
+        }
+        let path = self.folder.join(format!("step-{step:08}.jsonl"));
+        Ok(fs_err::write(path, text)?)
+    }
+}

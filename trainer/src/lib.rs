@@ -1,0 +1,28 @@
+//! rltrain: reinforcement-learning fine-tuning for code language models.
+//!
+//! A sample's way through the system, each arrow one call in [`train`]:
+//!
+//! ```text
+//! recipe -> tasks -> rollout -> execution -> reward -> advantage -> batch -> loss -> optimizer -> metrics + checkpoint
+//! ```
+
+pub mod algorithm;
+pub mod cli;
+pub mod error;
+pub mod eval;
+pub mod execution;
+pub mod import;
+pub mod journal;
+pub mod mkl;
+pub mod optim;
+pub mod policy;
+pub mod recipe;
+pub mod rng;
+pub mod rollout;
+pub mod scoring;
+pub mod session;
+pub mod step_metrics;
+pub mod stop;
+pub mod tasks;
+pub mod telemetry;
+pub mod train;

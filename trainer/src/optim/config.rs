@@ -1,0 +1,72 @@
+//! `[optimizer]`: how gradients change the weights.
+
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[optimizer]`: AdamW, its schedule, and what limits a step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// Peak learning rate, above 0; about the largest change of a weight in one step. Default 1e-6, which
+    /// suits models of billions of parameters. Small models bear, and need, ten times as much.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub learning_rate: f64,
+    /// Decay of the running mean of gradients, per step; from 0, below 1. Default 0.9: a memory of about 10
+    /// steps.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub beta1: f64,
+    /// Decay of the running mean of squared gradients, per step; from 0, below 1. Default 0.95: a memory of
+    /// about 20 steps, short enough for runs of a hundred.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub beta2: f64,
+    /// Added to the denominator of the update, in units of gradient; above 0. Default 1e-8.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub epsilon: f64,
+    /// Decoupled weight decay of matrices; each step takes away this share of a weight, times the learning
+    /// rate. At least 0. Default 0: a short run from a good model wants to stay near it.
+    #[schemars(range(min = 0.0))]
+    pub weight_decay: f64,
+    /// Steps over which the learning rate rises linearly to its peak; at most `steps`. Default 0.
+    pub warmup_steps: usize,
+    /// What the learning rate does after the warm-up: `constant`, `linear` or `cosine`. Default `constant`.
+    pub schedule: Schedule,
+    /// Longest gradient, as the L2 norm over all weights; above 0. A longer one is scaled down to it. Default
+    /// 1.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub max_gradient_norm: f64,
+    /// Most tokens, prompt included, that go through the network together in the update. Default 4096. Memory
+    /// grows with it; the gradient does not depend on it, up to float rounding. An attempt longer than this
+    /// goes alone.
+    pub micro_batch_tokens: NonZeroUsize,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-6,
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            warmup_steps: 0,
+            schedule: Schedule::default(),
+            max_gradient_norm: 1.0,
+            micro_batch_tokens: const { NonZeroUsize::new(4096).expect("4096 is not zero") },
+        }
+    }
+}
+
+/// What the learning rate does after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Stays at its peak.
+    #[default]
+    Constant,
+    /// Falls to 0 at the last step, in a straight line.
+    Linear,
+    /// Falls to 0 at the last step, along half a cosine: slowly, fast, slowly.
+    Cosine,
+}

@@ -1,0 +1,200 @@
+//! One optimizer step from one step's attempts.
+
+use tch::{Kind, Tensor};
+
+use super::adamw::{AdamW, clip_factor, gradient_norm};
+use super::config::OptimizerConfig;
+use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
+use crate::policy::{Llama, Pack, Policy, logprobs_and_entropy};
+use crate::rollout::{Completion, Group};
+
+/// What one update did, for the metrics. Shares and means are over the trained tokens.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateReport {
+    /// The loss, over the global denominator.
+    pub loss: f64,
+    /// L2 norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Whether the gradient was not finite and the step was skipped.
+    pub skipped: bool,
+    /// Tokens that a gradient was computed for: those of groups with a signal.
+    pub trained_tokens: usize,
+    /// Tokens that went through the network, prompts included, packed.
+    pub computed_tokens: usize,
+    /// Mean entropy of the next-token distribution, in nats.
+    pub entropy: f64,
+    /// Share of tokens whose gradient the lower bound cut off.
+    pub clip_fraction_low: f64,
+    /// Share of tokens whose gradient the upper bound cut off.
+    pub clip_fraction_high: f64,
+    /// Mean importance ratio.
+    pub ratio_mean: f64,
+    /// Mean of `|logprob in the update - logprob at sampling|`, in nats: rollout against trainer.
+    pub logprob_difference: f64,
+}
+
+/// Adds up to `[loss, entropy, clipped low, clipped high, ratio, |log-ratio|]` over tokens, f64.
+struct Sums([f64; 6]);
+
+/// Accumulates the gradient of every group with a signal and applies one optimizer step.
+///
+/// `advantages` has one entry per completion of each group. The denominators of the aggregation are computed here,
+/// once, over the whole step: groups without a signal count in them although they are not computed (their gradient is
+/// exactly zero). So the gradient does not depend on how the step is cut into packs.
+pub fn apply(
+    policy: &Policy,
+    optimizer: &mut AdamW,
+    groups: &[Group],
+    advantages: &[Vec<f64>],
+    settings: &Settings<'_>,
+) -> UpdateReport {
+    let mut report = UpdateReport::default();
+    accumulate(policy, groups, advantages, settings, &mut report);
+    if report.trained_tokens == 0 {
+        return report;
+    }
+    report.gradient_norm = gradient_norm(&policy.weights);
+    report.skipped = !report.gradient_norm.is_finite();
+    if report.skipped {
+        zero_gradients(policy);
+    } else {
+        let factor = clip_factor(report.gradient_norm, settings.optimizer.max_gradient_norm);
+        optimizer.step(&policy.weights, settings.optimizer, settings.learning_rate, factor);
+    }
+    report
+}
+
+/// What an update needs besides data.
+pub struct Settings<'a> {
+    /// Loss and aggregation.
+    pub algorithm: &'a AlgorithmConfig,
+    /// AdamW and clipping.
+    pub optimizer: &'a OptimizerConfig,
+    /// This step's learning rate.
+    pub learning_rate: f64,
+    /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
+    pub temperature: f64,
+}
+
+/// Adds the gradient of the step to the weights' gradients and fills everything in the report but the norm.
+pub fn accumulate(
+    policy: &Policy,
+    groups: &[Group],
+    advantages: &[Vec<f64>],
+    settings: &Settings<'_>,
+    report: &mut UpdateReport,
+) {
+    let weight_of = token_weights(groups, settings.algorithm.aggregation);
+    let model = policy.model();
+    let mut sums = Sums([0.0; 6]);
+    for (group, advantages) in groups.iter().zip(advantages) {
+        let trained = group.completions.iter().zip(advantages).filter(|(_, advantage)| **advantage != 0.0);
+        let trained: Vec<_> = trained.map(|(completion, advantage)| (completion, *advantage)).collect();
+        for part in split(&trained, group.prompt.len(), settings.optimizer.micro_batch_tokens.get()) {
+            let pack = Pack::new(&group.prompt, part.iter().map(|(completion, _)| &completion.tokens[..]));
+            report.computed_tokens += pack.len();
+            report.trained_tokens += part.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
+            backward(&model, &pack, part, &weight_of, settings, &mut sums);
+        }
+    }
+    let tokens = report.trained_tokens.max(1) as f64;
+    let [loss, entropy, low, high, ratio, difference] = sums.0;
+    report.loss = loss;
+    report.entropy = entropy / tokens;
+    report.clip_fraction_low = low / tokens;
+    report.clip_fraction_high = high / tokens;
+    report.ratio_mean = ratio / tokens;
+    report.logprob_difference = difference / tokens;
+}
+
+/// The factor of each token's loss, as a function of its completion's length.
+///
+/// ```text
+/// token-mean                 1 / (all completion tokens of the step)
+/// sequence-mean-token-mean   1 / (all completions) / (tokens of this completion)
+/// ```
+fn token_weights(groups: &[Group], aggregation: Aggregation) -> impl Fn(usize) -> f64 {
+    let completions = || groups.iter().flat_map(|group| &group.completions);
+    let tokens = completions().map(|completion| completion.tokens.len()).sum::<usize>().max(1) as f64;
+    let sequences = completions().count().max(1) as f64;
+    move |length| match aggregation {
+        Aggregation::TokenMean => 1.0 / tokens,
+        Aggregation::SequenceMeanTokenMean => 1.0 / sequences / length as f64,
+    }
+}
+
+/// Cuts a group so that prompt plus completions stay within `budget` tokens where possible; at least one completion
+/// each.
+fn split<'a, 'b>(
+    trained: &'b [(&'a Completion, f64)],
+    prompt: usize,
+    budget: usize,
+) -> Vec<&'b [(&'a Completion, f64)]> {
+    let (mut parts, mut first, mut tokens) = (Vec::new(), 0, prompt);
+    for (index, (completion, _)) in trained.iter().enumerate() {
+        if index > first && tokens + completion.tokens.len() > budget {
+            parts.push(&trained[first..index]);
+            (first, tokens) = (index, prompt);
+        }
+        tokens += completion.tokens.len();
+    }
+    if first < trained.len() {
+        parts.push(&trained[first..]);
+    }
+    parts
+}
+
+fn backward(
+    model: &Llama,
+    pack: &Pack,
+    part: &[(&Completion, f64)],
+    weight_of: &impl Fn(usize) -> f64,
+    settings: &Settings<'_>,
+    sums: &mut Sums,
+) {
+    let device = model.device();
+    let per_token = |value: &dyn Fn(&Completion, f64) -> f64| {
+        let values: Vec<f32> = part
+            .iter()
+            .flat_map(|(completion, advantage)| {
+                std::iter::repeat_n(value(completion, *advantage) as f32, completion.tokens.len())
+            })
+            .collect();
+        Tensor::from_slice(&values).to_device(device)
+    };
+    let advantages_n = per_token(&|_, advantage| advantage);
+    let weight_n = per_token(&|completion, _| weight_of(completion.tokens.len()));
+    let sampled: Vec<f32> = part.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
+    let sampled_n = Tensor::from_slice(&sampled).to_device(device);
+
+    let (logprobs_n, entropy_n) =
+        logprobs_and_entropy(&pack.logits(model), &pack.targets(device), settings.temperature);
+    let AlgorithmConfig { clip_low, clip_high, .. } = *settings.algorithm;
+    let surrogate = clipped_surrogate(&logprobs_n, &sampled_n, &advantages_n, clip_low, clip_high);
+    let loss = (&surrogate.loss_n * &weight_n).sum(Kind::Float);
+    loss.backward();
+
+    let difference_n = (logprobs_n.detach() - &sampled_n).abs();
+    let totals = [
+        loss.detach(),
+        entropy_n.sum(Kind::Float),
+        surrogate.clipped_low_n.sum(Kind::Float),
+        surrogate.clipped_high_n.sum(Kind::Float),
+        surrogate.ratio_n.sum(Kind::Float),
+        difference_n.sum(Kind::Float),
+    ];
+    // One transfer for all sums of the pack.
+    let totals = Vec::<f32>::try_from(Tensor::stack(&totals, 0)).expect("sums are a vector of f32");
+    for (sum, total) in sums.0.iter_mut().zip(totals) {
+        *sum += f64::from(total);
+    }
+}
+
+fn zero_gradients(policy: &Policy) {
+    for (_, weight) in policy.weights.iter() {
+        let mut gradient = weight.grad();
+        if gradient.defined() {
+            let _ = gradient.zero_();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `[model]`: which network is trained, and with what arithmetic.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device, Kind};
+use thiserror::Error;
+
+use super::PolicyError;
+
+/// `[model]`: which network is trained, and with what arithmetic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Folder of the model that training starts from, in the Hugging Face layout: `config.json`,
+    /// `model.safetensors`, `tokenizer.json`. It is only read. A relative path is relative to the recipe.
+    /// `rltrain import` makes such a folder out of a GGUF file.
+    pub path: PathBuf,
+    /// Number format of the matrix products, in rollout and update: `auto`, `bf16` or `f32`. Weights,
+    /// gradients and the optimizer's state are f32 in any case. Default `auto`: bf16 where the processor
+    /// multiplies it in hardware, else f32. Name one to get the same numbers on every machine.
+    #[serde(default)]
+    pub compute: Compute,
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`, with N counting from 0. Default `auto`: the
+    /// first GPU if there is one, else the processor.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Lets oneMKL use its fast kernels on AMD processors too, where it takes slow ones of its own accord. No
+    /// effect on other processors or on GPUs. Default true.
+    #[serde(default = "default_fast_matmul")]
+    pub fast_matmul: bool,
+}
+
+/// Number format of matrix products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compute {
+    /// bf16 where the processor multiplies it in hardware, else f32.
+    #[default]
+    Auto,
+    /// Brain floating point: 8 bits of exponent, 8 of precision.
+    Bf16,
+    /// IEEE single precision.
+    F32,
+}
+
+/// Where the model runs; written `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(auto|cpu|cuda(:\d+)?)$"))]
+pub enum DeviceChoice {
+    /// The first GPU if there is one, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The GPU with this number, from 0.
+    Cuda(usize),
+}
+
+/// A text that names no device.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not a device, wanted `auto`, `cpu`, `cuda` or `cuda:N`")]
+pub struct InvalidDevice(String);
+
+impl ModelConfig {
+    /// What `compute` and `device` mean on this machine.
+    ///
+    /// # Errors
+    ///
+    /// If a GPU is asked for that this machine, or this build of libtorch, does not have.
+    pub fn kind_and_device(&self) -> Result<(Kind, Device), PolicyError> {
+        let device = self.device.resolve()?;
+        let kind = match self.compute {
+            Compute::Bf16 => Kind::BFloat16,
+            Compute::F32 => Kind::Float,
+            Compute::Auto if device.is_cuda() || multiplies_bf16() => Kind::BFloat16,
+            Compute::Auto => Kind::Float,
+        };
+        Ok((kind, device))
+    }
+}
+
+impl DeviceChoice {
+    fn resolve(self) -> Result<Device, PolicyError> {
+        let DeviceChoice::Cuda(index) = self else {
+            return Ok(if self == DeviceChoice::Auto { Device::cuda_if_available() } else { Device::Cpu });
+        };
+        let unavailable = |why: String| Err(PolicyError::Device { found: self.to_string(), why });
+        if !Cuda::is_available() {
+            return unavailable(
+                "this build of libtorch has no CUDA, or the machine has no GPU that it can use".to_owned(),
+            );
+        }
+        match Cuda::device_count() {
+            count if index as i64 >= count => {
+                unavailable(format!("the machine has {count} of them, counted from 0"))
+            }
+            _ => Ok(Device::Cuda(index)),
+        }
+    }
+}
+
+/// Whether the processor has bf16 products in hardware. Every processor with AMX tiles has AVX-512 BF16 as
+/// well, so the one question covers both.
+fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(0) => f.write_str("cuda"),
+            DeviceChoice::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = InvalidDevice;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDevice> {
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|digits| digits.parse().ok())
+                .map(DeviceChoice::Cuda)
+                .ok_or_else(|| InvalidDevice(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = InvalidDevice;
+
+    fn try_from(text: String) -> Result<Self, InvalidDevice> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(device: DeviceChoice) -> Self {
+        device.to_string()
+    }
+}
+
+fn default_fast_matmul() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_that_names_no_device_is_refused() {
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "CPU"] {
+            assert_eq!(text.parse::<DeviceChoice>(), Err(InvalidDevice(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_processor_is_always_there_and_f32_stays_f32() {
+        let config = ModelConfig {
+            path: PathBuf::new(),
+            compute: Compute::F32,
+            device: DeviceChoice::Cpu,
+            fast_matmul: true,
+        };
+        assert_eq!(config.kind_and_device().unwrap(), (Kind::Float, Device::Cpu));
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_named() {
+        let error = DeviceChoice::Cuda(4096).resolve().unwrap_err();
+        assert!(error.to_string().starts_with("device `cuda:4096` is not available: "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_device_reads_back_as_it_was_written(index in any::<usize>()) {
+            for device in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(index)] {
+                prop_assert_eq!(device.to_string().parse(), Ok(device));
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a policy could not be loaded or saved.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a model folder could not be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A file of the folder could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A JSON file of the folder is not valid.
+    #[error("`{}` is not valid JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A key of `config.json` is missing or has another type.
+    #[error("`config.json`: key `{key}` is {found}, wanted {wanted}")]
+    ConfigKey {
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A key of `config.json` asks for a variant that is not implemented.
+    #[error("`config.json`: `{key} = {found}` is not supported")]
+    Unsupported {
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+    },
+    /// The model family is not known.
+    #[error("`config.json`: model_type `{found}` is not supported, wanted one of `llama`")]
+    Family {
+        /// What `model_type` says.
+        found: String,
+    },
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Weights(#[from] rltrain_checkpoints::ReadError),
+    /// A tensor that the family needs is not in the file.
+    #[error("`{}` has no tensor `{name}`", path.display())]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("`{}`: tensor `{name}` has shape {found:?}, the model needs {wanted:?}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<i64>,
+        /// The shape that `config.json` implies.
+        wanted: Vec<i64>,
+    },
+    /// A tensor has a dtype that weights do not come in.
+    #[error("`{}`: tensor `{name}` has dtype {found}, wanted F32, F16 or BF16", path.display())]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its dtype.
+        found: String,
+    },
+    /// The tokenizer cannot be read or used.
+    #[error("`{}`: {message}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What the tokenizer library says.
+        message: String,
+    },
+    /// The chat template or the task prompt cannot be rendered.
+    #[error("the {what} cannot be rendered")]
+    Template {
+        /// Which template.
+        what: &'static str,
+        /// Where and why.
+        source: minijinja::Error,
+    },
+    /// The device does not exist on this machine or in this build.
+    #[error("device `{found}` is not available: {why}")]
+    Device {
+        /// What the recipe asks for.
+        found: String,
+        /// Why not.
+        why: String,
+    },
+}

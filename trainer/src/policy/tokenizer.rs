@@ -1,0 +1,129 @@
+//! Text to token ids and back, the chat template, and the ids that end a completion.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, context};
+use serde_json::Value;
+
+use super::error::PolicyError;
+use super::weights::read_json;
+
+/// The tokenizer of a model folder, with its chat template.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    template: Environment<'static>,
+    /// Ids that end a completion: every `eos_token_id` of the generation config and the config.
+    pub stop_ids: BTreeSet<i64>,
+    special: Value,
+}
+
+/// Name under which the chat template is compiled.
+const CHAT: &str = "chat template";
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, `tokenizer_config.json` (or `chat_template.jinja`) and `generation_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or the template does not compile.
+    pub fn load(folder: &Path) -> Result<Tokenizer, PolicyError> {
+        let path = folder.join("tokenizer.json");
+        let tokenizer_error =
+            |source: tokenizers::Error| PolicyError::Tokenizer { path: path.clone(), message: source.to_string() };
+        let bytes =
+            std::fs::read(&path).map_err(|source| PolicyError::Read { path: path.clone(), source })?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(tokenizer_error)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(tokenizer_error)?;
+        let special = read_json(&folder.join("tokenizer_config.json"))?;
+        let template = template(folder, &special)?;
+        Ok(Tokenizer { inner, path, template, stop_ids: stop_ids(folder)?, special })
+    }
+
+    /// Token ids of `text`, in which special tokens are recognised and none are added.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer's model refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|source| PolicyError::Tokenizer { path: self.path.clone(), message: source.to_string() })?;
+        Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
+    }
+
+    /// Text of `ids`, special tokens left out. Bytes that are not UTF-8 come out as U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[i64]) -> Result<String, PolicyError> {
+        let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+        self.inner
+            .decode(&ids, true)
+            .map_err(|source| PolicyError::Tokenizer { path: self.path.clone(), message: source.to_string() })
+    }
+
+    /// One user message in the model's chat format, up to where the assistant begins to speak.
+    ///
+    /// # Errors
+    ///
+    /// If the model has a template that fails. A model without one gets the message as it is.
+    pub fn chat(&self, user: &str) -> Result<String, PolicyError> {
+        let Ok(template) = self.template.get_template(CHAT) else { return Ok(format!("{user}\n")) };
+        template
+            .render(context! {
+                messages => [context! { role => "user", content => user }],
+                add_generation_prompt => true,
+                bos_token => token(&self.special, "bos_token"),
+                eos_token => token(&self.special, "eos_token"),
+            })
+            .map_err(|source| PolicyError::Template { what: CHAT, source })
+    }
+}
+
+/// A special token's text: a string, or an object with `content`.
+fn token(special: &Value, key: &str) -> String {
+    special[key].as_str().or_else(|| special[key]["content"].as_str()).unwrap_or_default().to_owned()
+}
+
+fn template(folder: &Path, special: &Value) -> Result<Environment<'static>, PolicyError> {
+    let mut environment = Environment::new();
+    // Hugging Face compiles templates with these two on (transformers' `_compile_jinja_template`).
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    environment.set_syntax(syntax.build().expect("the default delimiters are valid"));
+    let beside = folder.join("chat_template.jinja");
+    let source = match std::fs::read_to_string(&beside) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            special["chat_template"].as_str().map(str::to_owned)
+        }
+        Err(source) => return Err(PolicyError::Read { path: beside, source }),
+    };
+    if let Some(source) = source {
+        environment
+            .add_template_owned(CHAT, source)
+            .map_err(|source| PolicyError::Template { what: CHAT, source })?;
+    }
+    Ok(environment)
+}
+
+fn stop_ids(folder: &Path) -> Result<BTreeSet<i64>, PolicyError> {
+    let mut ids = BTreeSet::new();
+    for name in ["generation_config.json", "config.json"] {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let json = read_json(&path)?;
+        let eos = &json["eos_token_id"];
+        ids.extend(eos.as_i64());
+        ids.extend(eos.as_array().into_iter().flatten().filter_map(Value::as_i64));
+    }
+    Ok(ids)
+}

@@ -1,0 +1,146 @@
+//! The master weights: f32 tensors by their transformers names, read from and written to a Hugging Face folder.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rltrain_checkpoints::{Dtype, TensorFile, View, read_safetensors};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+use super::error::PolicyError;
+
+/// Master weights, f32, ordered by name; each requires a gradient.
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Weights {
+    /// Reads the tensors named in `shapes` from `folder`: `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` lists.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or a tensor is missing or has another shape than wanted.
+    pub fn load(folder: &Path, shapes: &[(String, Vec<i64>)], device: Device) -> Result<Weights, PolicyError> {
+        let mut tensors = BTreeMap::new();
+        for (file, wanted) in files(folder, shapes)? {
+            let path = folder.join(&file);
+            let reader = read_safetensors(&path)?;
+            for (name, shape) in wanted {
+                let tensor = load_tensor(&reader, name, shape)?;
+                tensors.insert(name.clone(), tensor.to_device(device).set_requires_grad(true));
+            }
+        }
+        Ok(Weights { tensors })
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none. Loading checks every name of the family, so this is a bug, not bad input.
+    pub fn get(&self, name: &str) -> &Tensor {
+        self.tensors.get(name).unwrap_or_else(|| panic!("no weight `{name}`"))
+    }
+
+    /// Every name and tensor, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(Tensor::numel).sum()
+    }
+}
+
+/// Reads one tensor as f32 on the host, after comparing its shape and dtype with what is wanted.
+///
+/// # Errors
+///
+/// If it is missing, has another shape or a dtype that weights do not come in, or the disk refuses.
+pub fn load_tensor(reader: &TensorFile, name: &str, wanted: &[i64]) -> Result<Tensor, PolicyError> {
+    let path = || reader.path().to_owned();
+    let Some(info) = reader.info(name) else {
+        return Err(PolicyError::MissingTensor { path: path(), name: name.to_owned() });
+    };
+    let found: Vec<i64> = info.shape.iter().map(|n| *n as i64).collect();
+    if found != wanted {
+        return Err(PolicyError::Shape { path: path(), name: name.to_owned(), found, wanted: wanted.to_vec() });
+    }
+    let Some(kind) = kind_of(info.dtype) else {
+        let found = format!("{:?}", info.dtype);
+        return Err(PolicyError::Dtype { path: path(), name: name.to_owned(), found });
+    };
+    Ok(Tensor::from_data_size(&reader.read(name)?.data, &found, kind).to_kind(Kind::Float))
+}
+
+type Wanted<'a> = Vec<(&'a String, &'a Vec<i64>)>;
+
+/// Which file holds which of the wanted tensors.
+fn files<'a>(folder: &Path, shapes: &'a [(String, Vec<i64>)]) -> Result<BTreeMap<String, Wanted<'a>>, PolicyError> {
+    let index = folder.join("model.safetensors.index.json");
+    let single = "model.safetensors".to_owned();
+    if !index.exists() {
+        return Ok(BTreeMap::from([(single, shapes.iter().map(|(name, shape)| (name, shape)).collect())]));
+    }
+    let json = read_json(&index)?;
+    let mut files: BTreeMap<String, Wanted<'a>> = BTreeMap::new();
+    for (name, shape) in shapes {
+        let file = json["weight_map"][name].as_str().filter(|file| !file.contains(['/', '\\']));
+        let file = file.ok_or_else(|| PolicyError::MissingTensor { path: index.clone(), name: name.clone() })?;
+        files.entry(file.to_owned()).or_default().push((name, shape));
+    }
+    Ok(files)
+}
+
+/// Reads and parses a JSON file of a model folder.
+///
+/// # Errors
+///
+/// If it cannot be read or is not JSON.
+pub(super) fn read_json(path: &Path) -> Result<Value, PolicyError> {
+    let text = std::fs::read(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&text).map_err(|source| PolicyError::Json { path: path.to_owned(), source })
+}
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        _ => None,
+    }
+}
+
+/// A tensor as the safetensors writer wants it: copied to the host only when its turn comes.
+pub struct HostView(Tensor, Vec<usize>);
+
+impl HostView {
+    /// A view of an f32 tensor on any device.
+    pub fn new(tensor: &Tensor) -> HostView {
+        assert_eq!(tensor.kind(), Kind::Float, "only f32 tensors are written");
+        HostView(tensor.detach(), tensor.size().iter().map(|n| *n as usize).collect())
+    }
+}
+
+impl View for HostView {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.1
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; self.data_len()];
+        self.0.to_device(Device::Cpu).contiguous().copy_data_u8(&mut bytes, self.0.numel());
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.numel() * 4
+    }
+}

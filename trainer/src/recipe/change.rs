@@ -1,0 +1,147 @@
+//! What differs between two recipes, and which differences a resumed run may have.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use toml::{Table, Value};
+
+/// Keys, and sections, that may change when a run is resumed. Each leaves the steps as they would have been,
+/// up to float rounding:
+///
+/// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend on
+///   where the end is.
+/// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
+/// - `model.device`, `model.fast_matmul`, `executor.workers`, `rollout.max_batch`,
+///   `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
+/// - `eval.every`, `checkpoint`: when to look and when to save.
+///
+/// What evaluations sample may not change, for before and after would not be comparable.
+pub const MAY_CHANGE: [&str; 10] = [
+    "steps",
+    "run",
+    "model.path",
+    "model.device",
+    "model.fast_matmul",
+    "executor.workers",
+    "rollout.max_batch",
+    "optimizer.micro_batch_tokens",
+    "eval.every",
+    "checkpoint",
+];
+
+/// One key that two recipes give different values; `None` where a recipe does not have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The key, as a dotted path.
+    pub key: String,
+    /// Its old value, as TOML.
+    pub old: Option<String>,
+    /// Its new value, as TOML.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        write!(f, "`{}` was {}, is {}", self.key, value(&self.old), value(&self.new))
+    }
+}
+
+/// Every key that differs between two resolved recipes, in the order of keys.
+pub fn differences(old: &Table, new: &Table) -> Vec<Difference> {
+    let (old, new) = (flatten(old), flatten(new));
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let difference = |key: &String| Difference {
+        key: key.clone(),
+        old: old.get(key).cloned(),
+        new: new.get(key).cloned(),
+    };
+    keys.into_iter().map(difference).filter(|difference| difference.old != difference.new).collect()
+}
+
+/// The [`differences`] that keep a run from being resumed: those that [`MAY_CHANGE`] does not allow.
+pub fn refused_changes(old: &Table, new: &Table) -> Vec<Difference> {
+    differences(old, new).into_iter().filter(|difference| !may_change(&difference.key, new)).collect()
+}
+
+/// Whether `key` may change in a run that goes on as the resolved recipe `new`.
+pub(super) fn may_change(key: &str, new: &Table) -> bool {
+    let constant =
+        || new.get("optimizer").and_then(|section| section.get("schedule")?.as_str()) == Some("constant");
+    let names = |allowed: &str| {
+        key.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    MAY_CHANGE.into_iter().any(names) && (key != "steps" || constant())
+}
+
+/// Every value of a table by its dotted path, as TOML. A section without keys is a value, so that it is not
+/// lost.
+pub(super) fn flatten(table: &Table) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) if !inner.is_empty() => {
+                flat.extend(flatten(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)));
+            }
+            value => {
+                flat.insert(key.clone(), value.to_string());
+            }
+        }
+    }
+    flat
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_changed_added_and_removed_key_is_listed() {
+        let old =
+            table("seed = 1\nsteps = 50\n[rollout]\nstop = [\"a\"]\n[rewards.all_passed]\nweight = 1.0");
+        let new = table(
+            "seed = 2\nsteps = 50\n[rollout]\nstop = [\"a\", \"b\"]\n[rewards.tests_passed]\nweight = 1.0",
+        );
+        let listed: Vec<String> = differences(&old, &new).iter().map(Difference::to_string).collect();
+        assert_eq!(
+            listed,
+            [
+                "`rewards.all_passed.weight` was 1.0, is not set",
+                "`rewards.tests_passed.weight` was not set, is 1.0",
+                "`rollout.stop` was [\"a\"], is [\"a\", \"b\"]",
+                "`seed` was 1, is 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_touch_the_steps_may_change() {
+        let old = table(
+            "seed = 1\nrun = \"a\"\n[checkpoint]\nevery = 10\n[executor]\nruntime = \"r\"\nworkers = 2",
+        );
+        let new = table("seed = 1\nrun = \"b\"\n[checkpoint]\nevery = 20\n[executor]\nruntime = \"r\"");
+        assert_eq!(differences(&old, &new).len(), 3);
+        assert_eq!(refused_changes(&old, &new), []);
+    }
+
+    #[test]
+    fn the_end_may_move_unless_the_learning_rate_falls_towards_it() {
+        for (schedule, refused) in [("constant", 0), ("linear", 1), ("cosine", 1)] {
+            let with = |steps| table(&format!("steps = {steps}\n[optimizer]\nschedule = \"{schedule}\""));
+            assert_eq!(refused_changes(&with(50), &with(90)).len(), refused, "{schedule}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_allowed_by_its_whole_name_or_its_section() {
+        let allowed = |key| may_change(key, &Table::new());
+        assert!(allowed("checkpoint.keep_last") && allowed("model.path"));
+        assert!(!allowed("runs") && !allowed("rollout.max_tokens") && !allowed("eval"));
+    }
+}

@@ -1,0 +1,182 @@
+//! What a recipe says that cannot work, whatever machine it runs on.
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use rltrain_rewards::RewardSet;
+
+use super::Recipe;
+use super::problems::Problems;
+
+/// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
+const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
+
+/// Signature of the task that templates are tried with.
+const EXAMPLE_SIGNATURE: &str = "def identity(x):";
+
+/// Reports impossible values, and combinations of values.
+pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
+    numbers(recipe, problems);
+    problems.require_value(recipe.steps >= 1, "steps", recipe.steps, "at least 1");
+    paths(recipe, problems);
+    templates(recipe, problems);
+    rollout(recipe, problems);
+    rewards(recipe, problems);
+    optimizer(recipe, problems);
+    eval(recipe, problems);
+}
+
+/// Numbers with a range of their own.
+fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let (rollout, algorithm, optimizer) = (&recipe.rollout, &recipe.algorithm, &recipe.optimizer);
+    let above_0 = [
+        ("rollout.temperature", rollout.temperature),
+        ("algorithm.scale_epsilon", algorithm.scale_epsilon),
+        ("algorithm.clip_high", algorithm.clip_high),
+        ("optimizer.learning_rate", optimizer.learning_rate),
+        ("optimizer.epsilon", optimizer.epsilon),
+        ("optimizer.max_gradient_norm", optimizer.max_gradient_norm),
+    ];
+    for (key, value) in above_0 {
+        problems.require_value(value > 0.0 && value.is_finite(), key, value, "a finite number above 0");
+    }
+    let clip_low = algorithm.clip_low;
+    let holds = clip_low > 0.0 && clip_low < 1.0;
+    problems.require_value(holds, "algorithm.clip_low", clip_low, "a number above 0 and below 1");
+    for (key, value) in [("optimizer.beta1", optimizer.beta1), ("optimizer.beta2", optimizer.beta2)] {
+        problems.require_value((0.0..1.0).contains(&value), key, value, "a number from 0, below 1");
+    }
+    let from_0 =
+        [("optimizer.weight_decay", optimizer.weight_decay), ("eval.temperature", recipe.eval.temperature)];
+    for (key, value) in from_0 {
+        problems.require_value(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0");
+    }
+}
+
+fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let tasks = &recipe.tasks;
+    let paths = [
+        ("run", &recipe.run),
+        ("model.path", &recipe.model.path),
+        ("tasks.train", &tasks.train),
+        ("tasks.heldout", &tasks.heldout),
+    ];
+    for (key, path) in paths {
+        problems.require_value(!path.as_os_str().is_empty(), key, "empty", "a path");
+    }
+    problems.require(
+        tasks.train != tasks.heldout,
+        &["tasks.heldout", "tasks.train"],
+        "the held-out tasks are the training tasks",
+        "a policy that is evaluated on what it trains on always looks good; split the file in two",
+    );
+}
+
+/// Both templates render, with nothing but what a task may tell, and the answer begins with the signature.
+fn templates(recipe: &Recipe, problems: &mut Problems<'_>) {
+    template("tasks.prompt", &recipe.tasks.prompt, problems);
+    if let Some(prefill) = template("tasks.prefill", &recipe.tasks.prefill, problems) {
+        problems.require(
+            prefill.ends_with(EXAMPLE_SIGNATURE),
+            &["tasks.prefill"],
+            "`tasks.prefill` does not end in the task's signature",
+            "end it in `{{ task.signature }}`, without a newline: the model goes on from there",
+        );
+    }
+}
+
+/// Renders the template at `key` for an example; `None` if that cannot be done.
+fn template(key: &str, source: &str, problems: &mut Problems<'_>) -> Option<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let template = match environment.template_from_named_str(key, source) {
+        Ok(template) => template,
+        Err(error) => {
+            refuse_template(key, &error, problems);
+            return None;
+        }
+    };
+    let mut unknown: Vec<String> = template.undeclared_variables(true).into_iter().collect();
+    unknown.retain(|name| !name.strip_prefix("task.").is_some_and(|field| PROMPT_FIELDS.contains(&field)));
+    if let Some(name) = unknown.iter().min() {
+        let message = format!("`{key}` uses `{name}`, which a prompt does not have");
+        let fields = PROMPT_FIELDS.map(|field| format!("`task.{field}`")).join(", ");
+        problems.require(false, &[key], message, format!("a prompt has {fields}"));
+        return None;
+    }
+    let example = context! {
+        id => "example/identity",
+        prompt => "Return x.",
+        signature => EXAMPLE_SIGNATURE,
+        entry_point => "identity",
+        public_tests => ["assert identity(1) == 1"],
+    };
+    template
+        .render(context! { task => example })
+        .inspect_err(|error| refuse_template(key, error, problems))
+        .ok()
+}
+
+fn refuse_template(key: &str, error: &minijinja::Error, problems: &mut Problems<'_>) {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let line = error.line().map(|line| format!(", in line {line} of the text")).unwrap_or_default();
+    let message = format!("`{key}` is not a template: {}{detail}{line}", error.kind());
+    let help =
+        "templates are Jinja, as in `{{ task.signature }}` or `{% if task.public_tests %}...{% endif %}`";
+    problems.require(false, &[key], message, help);
+}
+
+fn rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
+    problems.require(
+        recipe.rollout.group_size.get() >= 2,
+        &["rollout.group_size"],
+        "a group of one has no siblings to compare with",
+        "with one attempt per task every advantage is zero; use 8 or more",
+    );
+    problems.require(
+        recipe.rollout.stop.iter().all(|stop| !stop.is_empty()),
+        &["rollout.stop"],
+        "an empty stop text ends every completion before its first token",
+        "leave it out; without stop texts, completions end with the model's own end token",
+    );
+}
+
+fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
+    if let Err(error) = RewardSet::build(&recipe.rewards) {
+        let help = "add a table, such as `[rewards.all_passed]` with `weight = 1.0`";
+        problems.require(false, &["rewards"], error.to_string(), help);
+    }
+}
+
+fn optimizer(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let (warmup, steps) = (recipe.optimizer.warmup_steps, recipe.steps);
+    problems.require(
+        warmup as u64 <= steps,
+        &["optimizer.warmup_steps", "steps"],
+        format!("the warm-up takes {warmup} steps, the whole run {steps}"),
+        "the learning rate would never reach its peak; warm up over a tenth of the run or less",
+    );
+}
+
+fn eval(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let eval = &recipe.eval;
+    let samples = eval.samples.get();
+    let mut sorted = eval.k.clone();
+    sorted.sort_unstable();
+    let distinct = sorted.windows(2).all(|pair| pair[0] < pair[1]);
+    let k = || format!("{:?}", eval.k);
+    let holds = !sorted.is_empty() && distinct && sorted[0] >= 1;
+    if problems.require_value(holds, "eval.k", k(), "one or more different numbers, each from 1") {
+        let most = sorted[sorted.len() - 1];
+        problems.require(
+            most <= samples,
+            &["eval.k", "eval.samples"],
+            format!("pass@{most} cannot be estimated from {samples} samples"),
+            format!("set `eval.samples` to {most} or more, or take {most} out of `eval.k`"),
+        );
+    }
+    problems.require(
+        eval.temperature != 0.0 || samples == 1,
+        &["eval.samples", "eval.temperature"],
+        format!("at temperature 0 all {samples} samples of a task are the same"),
+        "set `eval.samples` to 1 and `eval.k` to [1], or `eval.temperature` to 0.8",
+    );
+}

@@ -1,0 +1,47 @@
+//! What a recipe names on disk and that is not there, or is something else.
+
+use std::path::Path;
+
+use super::Recipe;
+use super::problems::Problems;
+
+/// Files without which a model folder is none; of each line, one suffices. Large models come in shards with
+/// an index.
+const MODEL_FILES: [&[&str]; 3] =
+    [&["config.json"], &["model.safetensors", "model.safetensors.index.json"], &["tokenizer.json"]];
+
+/// Reports files that are missing. The paths of `recipe` are absolute.
+pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
+    problems.require(
+        !recipe.run.exists() || recipe.run.is_dir(),
+        &["run"],
+        format!("`{}` is a file, wanted a folder or nothing", recipe.run.display()),
+        "the run folder is made when the run starts; choose another name, or move the file away",
+    );
+    model(&recipe.model.path, problems);
+    for (key, path) in [("tasks.train", &recipe.tasks.train), ("tasks.heldout", &recipe.tasks.heldout)] {
+        let (what, help) = if path.is_dir() {
+            ("a folder, wanted a file", "task files are JSON lines, one task a line, in one file")
+        } else {
+            (
+                "not there",
+                "relative paths start at the recipe's folder; recipes/README.md describes task files",
+            )
+        };
+        problems.require(path.is_file(), &[key], format!("`{}` is {what}", path.display()), help);
+    }
+}
+
+fn model(folder: &Path, problems: &mut Problems<'_>) {
+    let help = "name a folder in the Hugging Face layout; `rltrain import MODEL.gguf FOLDER` makes one out of a \
+                GGUF file, and `make quickstart` fetches and imports the quickstart's";
+    let shown = folder.display();
+    if problems.require(folder.is_dir(), &["model.path"], format!("there is no model folder `{shown}`"), help)
+    {
+        for files in MODEL_FILES {
+            let there = files.iter().any(|file| folder.join(file).is_file());
+            let message = format!("the model folder `{shown}` has no `{}`", files[0]);
+            problems.require(there, &["model.path"], message, help);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The recipe: everything that decides what a run does, in one TOML file.
+//!
+//! [`Recipe`] only composes: each section is a struct that lives beside the code that reads it, and its doc
+//! comments are the manual, the editor's tooltips and the help of error messages at once. Reading a recipe
+//! reports every mistake in it together, each at its line:
+//!
+//! 1. `reading`: text to [`Recipe`]; unknown keys, wrong types and missing keys.
+//! 2. `check`: values, and combinations of values, that cannot work.
+//! 3. `disk`: files that the recipe names and that are not there.
+
+mod change;
+mod check;
+mod checkpoint;
+mod disk;
+mod error;
+mod problems;
+mod reading;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+pub use change::{Difference, MAY_CHANGE, differences, refused_changes};
+pub use checkpoint::CheckpointConfig;
+pub use error::{InvalidRecipe, Problem, RecipeError};
+use fs_err as fs;
+use problems::Problems;
+use rltrain_executor::ExecutorConfig;
+use rltrain_rewards::RewardsConfig;
+pub use schema::{leaves, manual, schema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::AlgorithmConfig;
+use crate::eval::EvalConfig;
+use crate::optim::OptimizerConfig;
+use crate::policy::ModelConfig;
+use crate::rollout::RolloutConfig;
+use crate::tasks::TasksConfig;
+
+/// A recipe: everything that decides what a run does.
+///
+/// Two runs of one recipe take the same steps, on machines that round alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where every random choice of the run derives from. Default 1. Another seed is another draw of tasks
+    /// and attempts.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Optimizer steps of the run, at least 1. A run that was stopped goes on to this number.
+    #[schemars(range(min = 1))]
+    pub steps: u64,
+    /// Folder for everything the run writes: checkpoints, metrics, samples. It is made if it is not there; a
+    /// run that it already holds is resumed. A relative path is relative to the recipe.
+    pub run: PathBuf,
+    /// Which network is trained, and with what arithmetic.
+    pub model: ModelConfig,
+    /// What is trained on, what is evaluated on, and how the model is asked.
+    pub tasks: TasksConfig,
+    /// How attempts are sampled.
+    #[serde(default)]
+    pub rollout: RolloutConfig,
+    /// How programs are run, and what they may use up.
+    #[serde(default)]
+    pub executor: ExecutorConfig,
+    /// What a good attempt is: one table per reward, at least one with a weight other than 0.
+    pub rewards: RewardsConfig,
+    /// What counts as better, and how far one step may go.
+    #[serde(default)]
+    pub algorithm: AlgorithmConfig,
+    /// How gradients change the weights.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// How good the policy is on tasks that it does not train on.
+    #[serde(default)]
+    pub eval: EvalConfig,
+    /// How often the run is saved, and how much of the past is kept.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+}
+
+impl Recipe {
+    /// Reads the recipe at `path`, checks it and the files that it names, and makes its paths absolute.
+    ///
+    /// Loads no model and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or with every problem in it.
+    pub fn load(path: &Path) -> Result<Recipe, RecipeError> {
+        let unreadable = |source| RecipeError::Read { path: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let folder = fs::canonicalize(path).map_err(unreadable)?;
+        let folder = folder.parent().expect("a file that was read has a folder").to_owned();
+        let mut problems = Problems::new(&text);
+        let recipe = reading::read(&mut problems).map(|recipe| {
+            check::check(&recipe, &mut problems);
+            let recipe = recipe.resolve(&folder);
+            disk::check(&recipe, &mut problems);
+            recipe
+        });
+        problems.finish(&path.display().to_string(), recipe)
+    }
+
+    /// Reads a recipe out of `text`, checks it, and leaves its paths as they are. Touches no disk; `name`
+    /// stands for the file in error messages.
+    ///
+    /// # Errors
+    ///
+    /// With every problem in the text.
+    pub fn parse(name: &str, text: &str) -> Result<Recipe, RecipeError> {
+        let mut problems = Problems::new(text);
+        let recipe = reading::read(&mut problems).inspect(|recipe| check::check(recipe, &mut problems));
+        problems.finish(name, recipe)
+    }
+
+    /// The recipe as TOML, with every default written out. [`Recipe::parse`] reads it back as the same
+    /// recipe.
+    pub fn resolved(&self) -> String {
+        toml::to_string(self).expect("numbers, texts and tables have a TOML form")
+    }
+
+    /// What [`Recipe::resolved`] says, as a table.
+    ///
+    /// # Panics
+    ///
+    /// If a whole number is beyond what TOML can say, which [`Recipe::parse`] refuses.
+    pub fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("a recipe that was read fits into TOML")
+    }
+
+    /// Names what the recipe trains: the BLAKE3 hash, in hexadecimal, of [`Recipe::table`] without the keys in
+    /// [`MAY_CHANGE`]. A run may be resumed as a recipe of the same hash.
+    pub fn hash(&self) -> String {
+        let (mut identity, table) = (String::new(), self.table());
+        for (key, value) in change::flatten(&table) {
+            if !change::may_change(&key, &table) {
+                identity.extend([&key, "=", &value, "\n"]);
+            }
+        }
+        blake3::hash(identity.as_bytes()).to_hex().to_string()
+    }
+
+    /// Makes relative paths absolute, as seen from `folder`.
+    fn resolve(mut self, folder: &Path) -> Recipe {
+        for path in [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout] {
+            *path = join(folder, path);
+        }
+        self
+    }
+}
+
+/// `folder/path`, without `..` at its seam: `folder` is canonical, so that its parent is where `..` leads.
+fn join(folder: &Path, path: &Path) -> PathBuf {
+    let (mut folder, mut path) = (folder, path);
+    while let (Ok(rest), Some(parent)) = (path.strip_prefix(".."), folder.parent()) {
+        (folder, path) = (parent, rest);
+    }
+    folder.join(path)
+}
+
+fn default_seed() -> u64 {
+    1
+}

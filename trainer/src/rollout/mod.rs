@@ -1,0 +1,46 @@
+//! Rollout: prompts in, sampled completions with their logprobs out.
+
+mod config;
+mod engine;
+mod prompt;
+mod sampler;
+mod stop;
+
+pub use config::*;
+pub use engine::{Completion, Finish, Request, Sampling, generate};
+pub use prompt::Prompter;
+pub use sampler::{Drawn, draw};
+
+/// The attempts at one task. Made by [`collect`]; read by rewards and the update.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Index of the task in its task set.
+    pub task: usize,
+    /// Prompt token ids.
+    pub prompt: Vec<i64>,
+    /// Completions in the order of their sample numbers.
+    pub completions: Vec<Completion>,
+}
+
+/// Sorts finished completions into groups, one per request, in order.
+///
+/// `tasks` holds the task index of each request.
+///
+/// # Panics
+///
+/// If a completion is missing. The engine returns every sample of every request, so that is a bug.
+pub fn collect(tasks: &[usize], requests: Vec<Request>, mut completions: Vec<Completion>) -> Vec<Group> {
+    completions.sort_by_key(|completion| (completion.request, completion.sample));
+    let mut completions = completions.into_iter();
+    let groups: Vec<Group> = tasks
+        .iter()
+        .zip(requests)
+        .map(|(task, request)| Group {
+            task: *task,
+            prompt: request.prompt,
+            completions: completions.by_ref().take(request.samples).collect(),
+        })
+        .collect();
+    assert!(completions.next().is_none(), "more completions than samples asked for");
+    groups
+}

@@ -1,0 +1,62 @@
+//! A task as the model sees it: chat-templated text that ends inside the answer.
+
+use minijinja::{Environment, context};
+
+use crate::policy::{PolicyError, Tokenizer};
+use crate::tasks::{Task, TasksConfig};
+
+/// Renders prompts of tasks. Made once per run from the recipe's two templates.
+pub struct Prompter {
+    templates: Environment<'static>,
+}
+
+const USER: &str = "task prompt";
+const PREFILL: &str = "task prefill";
+
+impl Prompter {
+    /// Compiles the templates.
+    ///
+    /// # Errors
+    ///
+    /// If one is not valid minijinja.
+    pub fn new(config: &TasksConfig) -> Result<Prompter, PolicyError> {
+        let mut templates = Environment::new();
+        // A misspelt field of `task` is an error, not an empty string in every prompt.
+        templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        for (what, source) in [(USER, &config.prompt), (PREFILL, &config.prefill)] {
+            templates
+                .add_template_owned(what, source.clone())
+                .map_err(|source| PolicyError::Template { what, source })?;
+        }
+        Ok(Prompter { templates })
+    }
+
+    /// Token ids of the whole prompt: the user message in the model's chat format, and the beginning of the answer
+    /// that the model has to continue. Encoded as one text, so that tokens merge across the border as they would in
+    /// training data.
+    ///
+    /// # Errors
+    ///
+    /// If a template names a field that a task does not have, or the tokenizer refuses the text.
+    pub fn prompt(&self, task: &Task, tokenizer: &Tokenizer) -> Result<Vec<i64>, PolicyError> {
+        tokenizer.encode(&self.text(task, tokenizer)?)
+    }
+
+    /// The text that [`Prompter::prompt`] encodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prompter::prompt`].
+    pub fn text(&self, task: &Task, tokenizer: &Tokenizer) -> Result<String, PolicyError> {
+        let user = self.render(USER, task)?;
+        let prefill = self.render(PREFILL, task)?;
+        Ok(tokenizer.chat(&user)? + &prefill)
+    }
+
+    fn render(&self, what: &'static str, task: &Task) -> Result<String, PolicyError> {
+        self.templates
+            .get_template(what)
+            .and_then(|template| template.render(context! { task => task }))
+            .map_err(|source| PolicyError::Template { what, source })
+    }
+}

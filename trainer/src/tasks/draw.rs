@@ -1,0 +1,113 @@
+//! Which tasks a step trains on.
+
+use super::TaskSet;
+use crate::rng::{Stream, uniform};
+
+/// Places in `tasks` of the `count` tasks of a step: a pure function of the number of tasks, the seed and the step.
+///
+/// Training walks through epochs, each a permutation of all tasks of its own, without a gap between steps or
+/// epochs: after any number of steps no task was drawn more than once more often than another. A step that asks
+/// for more tasks than are left in an epoch takes the rest from the next, so a task can be drawn twice in it.
+pub fn draw(tasks: &TaskSet, seed: u64, step: u64, count: usize) -> Vec<usize> {
+    draw_places(tasks.len(), seed, step, count)
+}
+
+fn draw_places(len: usize, seed: u64, step: u64, count: usize) -> Vec<usize> {
+    // 128 bits hold any step times any count.
+    let first = u128::from(step) * count as u128;
+    let (mut epoch, mut place) = ((first / len as u128) as u64, (first % len as u128) as usize);
+    let mut drawn = Vec::with_capacity(count);
+    while drawn.len() < count {
+        let order = permutation(len, seed, epoch);
+        let taken = (count - drawn.len()).min(len - place);
+        drawn.extend_from_slice(&order[place..place + taken]);
+        (epoch, place) = (epoch.wrapping_add(1), 0);
+    }
+    drawn
+}
+
+/// The numbers below `len` in the order of an epoch.
+///
+/// Fisher–Yates, as in Knuth, The Art of Computer Programming 2, algorithm P. 53 random bits choose among `len`
+/// places with a bias below `len / 2^53`.
+fn permutation(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    for last in (1..len).rev() {
+        let choices = last + 1;
+        let other = (uniform(seed, Stream::TaskOrder, &[epoch, last as u64]) * choices as f64) as usize;
+        order.swap(last, other.min(last));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn walk(len: usize, seed: u64, steps: u64, count: usize) -> Vec<usize> {
+        (0..steps).flat_map(|step| draw_places(len, seed, step, count)).collect()
+    }
+
+    /// A run that is resumed by another build must draw the same tasks.
+    #[test]
+    fn the_order_never_changes() {
+        assert_eq!(walk(5, 1, 2, 5), [2, 4, 3, 0, 1, 2, 3, 1, 4, 0]);
+    }
+
+    #[test]
+    fn epochs_and_seeds_differ_in_order() {
+        let orders = [permutation(50, 1, 0), permutation(50, 1, 1), permutation(50, 2, 0)];
+        assert!(orders[0] != orders[1] && orders[0] != orders[2] && orders[1] != orders[2]);
+    }
+
+    #[test]
+    fn every_place_is_as_likely_for_every_task() {
+        let mut at_front = [0; 4];
+        for epoch in 0..4000 {
+            at_front[permutation(4, 9, epoch)[0]] += 1;
+        }
+        // 1000 expected, with a standard deviation of 27.
+        assert!(at_front.iter().all(|count| (880..1120).contains(count)), "{at_front:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_task_is_drawn_once_per_epoch(
+            len in 1usize..40, count in 1usize..60, seed: u64, epochs in 1usize..4,
+        ) {
+            let steps = (len * epochs).div_ceil(count) as u64;
+            let drawn = walk(len, seed, steps, count);
+            for epoch in drawn.chunks_exact(len).take(epochs) {
+                let mut sorted = epoch.to_vec();
+                sorted.sort_unstable();
+                prop_assert_eq!(sorted, (0..len).collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn a_step_does_not_depend_on_the_steps_before_it(
+            len in 1usize..40, count in 1usize..60, seed: u64, step in 0u64..9,
+        ) {
+            let start = step as usize * count;
+            let straight = walk(len, seed, step + 1, count);
+            prop_assert_eq!(&straight[start..], draw_places(len, seed, step, count));
+        }
+
+        #[test]
+        fn only_the_position_in_the_walk_counts(len in 1usize..40, half in 1usize..30, seed: u64, step in 0u64..9) {
+            let whole = draw_places(len, seed, step, 2 * half);
+            let half_of = |which: u64| draw_places(len, seed, 2 * step + which, half);
+            let halves = [half_of(0), half_of(1)].concat();
+            prop_assert_eq!(whole, halves);
+        }
+
+        #[test]
+        fn any_step_can_be_drawn(len in 1usize..40, count in 0usize..60, seed: u64, step: u64) {
+            let drawn = draw_places(len, seed, step, count);
+            prop_assert_eq!(drawn.len(), count);
+            prop_assert!(drawn.iter().all(|place| *place < len));
+        }
+    }
+}

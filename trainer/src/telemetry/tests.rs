@@ -1,0 +1,75 @@
+//! The telemetry as a whole.
+
+use super::*;
+
+fn numbers(step: u64) -> (Metrics, Metrics) {
+    let (mut metrics, mut timings) = (Metrics::new(), Metrics::new());
+    metrics.push("reward/mean", step as f64 / 3.0);
+    timings.push("time/rollout_seconds", 2.0);
+    timings.push("time/update_seconds", 1.0);
+    (metrics, timings)
+}
+
+fn train(telemetry: &mut Telemetry, steps: std::ops::RangeInclusive<u64>) {
+    for step in steps {
+        let (metrics, timings) = numbers(step);
+        telemetry.log(step, &metrics, &timings).unwrap();
+    }
+}
+
+fn open(run: &Path, step: u64) -> Telemetry {
+    Telemetry::open(run, step, 8, ProgressMode::Hidden).unwrap()
+}
+
+#[test]
+fn a_resumed_run_writes_the_same_metrics_and_keeps_its_totals() {
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(&mut open(whole.path(), 0), 1..=8);
+
+    let mut results = Metrics::new();
+    results.push("eval/pass@1", 0.5);
+    let mut first = open(cut.path(), 0);
+    first.log_evaluation(0, &results, Duration::from_secs(5)).unwrap();
+    train(&mut first, 1..=6);
+    first.flush().unwrap();
+    drop(first);
+    let mut second = open(cut.path(), 4);
+    assert_eq!(second.history().rewards.len(), 4);
+    train(&mut second, 5..=8);
+
+    let bytes = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(METRICS_FILE)).unwrap();
+    assert_eq!(bytes(&whole), bytes(&cut));
+    let History { rewards, times, .. } = second.history();
+    assert_eq!(rewards.len(), 8);
+    assert_eq!((times.rollout, times.update, times.evaluation), (16.0, 8.0, 5.0));
+    let timings = read_lines(&cut.path().join(TIMINGS_FILE)).unwrap();
+    assert_eq!(timings.iter().map(|line| line.step).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(timings.iter().all(|line| line.metrics.get(WALL_SECONDS).is_some()));
+}
+
+/// Names of metrics in the code: the string that follows `push(`.
+fn pushed_names(source: &str) -> Vec<&str> {
+    let name = |call: &'static str| {
+        source.split(call).skip(1).filter_map(|rest| {
+            let rest = rest.trim_start();
+            let rest = rest.strip_prefix("&format!(").unwrap_or(rest);
+            rest.strip_prefix('"')?.split('"').next()
+        })
+    };
+    name("metrics.push(").chain(name("timings.push(")).collect()
+}
+
+#[test]
+fn every_metric_is_in_the_glossary() {
+    let trainer = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(trainer.join(path)).unwrap();
+    let (steps, evaluations) = (read("src/step_metrics.rs"), read("src/eval/heldout.rs"));
+    let names = pushed_names(&steps).into_iter().chain(pushed_names(&evaluations));
+    let names: Vec<String> =
+        names.chain([EVALUATION_SECONDS, WALL_SECONDS]).map(|name| name.replace("{}", "{k}")).collect();
+    assert!(names.len() >= 29, "found only {names:?}");
+
+    let glossary = read("../docs/metrics.md");
+    let missing: Vec<_> = names.iter().filter(|name| !glossary.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not define {missing:?}");
+}
