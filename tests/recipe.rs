@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use rltrain::algorithm::{AdvantageEstimator, Aggregation};
+use rltrain::algorithm::AdvantageEstimator::{DrGrpo, Grpo, Rloo};
+use rltrain::algorithm::Aggregation;
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice};
 use rltrain::recipe::{self, Recipe, RecipeError};
@@ -302,7 +303,7 @@ fn every_key_is_read() {
     for key in recipe::leaves() {
         let (section, name) = key.rsplit_once('.').unwrap_or(("recipe", &key));
         let owner = section.rsplit('.').next().unwrap();
-        // A section's struct is called after the section, or `config`; its own methods, in config.rs, call it `self`.
+        // A section's struct is called after the section, or `config`; its own methods call it `self`.
         let read = code.iter().any(|(path, code)| {
             let path = path.to_str().unwrap();
             let describes = path.ends_with("/config.rs") || path.ends_with("/recipe/checkpoint.rs");
@@ -359,7 +360,7 @@ prop_compose! {
     fn any_recipe()(
         mut recipe in rollout_and_model(),
         clip in (f64::MIN_POSITIVE..1.0, f64::MIN_POSITIVE..10.0),
-        advantage in prop::sample::select(vec![AdvantageEstimator::Grpo, AdvantageEstimator::DrGrpo, AdvantageEstimator::Rloo]),
+        advantage in prop::sample::select(vec![Grpo, DrGrpo, Rloo]),
         aggregation in prop::sample::select(vec![Aggregation::TokenMean, Aggregation::SequenceMeanTokenMean]),
         schedule in prop::sample::select(vec![Schedule::Constant, Schedule::Linear, Schedule::Cosine]),
         learning_rate in 1e-300..1.0f64,
@@ -401,7 +402,8 @@ proptest! {
     #[test]
     fn a_resolved_recipe_reads_back_as_the_same_recipe(recipe in any_recipe()) {
         let resolved = recipe.resolved();
-        let again = Recipe::parse("resolved.toml", &resolved).unwrap_or_else(|error| panic!("{}\n{resolved}", render(&error)));
+        let again = Recipe::parse("resolved.toml", &resolved);
+        let again = again.unwrap_or_else(|error| panic!("{}\n{resolved}", render(&error)));
         prop_assert_eq!(again.hash(), recipe.hash());
         prop_assert_eq!(again, recipe);
     }

@@ -109,7 +109,11 @@ mod tests {
     fn an_assertion_of_one_equality_is_taken_apart() {
         let cases = [
             ("assert f(1) == 2", "f(1)", "2"),
-            ("  assert f(x=[1], y='a==b') == {'a': 1 == 1}, 'message'\n", "f(x=[1], y='a==b')", "{'a': 1 == 1}"),
+            (
+                "  assert f(x=[1], y='a==b') == {'a': 1 == 1}, 'message'\n",
+                "f(x=[1], y='a==b')",
+                "{'a': 1 == 1}",
+            ),
             ("assert f(\"it's\") + 1 == -3", "f(\"it's\") + 1", "-3"),
             ("assert f('''a'b''') == b'\\''", "f('''a'b''')", "b'\\''"),
             ("assert(f(1)) == (1, 2)", "(f(1))", "(1, 2)"),

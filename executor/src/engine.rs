@@ -44,7 +44,8 @@ pub(crate) fn engine() -> Result<Engine, InfraError> {
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(1)
-        .total_memories(1)
+        // The second is the heap of exceptions.
+        .total_memories(2)
         .total_tables(1)
         .max_core_instance_size(4 << 20)
         .max_memory_size((MemoryMib::MOST as usize) << 20)
@@ -52,7 +53,7 @@ fn pool() -> PoolingAllocationConfig {
         .linear_memory_keep_resident(20 << 20)
         .table_keep_resident(1 << 20)
         .pagemap_scan(Enabled::Auto)
-        .max_unused_warm_slots(1)
+        .max_unused_warm_slots(2)
         .decommit_batch_size(1);
     pool
 }

@@ -73,6 +73,9 @@ pub enum InfraError {
     /// The worker could not run the job.
     #[error("the sandbox failed: {0}")]
     Sandbox(String),
+    /// The job is larger than anything that a model writes.
+    #[error("the job is too large: {0}")]
+    TooLarge(String),
     /// More jobs are waiting than fit.
     #[error("{0} jobs are waiting already, which is the most the executor holds")]
     QueueFull(usize),

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Instance, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{
+    Instance, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, WasmParams, WasmResults,
+};
 
-use crate::sandbox::{Ledger, Sandbox, Stopped};
 use crate::embedding::MEMORY;
+use crate::sandbox::{Ledger, Sandbox, Stopped};
 use crate::{InfraError, Limits, Outcome};
 
 /// `Py_file_input` and `Py_eval_input`: what kind of source is compiled.
@@ -164,7 +166,8 @@ impl Guest {
         }
         let text = self.place(source.as_bytes())?;
         let filename = self.objects.filename;
-        let code = self.call_function(|functions| &functions.compile, (text, filename, kind as i32, 0, 0, 0))?;
+        let code =
+            self.call_function(|functions| &functions.compile, (text, filename, kind as i32, 0, 0, 0))?;
         self.call_function(|functions| &functions.free, text)?;
         if code != 0 {
             return Ok(Ok(code));
@@ -293,7 +296,8 @@ impl Guest {
         }
         let memory = self.memory.data_mut(&mut self.store);
         let start = address as usize;
-        let target = memory.get_mut(start..start + bytes.len() + 1).ok_or(Broken::Program(Outcome::Crashed))?;
+        let target =
+            memory.get_mut(start..start + bytes.len() + 1).ok_or(Broken::Program(Outcome::Crashed))?;
         target[..bytes.len()].copy_from_slice(bytes);
         target[bytes.len()] = 0;
         Ok(address)
@@ -338,7 +342,9 @@ impl Guest {
         what: &str,
     ) -> Result<u32, Broken> {
         match self.call_export::<P, u32>(instance, function, parameters)? {
-            0 => Err(Broken::Infra(InfraError::Sandbox(format!("`{function}` finds no `{what}` in the interpreter")))),
+            0 => Err(Broken::Infra(InfraError::Sandbox(format!(
+                "`{function}` finds no `{what}` in the interpreter"
+            )))),
             object => Ok(object),
         }
     }

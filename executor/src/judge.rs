@@ -72,7 +72,9 @@ impl Judge {
 
     /// Decides how a test is run: by comparison on the host if it has that form and its expected value is plain.
     fn plan<'a>(&mut self, test: &'a str) -> Result<Test<'a>, InfraError> {
-        let Some(Comparison { actual, expected }) = comparison::split(test) else { return Ok(Test::Run(test)) };
+        let Some(Comparison { actual, expected }) = comparison::split(test) else {
+            return Ok(Test::Run(test));
+        };
         if let Some(known) = self.expected.get(test) {
             return Ok(known.clone().map_or(Test::Run(test), |expected| Test::Compared { actual, expected }));
         }
@@ -166,10 +168,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Does something in the interpreter. If that breaks it, its account is closed.
-    fn step(
-        &mut self,
-        act: impl FnOnce(&mut Guest) -> Result<Outcome, Broken>,
-    ) -> Result<Ended, InfraError> {
+    fn step(&mut self, act: impl FnOnce(&mut Guest) -> Result<Outcome, Broken>) -> Result<Ended, InfraError> {
         let Some(guest) = &mut self.guest else {
             return Err(InfraError::Sandbox("there is no interpreter to run in".to_owned()));
         };

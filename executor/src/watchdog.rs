@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
+/// Processor time between interruptions of a job that is over its limit.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Watches one program at a time from a thread of its own.
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
@@ -55,7 +58,8 @@ fn watch(shared: &Shared, engine: &EngineWeak) {
                 _ => {
                     let Some(engine) = engine.upgrade() else { return };
                     engine.increment_epoch();
-                    *deadline = None;
+                    // Whatever the job tries next is interrupted too.
+                    *deadline = Some(processor_time() + AGAIN);
                     deadline
                 }
             },

@@ -17,15 +17,15 @@ fn reward(completion: &Completion) -> f64 {
     letters as f64 / completion.tokens.len() as f64
 }
 
-/// Mean rewards observed: 0.10 at first, 0.98 at last.
+/// Mean rewards observed: 0.13 at first, 0.97 at last.
 #[test]
 fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
     let policy = tiny_policy(Kind::Float);
     let mut adamw = AdamW::new(&policy.weights);
     let algorithm = AlgorithmConfig::default();
-    let optimizer = OptimizerConfig { learning_rate: 1e-2, ..OptimizerConfig::default() };
+    let optimizer = OptimizerConfig { learning_rate: 5e-3, ..OptimizerConfig::default() };
     let settings =
-        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1e-2, temperature: 1.0 };
+        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 5e-3, temperature: 1.0 };
     let mut means = Vec::new();
     for step in 0..STEPS {
         let groups = rollout(&policy, step);

@@ -23,7 +23,7 @@ fn config() -> OptimizerConfig {
 }
 
 /// Ten f32 updates of about 1e-2 each, in another order of operations: 5e-7 of a weight's norm leaves room for four
-/// roundings.
+/// roundings. Observed at most 3e-8.
 #[test]
 fn ten_steps_are_those_of_torch_adamw_with_its_clipping_and_schedule() {
     let expected = golden("adamw/expected.safetensors");

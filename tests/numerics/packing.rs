@@ -25,7 +25,7 @@ fn packed_logprobs(model: &Llama, pack: &Pack) -> Tensor {
     logprobs_and_entropy(&pack.logits(model), &pack.targets(Device::Cpu), 1.0).0
 }
 
-/// Both are f32 on the same products; observed 4e-7.
+/// Both are f32 on the same products; observed at most 1e-6.
 #[test]
 fn logits_are_those_of_transformers() {
     let expected = golden("llama_tiny/expected.safetensors");
@@ -44,7 +44,7 @@ fn logits_are_those_of_transformers() {
     }
 }
 
-/// Observed at most 1e-6 for a parameter.
+/// Observed at most 2e-6 for a parameter.
 #[test]
 fn the_gradient_of_a_packed_group_is_that_of_transformers_on_separate_sequences() {
     let expected = golden("llama_tiny/expected.safetensors");
@@ -68,7 +68,7 @@ fn group() -> (Vec<i64>, Vec<Vec<i64>>) {
     (text("def next(x):"), completions.map(text).to_vec())
 }
 
-/// Observed 3e-7 for logprobs and 4e-7 for the gradient.
+/// Observed 7e-8 for logprobs and 4e-7 for the gradient.
 #[test]
 fn a_packed_group_has_the_logprobs_and_the_gradient_of_separate_sequences() {
     let policy = tiny_policy(Kind::Float);
@@ -101,7 +101,7 @@ fn entropy_and_logprobs_are_those_of_the_tempered_distribution() {
     }
 }
 
-/// bf16 keeps 8 bits: about 1 % of error per value, most of which cancels. Observed cosine 0.9999.
+/// bf16 keeps 8 bits: about 1 % of error per value, most of which cancels. Observed: cosine 0.99997, difference 8e-3.
 #[test]
 fn the_gradient_in_bf16_points_where_that_in_f32_points() {
     let mut policy = tiny_policy(Kind::Float);

@@ -214,6 +214,7 @@ impl Llama {
     /// Final hidden states `[B, T, E]`, normalised, in the compute dtype.
     ///
     /// `tokens_bt` and `positions_bt` are i64; positions count from 0 within each sequence.
+    #[expect(clippy::assign_op_pattern, reason = "`+=` adds in place, which overwrites what the backward pass needs")]
     pub fn hidden(&self, tokens_bt: &Tensor, positions_bt: &Tensor, attention: &mut dyn Attention) -> Tensor {
         let (b, t) = tokens_bt.size2().expect("tokens have two dimensions by contract");
         // Head dimension inserted, so that one rotation serves all heads of a token.

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 /// Keys, and sections, that may change when a run is resumed. Each leaves the steps as they would have been,
 /// up to float rounding:
 ///
-/// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend on
-///   where the end is.
+/// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend
+///   on where the end is.
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `model.device`, `model.fast_matmul`, `executor.workers`, `rollout.max_batch`,
 ///   `optimizer.micro_batch_tokens`: what the machine at hand has and bears.

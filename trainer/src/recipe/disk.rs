@@ -33,8 +33,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
 }
 
 fn model(folder: &Path, problems: &mut Problems<'_>) {
-    let help = "name a folder in the Hugging Face layout; `rltrain import MODEL.gguf FOLDER` makes one out of a \
-                GGUF file, and `make quickstart` fetches and imports the quickstart's";
+    let help = "name a folder in the Hugging Face layout; `rltrain import MODEL.gguf FOLDER` makes one out of \
+                a GGUF file, and `make quickstart` fetches and imports the quickstart's";
     let shown = folder.display();
     if problems.require(folder.is_dir(), &["model.path"], format!("there is no model folder `{shown}`"), help)
     {

@@ -129,8 +129,8 @@ impl Recipe {
         toml::Table::try_from(self).expect("a recipe that was read fits into TOML")
     }
 
-    /// Names what the recipe trains: the BLAKE3 hash, in hexadecimal, of [`Recipe::table`] without the keys in
-    /// [`MAY_CHANGE`]. A run may be resumed as a recipe of the same hash.
+    /// Names what the recipe trains: the BLAKE3 hash, in hexadecimal, of [`Recipe::table`] without the keys
+    /// in [`MAY_CHANGE`]. A run may be resumed as a recipe of the same hash.
     pub fn hash(&self) -> String {
         let (mut identity, table) = (String::new(), self.table());
         for (key, value) in change::flatten(&table) {

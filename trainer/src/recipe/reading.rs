@@ -102,7 +102,9 @@ fn plain_words(message: &str) -> String {
         ("f64", "a number"),
         ("path string", "a text in quotes"),
     ];
-    let message = message.replacen("invalid type: ", "found ", 1).replacen("invalid value: ", "found ", 1);
+    let unexpected = ["invalid type: ", "invalid value: ", "unknown variant "];
+    let found = unexpected.iter().find_map(|prefix| message.strip_prefix(prefix));
+    let message = found.map_or(message.to_owned(), |found| format!("found {found}"));
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return message;
     };
@@ -114,33 +116,27 @@ fn plain_words(message: &str) -> String {
     format!("{found}, wanted {expected}")
 }
 
-/// Reports the keys of `required` that `table`, the section called `section`, lacks.
+/// Reports the keys of `required` that `table`, the section called `section`, lacks: values first, as in a
+/// recipe.
 fn report_missing(problems: &mut Problems<'_>, required: &DeTable<'_>, table: &DeTable<'_>, section: &str) {
+    let mut required: Vec<_> = required.iter().collect();
+    required.sort_by_key(|(_, wanted)| wanted.get_ref().is_table());
     for (name, wanted) in required {
         let key = join(section, name.get_ref());
-        match (wanted.get_ref(), table.get(name.get_ref().as_ref()).map(Spanned::get_ref)) {
+        let message = match (wanted.get_ref(), table.get(name.get_ref().as_ref()).map(Spanned::get_ref)) {
             (DeValue::Table(wanted), Some(DeValue::Table(found))) => {
-                report_missing(problems, wanted, found, &key)
+                report_missing(problems, wanted, found, &key);
+                continue;
             }
-            (_, Some(_)) => {}
-            (DeValue::Table(_), None) => {
-                problems.report(
-                    &key,
-                    None,
-                    format!("the section `[{key}]` is missing"),
-                    schema::description(&key),
-                );
+            (_, Some(_)) => continue,
+            (DeValue::Table(wanted), None) => {
+                let keys: Vec<String> = wanted.iter().map(|(name, _)| name.get_ref().to_string()).collect();
+                let with = if keys.is_empty() { String::new() } else { format!(", with {}", list(&keys)) };
+                format!("the section `[{key}]` is missing{with}")
             }
-            (_, None) => {
-                let place = problems.section_of(&key);
-                problems.report(
-                    &key,
-                    place,
-                    format!("the key `{key}` is missing"),
-                    schema::description(&key),
-                );
-            }
-        }
+            (_, None) => format!("the key `{key}` is missing"),
+        };
+        problems.report(&key, problems.section_of(&key), message, schema::description(&key));
     }
 }
 

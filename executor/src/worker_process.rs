@@ -1,0 +1,127 @@
+//! A worker as its parent sees it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::module_cache::Prepared;
+use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome};
+use crate::{InfraError, Limits, Verdict};
+
+/// How long a worker may take to get ready. Milliseconds suffice, unless the machine is overloaded or its disk is slow.
+const MOST_START: Duration = Duration::from_secs(120);
+
+/// How to start a worker: a program whose `main` returns [`crate::worker_main`].
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+impl WorkerCommand {
+    /// This program again, with the hidden argument `exec-worker`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not tell which program this is.
+    pub fn this_program() -> Result<Self, InfraError> {
+        let program = std::env::current_exe().map_err(|source| InfraError::WorkerStart {
+            command: "exec-worker of this program".to_owned(),
+            source: Arc::new(source),
+        })?;
+        Ok(Self { program, arguments: vec!["exec-worker".into()] })
+    }
+}
+
+/// A worker that is ready for jobs. Killed when dropped.
+pub(crate) struct WorkerProcess {
+    /// Ends with this value.
+    _child: Child,
+    requests: ChildStdin,
+    replies: ChildStdout,
+}
+
+impl WorkerProcess {
+    /// Starts a worker and waits until it is ready.
+    pub(crate) async fn start(command: &WorkerCommand, prepared: &Prepared) -> Result<Self, InfraError> {
+        let mut child = Command::new(&command.program)
+            .args(&command.arguments)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C in the terminal is for the parent, which finishes its step with these workers.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| InfraError::WorkerStart {
+                command: command.program.display().to_string(),
+                source: Arc::new(source),
+            })?;
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
+        };
+        let mut worker = Self { _child: child, requests, replies };
+        let hello =
+            Hello { version: VERSION, module: prepared.module.clone(), stdlib: prepared.stdlib.clone() };
+        let hello = protocol::encode(&hello).map_err(not_ready)?;
+        let greeted = async {
+            worker.requests.write_all(&hello).await?;
+            worker.receive().await
+        };
+        match timeout(MOST_START, greeted).await {
+            Ok(Ok(Welcome::Ready)) => Ok(worker),
+            Ok(Ok(Welcome::Refused(message))) => Err(InfraError::WorkerNotReady(message)),
+            Ok(Err(error)) => Err(not_ready(error)),
+            Err(_) => {
+                Err(InfraError::WorkerNotReady(format!("nothing heard for {} s", MOST_START.as_secs())))
+            }
+        }
+    }
+
+    /// Has a job judged. `Err` if the worker is lost: it must not be used again.
+    pub(crate) async fn judge(
+        &mut self,
+        request: &[u8],
+        limits: Limits,
+    ) -> io::Result<Result<Verdict, InfraError>> {
+        let exchange = async {
+            self.requests.write_all(request).await?;
+            self.receive().await
+        };
+        match timeout(patience(limits), exchange).await {
+            Ok(reply) => Ok(match reply? {
+                Reply::Judged(verdict) => Ok(verdict),
+                Reply::Fault(message) => Err(InfraError::Sandbox(message)),
+            }),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it stalled")),
+        }
+    }
+
+    async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let mut header = [0; HEADER_BYTES];
+        self.replies.read_exact(&mut header).await?;
+        let mut body = vec![0; protocol::frame_size(header)?];
+        self.replies.read_exact(&mut body).await?;
+        protocol::decode(&body)
+    }
+}
+
+/// Wall time after which a worker counts as stalled. It stops a program by processor time; on a crowded machine that may
+/// take many times as long by the clock on the wall.
+fn patience(limits: Limits) -> Duration {
+    Duration::from_secs(60) + 20 * Duration::from_millis(limits.timeout_ms.get())
+}
+
+fn not_ready(error: io::Error) -> InfraError {
+    InfraError::WorkerNotReady(error.to_string())
+}

