@@ -5,7 +5,7 @@
     .venv/bin/python scripts/parity.py --golden   # also writes tests/golden/smollm2-tokens.json
 
 Needs torch, transformers, gguf and accelerate, the GGUF file and the folder that `rltrain import` made of it
-(`make fetch import`), and, for the logits, `../shared/parity`. Nothing is downloaded.
+(`make test` sees to both), and, for the logits, `../shared/parity`. Nothing is downloaded.
 """
 
 import argparse

@@ -13,7 +13,9 @@ fn message(spoil: impl FnOnce(&Path)) -> String {
     let (_, error) = expect(folder.path(), &["recipe.toml"], 2);
     assert!(!folder.path().join("run").exists(), "a run folder was left behind\n{error}");
     // Temporary folders have another name each time.
-    error.replace(&folder.path().canonicalize().unwrap().display().to_string(), "DIR").replace(&folder.path().display().to_string(), "DIR")
+    error
+        .replace(&folder.path().canonicalize().unwrap().display().to_string(), "DIR")
+        .replace(&folder.path().display().to_string(), "DIR")
 }
 
 /// Replaces one text in the recipe.

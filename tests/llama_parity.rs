@@ -3,6 +3,8 @@
 //!
 //! `../shared/parity/README.md` says how they were made.
 
+#![expect(clippy::print_stdout, reason = "says what was skipped and how near the numbers are")]
+
 use std::path::PathBuf;
 
 use rltrain::policy::{Llama, LlamaConfig, Pack, Weights, load_tensor, logprobs_and_entropy};

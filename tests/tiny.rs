@@ -72,7 +72,8 @@ pub(crate) fn make_model(folder: &Path) {
     );
     write_json(&folder.join("tokenizer.json"), &tokenizer());
     let shapes = LlamaConfig::from_json(&config).unwrap().shapes();
-    let tensors = shapes.iter().enumerate().map(|(index, (name, shape))| (name.clone(), random(index as u64, shape)));
+    let tensors =
+        shapes.iter().enumerate().map(|(index, (name, shape))| (name.clone(), random(index as u64, shape)));
     write_safetensors(&folder.join("model.safetensors"), tensors, &BTreeMap::new()).unwrap();
 }
 
@@ -80,7 +81,8 @@ pub(crate) fn make_model(folder: &Path) {
 fn random(index: u64, shape: &[i64]) -> OwnedTensor {
     let count = shape.iter().product::<i64>() as u64;
     let value = |n| (uniform(11, Stream::Sampling, &[index, n]) - 0.5) as f32 * 0.02 * 12f32.sqrt();
-    let data = (0..count).flat_map(|n| if shape.len() == 1 { 1.0f32 } else { value(n) }.to_le_bytes()).collect();
+    let data =
+        (0..count).flat_map(|n| if shape.len() == 1 { 1.0f32 } else { value(n) }.to_le_bytes()).collect();
     OwnedTensor { dtype: Dtype::F32, shape: shape.iter().map(|n| *n as usize).collect(), data }
 }
 
@@ -126,16 +128,41 @@ fn make_tasks(folder: &Path) {
         json!({ "id": id, "prompt": format!("Write {id}."), "signature": signature, "entry_point": id,
                 "reference": format!("{signature}\n"), "public_tests": [tests[0], tests[1]],
                 "hidden_tests": [tests[2], tests[3]] })
-            .to_string()
+        .to_string()
     };
     let train = [
-        task("same", "x", ["assert same(1) == 1", "assert same(2) == 2", "assert same(3) == 3", "assert same(4) == 4"]),
-        task("next", "x + 1", ["assert next(1) == 2", "assert next(2) == 3", "assert next(3) == 4", "assert next(9) == 10"]),
-        task("half", "x // 2", ["assert half(1) == 0", "assert half(2) == 1", "assert half(4) == 2", "assert half(9) == 4"]),
+        task(
+            "same",
+            "x",
+            ["assert same(1) == 1", "assert same(2) == 2", "assert same(3) == 3", "assert same(4) == 4"],
+        ),
+        task(
+            "next",
+            "x + 1",
+            ["assert next(1) == 2", "assert next(2) == 3", "assert next(3) == 4", "assert next(9) == 10"],
+        ),
+        task(
+            "half",
+            "x // 2",
+            ["assert half(1) == 0", "assert half(2) == 1", "assert half(4) == 2", "assert half(9) == 4"],
+        ),
     ];
     let heldout = [
-        task("twice", "2 * x", ["assert twice(1) == 2", "assert twice(2) == 4", "assert twice(3) == 6", "assert twice(4) == 8"]),
-        task("minus", "-x", ["assert minus(1) == -1", "assert minus(2) == -2", "assert minus(3) == -3", "assert minus(0) == 0"]),
+        task(
+            "twice",
+            "2 * x",
+            ["assert twice(1) == 2", "assert twice(2) == 4", "assert twice(3) == 6", "assert twice(4) == 8"],
+        ),
+        task(
+            "minus",
+            "-x",
+            [
+                "assert minus(1) == -1",
+                "assert minus(2) == -2",
+                "assert minus(3) == -3",
+                "assert minus(0) == 0",
+            ],
+        ),
     ];
     std::fs::write(folder.join("train.jsonl"), train.join("\n") + "\n").unwrap();
     std::fs::write(folder.join("heldout.jsonl"), heldout.join("\n") + "\n").unwrap();

@@ -1,6 +1,7 @@
 //! A checkpoint while it is being written.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -124,9 +125,9 @@ impl Draft {
             if entry.file_type()?.is_dir() {
                 self.adopt(&entry.path(), &format!("{name}/"))?;
                 durable::sync_dir(&entry.path())?;
-            } else if !self.written.contains_key(&name) {
+            } else if let Entry::Vacant(unlisted) = self.written.entry(name) {
                 fs::File::open(entry.path())?.sync_all()?;
-                self.written.insert(name, durable::measure(&entry.path())?);
+                unlisted.insert(durable::measure(&entry.path())?);
             }
         }
         Ok(())

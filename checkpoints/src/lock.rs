@@ -57,7 +57,8 @@ impl RunLock {
     pub fn acquire(dir: &Path) -> Result<Self, LockError> {
         fs::create_dir_all(dir)?;
         let path = dir.join(LOCK);
-        let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
         match file.file().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -126,7 +127,10 @@ mod tests {
         let first = RunLock::acquire(dir.path()).unwrap();
         let message = RunLock::acquire(dir.path()).unwrap_err().to_string();
         let us = this_process();
-        assert!(message.ends_with(&format!("is in use by process {} on host `{}`", us.pid, us.host)), "{message}");
+        assert!(
+            message.ends_with(&format!("is in use by process {} on host `{}`", us.pid, us.host)),
+            "{message}"
+        );
         drop(first);
         assert_eq!(RunLock::acquire(dir.path()).unwrap().stale_owner(), None);
     }

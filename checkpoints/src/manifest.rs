@@ -43,7 +43,8 @@ pub struct Manifest {
 impl Manifest {
     /// The bytes of `manifest.json`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("strings and integers always have a JSON form");
+        let mut bytes =
+            serde_json::to_vec_pretty(self).expect("strings and integers always have a JSON form");
         bytes.push(b'\n');
         bytes
     }

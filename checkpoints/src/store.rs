@@ -149,7 +149,11 @@ impl Store {
                 Err(reason) => rejected.push(Rejected { step, path: self.path_of(step), reason }),
             }
         }
-        if rejected.is_empty() { Ok(None) } else { Err(ReadError::NoneWhole { dir: self.dir.clone(), rejected }) }
+        if rejected.is_empty() {
+            Ok(None)
+        } else {
+            Err(ReadError::NoneWhole { dir: self.dir.clone(), rejected })
+        }
     }
 
     /// Reads and verifies the checkpoint of `step`.

@@ -55,7 +55,10 @@ pub(crate) fn stream<V: View>(
 }
 
 /// The JSON header, padded with spaces so that the tensors start at a multiple of eight bytes.
-fn header<V: View>(tensors: &[(String, V)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, WriteError> {
+fn header<V: View>(
+    tensors: &[(String, V)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, WriteError> {
     let json = |source| WriteError::Json { name: "safetensors header".to_owned(), source };
     let mut entries = serde_json::Map::new();
     if !metadata.is_empty() {
@@ -83,7 +86,11 @@ fn byte_count(tensor: &impl View) -> usize {
 }
 
 fn check_size(tensor: &str, found: usize, wanted: usize) -> Result<(), WriteError> {
-    if found == wanted { Ok(()) } else { Err(WriteError::TensorSize { tensor: tensor.to_owned(), found, wanted }) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(WriteError::TensorSize { tensor: tensor.to_owned(), found, wanted })
+    }
 }
 
 /// Opens a safetensors file: reads and validates the header, checks that the file has exactly the bytes it promises, and
@@ -105,7 +112,11 @@ pub fn read_safetensors(path: &Path) -> Result<TensorFile, ReadError> {
     file.read_exact(&mut length)?;
     let header_bytes = u64::from_le_bytes(length);
     if header_bytes > MAX_HEADER_BYTES {
-        return Err(ReadError::HeaderTooLarge { path: path.to_owned(), found: header_bytes, wanted: MAX_HEADER_BYTES });
+        return Err(ReadError::HeaderTooLarge {
+            path: path.to_owned(),
+            found: header_bytes,
+            wanted: MAX_HEADER_BYTES,
+        });
     }
     let start = LENGTH_BYTES + header_bytes;
     if found < start {
@@ -113,7 +124,8 @@ pub fn read_safetensors(path: &Path) -> Result<TensorFile, ReadError> {
     }
     let mut header = vec![0; header_bytes as usize];
     file.read_exact(&mut header)?;
-    let header = parse_header(&header).map_err(|source| ReadError::Header { path: path.to_owned(), source })?;
+    let header =
+        parse_header(&header).map_err(|source| ReadError::Header { path: path.to_owned(), source })?;
     match start.checked_add(header.data_len() as u64) {
         Some(wanted) if wanted == found => Ok(TensorFile { path: path.to_owned(), file, header, start }),
         wanted => Err(size(wanted.unwrap_or(u64::MAX))),

@@ -71,7 +71,8 @@ fn top_level(source: &str) -> Option<Vec<Token<'_>>> {
             b'=' | b'!' | b'<' | b'>' | b':' if bytes.get(at + 1) == Some(&b'=') => at += 1,
             _ => {}
         }
-        if depth == 0 && !bytes[start].is_ascii_whitespace() || bytes[start] == b'\n' && depth == 0 {
+        let is_space = bytes[start].is_ascii_whitespace() && bytes[start] != b'\n';
+        if depth == 0 && !is_space {
             tokens.push(Token { at: start, text: source.get(start..=at).unwrap_or_default() });
         }
         at += 1;

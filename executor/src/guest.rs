@@ -31,9 +31,6 @@ const MAXSIZE: i64 = i64::MAX;
 /// Marshal format without back references: the value alone decides the bytes.
 const MARSHAL_VERSION: i32 = 2;
 
-/// `None` in `Py_GetConstantBorrowed`.
-const NONE: i32 = 0;
-
 /// Name of the module that programs run as. Not `__main__`: what a program does only when run as a script is not wanted.
 const MODULE: &str = "solution";
 
@@ -80,9 +77,6 @@ struct Functions {
 struct Objects {
     globals: u32,
     filename: u32,
-    none: u32,
-    settrace: u32,
-    setprofile: u32,
     flush_stdout: u32,
     flush_stderr: u32,
     assertion_error: u32,
@@ -130,15 +124,11 @@ impl Guest {
         let module = self.named(instance, "PyImport_AddModule", MODULE)?;
         let globals = self.call_export::<u32, u32>(instance, "PyModule_GetDict", module)?;
         let builtins = self.call_export::<(), u32>(instance, "PyEval_GetBuiltins", ())?;
-        let none = self.call_export::<i32, u32>(instance, "Py_GetConstantBorrowed", NONE)?;
         let stdout = self.named(instance, "PySys_GetObject", "stdout")?;
         let stderr = self.named(instance, "PySys_GetObject", "stderr")?;
         self.objects = Objects {
             globals,
             filename,
-            none,
-            settrace: self.named(instance, "PySys_GetObject", "settrace")?,
-            setprofile: self.named(instance, "PySys_GetObject", "setprofile")?,
             flush_stdout: self.member(instance, "PyObject_GetAttrString", stdout, "flush")?,
             flush_stderr: self.member(instance, "PyObject_GetAttrString", stderr, "flush")?,
             assertion_error: self.member(instance, "PyDict_GetItemString", builtins, "AssertionError")?,
@@ -149,13 +139,36 @@ impl Guest {
         self.call_export::<i32, ()>(instance, "Py_SetRecursionLimit", RECURSION_LIMIT)?;
         let maxsize = self.call_export::<i64, u32>(instance, "PyLong_FromLongLong", MAXSIZE)?;
         self.set_system(instance, "maxsize", maxsize)?;
-        // Callbacks of `sys.monitoring` run between the lines of a test and can move it past its assertions.
-        self.set_system(instance, "monitoring", 0)?;
-        let modules = self.call_export::<(), u32>(instance, "PyImport_GetModuleDict", ())?;
-        let name = self.place(b"sys.monitoring")?;
-        self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (modules, name))?;
+        self.disarm(instance)?;
         self.call_function(|functions| &functions.clear, ())?;
+        self.fill_globals()
+    }
+
+    /// Takes away what can watch a test line by line: such a callback could move it past its assertions.
+    fn disarm(&mut self, instance: &Instance) -> Result<(), Broken> {
+        let monitoring = self.named(instance, "PySys_GetObject", "monitoring")?;
+        let monitoring = self.call_export::<u32, u32>(instance, "PyModule_GetDict", monitoring)?;
+        for name in ["register_callback", "set_events", "set_local_events"] {
+            let name = self.place(name.as_bytes())?;
+            self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (monitoring, name))?;
+        }
+        for name in ["settrace", "_settraceallthreads", "setprofile", "_setprofileallthreads"] {
+            self.set_system(instance, name, 0)?;
+        }
         Ok(())
+    }
+
+    /// Gives the module its `__builtins__`, which extension modules such as numpy look up: `exec` adds them to the globals of
+    /// its caller.
+    fn fill_globals(&mut self) -> Result<(), Broken> {
+        let filled = match self.compile("exec('')", Source::Expression)? {
+            Ok(code) => self.evaluate(code)?,
+            Err(raised) => Err(raised),
+        };
+        match filled {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Broken::Infra(InfraError::Sandbox("the interpreter cannot run `exec`".to_owned()))),
+        }
     }
 
     /// Compiles source. `Err` with [`Outcome::SyntaxError`] if it is not Python.
@@ -191,17 +204,6 @@ impl Guest {
     pub(crate) fn apply(&mut self, function: u32, argument: u32) -> Result<Ran, Broken> {
         let value = self.call_function(|functions| &functions.call_with, (function, argument))?;
         if value == 0 { Ok(Err(self.take_exception()?)) } else { Ok(Ok(value)) }
-    }
-
-    /// Takes tracing and profiling functions out of the interpreter, which could skip the lines of a test.
-    pub(crate) fn disarm(&mut self) -> Result<(), Broken> {
-        let Objects { none, settrace, setprofile, .. } = self.objects;
-        for reset in [settrace, setprofile] {
-            if self.apply(reset, none)?.is_err() {
-                return Err(Broken::Program(Outcome::Crashed));
-            }
-        }
-        Ok(())
     }
 
     /// The bytes of a value that is made of plain builtins; `None` if it is not. Runs no Python code.

@@ -208,7 +208,6 @@ impl<'a> Trial<'a> {
 }
 
 fn run_test(guest: &mut Guest, test: &Test<'_>) -> Result<Outcome, Broken> {
-    guest.disarm()?;
     match test {
         Test::Run(source) => run_to_end(guest, source),
         Test::Compared { actual, expected } => compare(guest, actual, expected),

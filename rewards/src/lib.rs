@@ -117,7 +117,11 @@ impl RewardSet {
         for (weight, reward) in &self.rewards {
             let score = reward.score(attempt);
             if let Some(score) = score {
-                assert!((-1.0..=1.0).contains(&score), "reward `{}` scored {score}, wanted [-1, 1]", reward.name());
+                assert!(
+                    (-1.0..=1.0).contains(&score),
+                    "reward `{}` scored {score}, wanted [-1, 1]",
+                    reward.name()
+                );
                 scored.total += weight.get() * score;
             }
             scored.parts.push((reward.name(), score));

@@ -32,6 +32,21 @@ pub enum TrainError {
         /// The run folder.
         run: PathBuf,
     },
+    /// A prompt leaves no room for a completion.
+    #[error(
+        "task `{task}`: a prompt of {prompt} tokens and `rollout.max_tokens = {completion}` are more than the {most} \
+         positions of the model; lower `rollout.max_tokens` or remove the task"
+    )]
+    TooLong {
+        /// The task.
+        task: String,
+        /// Tokens of its prompt.
+        prompt: usize,
+        /// Tokens that a completion may have.
+        completion: usize,
+        /// Positions of the model.
+        most: usize,
+    },
     /// Too many attempts have no verdict.
     #[error("the sandbox lost {lost} of {attempts} attempts of one step; the first: {cause}")]
     Infrastructure {
@@ -104,6 +119,7 @@ impl TrainError {
             TrainError::Policy(_)
                 | TrainError::Tasks(_)
                 | TrainError::Rewards(_)
+                | TrainError::TooLong { .. }
                 | TrainError::TasksChanged { .. }
                 | TrainError::RecipeChanged { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })

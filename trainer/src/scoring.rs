@@ -21,7 +21,7 @@ pub struct Scores {
     /// Attempts that all hidden tests passed.
     pub solved: usize,
     /// Attempts with a verdict.
-    pub judged: usize,
+    pub with_verdict: usize,
     /// Attempts lost to the infrastructure.
     pub lost: usize,
 }
@@ -51,7 +51,7 @@ pub fn score(session: &Session, groups: &[Group], verdicts: &Verdicts) -> Result
                 Attempt { prompt: &task.prompt, completion: &completion.text, program: &program, verdict };
             let scored = session.rewards.score(&attempt);
             scores.add_parts(&scored.parts);
-            scores.judged += 1;
+            scores.with_verdict += 1;
             scores.solved += usize::from(verdict.all_passed());
             rewards.push(Some(scored.total));
         }
@@ -78,6 +78,19 @@ pub fn within_budget(verdicts: &Verdicts) -> Result<(), TrainError> {
 }
 
 impl Scores {
+    /// The attempts that have a reward, with their advantages: one that the infrastructure lost has no place in the loss
+    /// nor in its denominators.
+    pub fn judged(&self, groups: &[Group], advantages: &[Vec<f64>]) -> (Vec<Group>, Vec<Vec<f64>>) {
+        let keep = |((group, advantages), rewards): ((&Group, &Vec<f64>), &Vec<Option<f64>>)| {
+            let kept =
+                group.completions.iter().zip(advantages).zip(rewards).filter(|(_, reward)| reward.is_some());
+            let (completions, advantages) =
+                kept.map(|((completion, advantage), _)| (completion.clone(), *advantage)).unzip();
+            (Group { task: group.task, prompt: group.prompt.clone(), completions }, advantages)
+        };
+        groups.iter().zip(advantages).zip(&self.rewards).map(keep).unzip()
+    }
+
     fn add_parts(&mut self, parts: &[(&'static str, Option<f64>)]) {
         for (name, value) in parts {
             let place = self.parts.iter().position(|(known, _)| known == name).unwrap_or_else(|| {

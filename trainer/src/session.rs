@@ -13,7 +13,7 @@ use crate::eval::Evaluations;
 use crate::execution::start_executor;
 use crate::journal::Journal;
 use crate::optim::{AdamW, UpdateReport};
-use crate::policy::{HostView, Policy};
+use crate::policy::{Compute, HostView, Policy};
 use crate::recipe::{Recipe, refused_changes};
 use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
@@ -79,6 +79,8 @@ struct TrainerState {
     /// Updates that the optimizer applied.
     optimizer_updates: u64,
     skipped_in_a_row: u32,
+    /// What `auto` came to when the run started.
+    compute: Compute,
     /// BLAKE3 of the task files, so that a changed file is noticed.
     train_tasks_blake3: String,
     heldout_tasks_blake3: String,
@@ -104,10 +106,19 @@ impl Session {
         let rewards = RewardSet::build(&recipe.rewards)?;
         let run = &recipe.run;
         let newest = Store::open_read_only(&run.join(CHECKPOINTS)).newest_valid()?;
-        let (checkpoint, passed_over) = newest.map_or((None, Vec::new()), |(newest, rejected)| (Some(newest), rejected));
-        let (kind, device) = recipe.model.kind_and_device()?;
-        let model = checkpoint.as_ref().map_or(recipe.model.path.clone(), |checkpoint| checkpoint.path().join(MODEL));
+        let (checkpoint, passed_over) =
+            newest.map_or((None, Vec::new()), |(newest, rejected)| (Some(newest), rejected));
+        let state: Option<TrainerState> =
+            checkpoint.as_ref().map(|checkpoint| checkpoint.json(TRAINER)).transpose()?;
+        let mut arithmetic = recipe.model.clone();
+        if let Some(state) = &state {
+            arithmetic.compute = state.compute;
+        }
+        let (kind, device) = arithmetic.kind_and_device()?;
+        let model =
+            checkpoint.as_ref().map_or(recipe.model.path.clone(), |checkpoint| checkpoint.path().join(MODEL));
         let policy = Policy::load(&model, kind, device)?;
+        check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let executor = start_executor(&recipe.executor)?;
 
         let lock = RunLock::acquire(run)?;
@@ -135,8 +146,8 @@ impl Session {
             let (path, reason) = (rejected.path.display(), rejected.reason);
             session.telemetry.message(&format!("passed over `{path}`: {reason}"));
         }
-        match checkpoint {
-            Some(checkpoint) => session.restore(&checkpoint, run)?,
+        match checkpoint.zip(state) {
+            Some((checkpoint, state)) => session.restore(&checkpoint, &state, run)?,
             None => session.telemetry.message(&format!(
                 "new run in {}: {} parameters, {} tasks, {} held out",
                 run.display(),
@@ -149,8 +160,12 @@ impl Session {
     }
 
     /// Takes over optimizer and counters; the weights were loaded with the policy.
-    fn restore(&mut self, checkpoint: &Checkpoint, run: &Path) -> Result<(), TrainError> {
-        let state: TrainerState = checkpoint.json(TRAINER)?;
+    fn restore(
+        &mut self,
+        checkpoint: &Checkpoint,
+        state: &TrainerState,
+        run: &Path,
+    ) -> Result<(), TrainError> {
         if state.format != TRAINER_FORMAT {
             let path = checkpoint.path().join(TRAINER);
             return Err(ReadError::Format { path, found: state.format, wanted: TRAINER_FORMAT }.into());
@@ -216,7 +231,8 @@ impl Session {
             draft.copy(&path, &format!("{MODEL}/{name}"))?;
         }
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        let weights = self.policy.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)));
+        let weights =
+            self.policy.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)));
         draft.tensors(WEIGHTS, weights, &format)?;
         let moments = self.optimizer.moments().flat_map(|(name, moments)| {
             [("first", &moments.first), ("second", &moments.second)]
@@ -231,6 +247,7 @@ impl Session {
                 step: self.step,
                 optimizer_updates: self.optimizer.updates,
                 skipped_in_a_row: self.skipped_in_a_row,
+                compute: self.policy.compute.into(),
                 train_tasks_blake3: self.tasks.blake3().to_owned(),
                 heldout_tasks_blake3: self.heldout.blake3().to_owned(),
             },
@@ -256,6 +273,23 @@ impl Session {
             checkpoint: self.newest_checkpoint(),
         }
     }
+}
+
+/// Checks that every prompt with the longest completion fits into the positions that the model knows.
+fn check_lengths(
+    recipe: &Recipe,
+    policy: &Policy,
+    prompter: &Prompter,
+    sets: &[&TaskSet],
+) -> Result<(), TrainError> {
+    let (most, completion) = (policy.config.max_positions as usize, recipe.rollout.max_tokens.get());
+    for task in sets.iter().flat_map(|set| set.iter()) {
+        let prompt = prompter.prompt(task, &policy.tokenizer)?.len();
+        if prompt + completion > most {
+            return Err(TrainError::TooLong { task: task.id.clone(), prompt, completion, most });
+        }
+    }
+    Ok(())
 }
 
 /// Writes the resolved recipe into a new run folder; in an old one, compares with it first.

@@ -87,7 +87,7 @@ fn add_rewards(metrics: &mut Metrics, scores: &Scores) {
     let groups = scores.rewards.len().max(1) as f64;
     let silent = scores.rewards.iter().filter(|rewards| !crate::algorithm::has_signal(rewards)).count();
     metrics.push("reward/zero_signal_groups", silent as f64 / groups);
-    metrics.push("rollout/pass_rate", scores.solved as f64 / scores.judged.max(1) as f64);
+    metrics.push("rollout/pass_rate", scores.solved as f64 / scores.with_verdict.max(1) as f64);
     metrics.push("executor/lost", scores.lost as f64);
 }
 

@@ -56,7 +56,8 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
 
         // Learn.
         session.telemetry.phase("update");
-        let update = times.update(|| learn(&mut session, recipe, &groups, &advantages));
+        let (trained, advantages) = scores.judged(&groups, &advantages);
+        let update = times.update(|| learn(&mut session, recipe, &trained, &advantages));
 
         // Record, and keep.
         session.step += 1;
@@ -84,7 +85,7 @@ fn sample<'a>(session: &'a Session, recipe: &Recipe) -> Result<(Vec<Group>, Exec
         seed: recipe.seed,
         stream: Stream::Sampling,
         step: session.step,
-        temperature: rollout.temperature(),
+        temperature: rollout.temperature,
         max_tokens: rollout.max_tokens.get(),
         stop: rollout.stop.clone(),
         max_batch: rollout.max_batch.get(),
@@ -103,7 +104,8 @@ fn sample<'a>(session: &'a Session, recipe: &Recipe) -> Result<(Vec<Group>, Exec
 /// The advantage of every attempt, group by group.
 fn compare(recipe: &Recipe, scores: &Scores) -> Vec<Vec<f64>> {
     let algorithm = &recipe.algorithm;
-    let of_group = |rewards: &Vec<Option<f64>>| advantages(rewards, algorithm.advantage, algorithm.scale_epsilon);
+    let of_group =
+        |rewards: &Vec<Option<f64>>| advantages(rewards, algorithm.advantage, algorithm.scale_epsilon);
     scores.rewards.iter().map(of_group).collect()
 }
 
@@ -113,7 +115,7 @@ fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], advantages: &
         algorithm: &recipe.algorithm,
         optimizer: &recipe.optimizer,
         learning_rate: learning_rate(&recipe.optimizer, session.step, recipe.steps),
-        temperature: recipe.rollout.temperature(),
+        temperature: recipe.rollout.temperature,
     };
     optim::apply(&session.policy, &mut session.optimizer, groups, advantages, &settings)
 }
@@ -130,7 +132,8 @@ fn record(
 ) -> Result<(), TrainError> {
     session.watch_gradient(update)?;
     let learning_rate = learning_rate(&recipe.optimizer, session.step - 1, recipe.steps);
-    let (metrics, timings) = step_metrics(groups, verdicts, scores, update, learning_rate, times, Instant::now());
+    let (metrics, timings) =
+        step_metrics(groups, verdicts, scores, update, learning_rate, times, Instant::now());
     session.telemetry.log(session.step, &metrics, &timings)?;
     session.journal.write(session.step, &session.tasks, groups, verdicts, scores)
 }

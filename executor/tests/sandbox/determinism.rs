@@ -10,7 +10,7 @@ fn jobs() -> Vec<Job> {
         "import time\nprint(time.time(), time.perf_counter())\ntime.sleep(0.5)\nprint(time.time())",
         "print(hash('abc'), id(object()), {str(i) for i in range(20)})",
         "import os, uuid, secrets\nprint(os.urandom(8), uuid.uuid4(), secrets.token_hex())",
-        "import numpy\nprint(numpy.random.rand(3))",
+        "import numpy\nprint(numpy.random.rand(3), numpy.ones(2))",
         "def f():\n    return sum(i * i for i in range(100000))\nf()",
         "x = []\nwhile True: x.append('a' * 100000)",
         "1 / 0",

@@ -135,16 +135,21 @@ fn a_verdict_cannot_be_forged_by_changing_the_interpreter() {
 }
 
 #[test]
-fn a_trace_function_cannot_step_over_assertions() {
-    let program = "import sys\n\
+fn no_callback_can_step_over_assertions() {
+    let program = "import sys, gc, threading\n\
                    def tracer(frame, event, argument):\n\
                    \x20   if event == 'line':\n\
                    \x20       try: frame.f_lineno = 4\n\
                    \x20       except ValueError: pass\n\
                    \x20   return tracer\n\
-                   sys.settrace(tracer)\n\
-                   sys.setprofile(tracer)\n\
-                   def f(): return 0\n";
+                   def f():\n\
+                   \x20   frame = sys._getframe(1)\n\
+                   \x20   frame.f_trace = tracer\n\
+                   \x20   hooks = [thing for thing in gc.get_objects() if 'trace' in getattr(thing, '__name__', '')]\n\
+                   \x20   for hook in hooks + [getattr(sys, 'settrace', print), threading.settrace]:\n\
+                   \x20       try: hook(tracer)\n\
+                   \x20       except BaseException: pass\n\
+                   \x20   return 0\n";
     let test = "x = f()\nassert x == 1\nassert x == 2\ny = 3\n";
     assert_eq!(outcomes(program, &[test]), [Failed]);
 }

@@ -1,4 +1,5 @@
 //! HumanEval: right programs pass, wrong ones do not.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::path::Path;
 use std::process::Command;
@@ -39,9 +40,7 @@ fn passed(solve: impl Fn(&str, &str) -> String) -> (usize, usize) {
 
 #[test]
 fn every_canonical_solution_passes() {
-    let start = std::time::Instant::now();
     let (passed, total) = passed(|prompt, solution| format!("{prompt}{solution}"));
-    println!("{passed}/{total} in {:?}", start.elapsed());
     assert_eq!(passed, total);
 }
 

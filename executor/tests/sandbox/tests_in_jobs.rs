@@ -79,8 +79,9 @@ fn the_world_looks_like_an_ordinary_interpreter() {
         "assert time.time() > 1.7e9",
         "import numpy\nassert (numpy.arange(3) * 2).tolist() == [0, 2, 4]",
         "import json, re, math, itertools, functools, heapq, bisect, datetime, decimal, typing, dataclasses",
+        "import doctest, unittest, pdb, cProfile, inspect, asyncio, concurrent.futures, threading, pickle, logging",
     ];
-    assert_eq!(outcomes(program, &tests), [Passed; 7]);
+    assert_eq!(outcomes(program, &tests), [Passed; 8]);
 }
 
 #[test]

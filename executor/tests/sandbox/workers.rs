@@ -113,3 +113,19 @@ fn a_runtime_that_was_not_fetched_is_named() {
         "{message}"
     );
 }
+
+#[test]
+fn workers_have_locked_themselves_in() {
+    let executor = start(1, "locked");
+    let [worker] = workers("locked").try_into().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{worker}/task/{worker}/status")).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    // Filtered: nothing but the system calls on the list.
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+    let none = |line: &str| line.contains(" 0 ") && line.ends_with("bytes     ");
+    assert!(limits.lines().any(|line| line.starts_with("Max file size") && none(line)), "{limits}");
+    let environment = std::fs::read(format!("/proc/{worker}/environ")).unwrap();
+    assert!(environment.is_empty());
+    drop(executor);
+}

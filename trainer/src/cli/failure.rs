@@ -12,28 +12,37 @@ use crate::error::TrainError;
 #[derive(Debug)]
 pub(super) struct Failure {
     report: Report,
+    help: Option<&'static str>,
     code: u8,
 }
 
 impl Failure {
     /// Exit code 2: the user can mend it by changing what they gave us. The error shows the place.
     pub(super) fn input(error: impl Diagnostic + Send + Sync + 'static) -> Failure {
-        Failure { report: Report::new(error), code: 2 }
+        Failure { report: Report::new(error), help: None, code: 2 }
     }
 
     /// Exit code 2, for an error without a place in a text.
     pub(super) fn plain_input(error: impl Error + Send + Sync + 'static) -> Failure {
-        Failure { report: plain(error), code: 2 }
+        Failure { report: plain(error), help: None, code: 2 }
     }
 
     /// Exit code 1: the world failed. The whole chain of causes is shown.
     pub(super) fn world(error: impl Error + Send + Sync + 'static) -> Failure {
-        Failure { report: plain(error), code: 1 }
+        Failure { report: plain(error), help: None, code: 1 }
+    }
+
+    /// Adds a way out, for an error that has none of its own.
+    pub(super) fn with_help(self, help: Option<&'static str>) -> Failure {
+        Failure { help, ..self }
     }
 
     /// Shows the report and gives the exit code.
     pub(super) fn report(self) -> ExitCode {
-        tell(&format!("{:?}", self.report));
+        tell(format!("{:?}", self.report).trim_end());
+        if let Some(help) = self.help {
+            tell(&format!("  help: {help}"));
+        }
         ExitCode::from(self.code)
     }
 }

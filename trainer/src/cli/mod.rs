@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
+mod allocator;
 mod check;
 mod failure;
 mod import;
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use failure::Failure;
 
 /// Reinforcement-learning fine-tuning for code language models
 #[derive(Debug, Parser)]
@@ -60,10 +60,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::ExecWorker), _) => return rltrain_executor::worker_main(),
         (Some(Command::Check(arguments)), _) => check::run(&arguments),
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
-        (Some(Command::Sample(arguments)), _) => sample::run(&arguments),
+        (Some(Command::Sample(arguments)), _) => {
+            allocator::keep_memory();
+            sample::run(&arguments)
+        }
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
-        (None, Some(recipe)) => train::run(&recipe),
+        (None, Some(recipe)) => {
+            allocator::keep_memory();
+            train::run(&recipe)
+        }
         (None, None) => unreachable!("clap demands a recipe where there is no subcommand"),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)

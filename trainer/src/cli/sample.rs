@@ -79,10 +79,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let (kind, device) = model.kind_and_device()?;
     let policy = Policy::load(&model.path, kind, device)?;
-    let text = if arguments.raw { arguments.prompt.clone() } else { policy.tokenizer.chat(&arguments.prompt)? };
+    let text =
+        if arguments.raw { arguments.prompt.clone() } else { policy.tokenizer.chat(&arguments.prompt)? };
     let prompt = policy.tokenizer.encode(&(text + &arguments.prefill))?;
     if prompt.is_empty() {
-        return Err(Failure::plain_input(std::io::Error::other("the prompt has no tokens; give `--prompt` a text")));
+        return Err(Failure::plain_input(std::io::Error::other(
+            "the prompt has no tokens; give `--prompt` a text",
+        )));
     }
     let sampling = Sampling {
         seed: arguments.seed,
@@ -96,7 +99,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let requests = [Request { prompt, samples: arguments.samples.get(), task: 0 }];
     let mut completions = Vec::new();
     let view = tch::no_grad(|| policy.model());
-    rollout::generate(&view, &policy.tokenizer, &requests, &sampling, &mut |completion| completions.push(completion))?;
+    rollout::generate(&view, &policy.tokenizer, &requests, &sampling, &mut |completion| {
+        completions.push(completion)
+    })?;
     completions.sort_by_key(|completion| completion.sample);
     for completion in &completions {
         print(arguments, &requests[0].prompt, completion);

@@ -119,8 +119,18 @@ mod tests {
 
     type Interval = [f64; 3];
     const GOLDEN: [(usize, Interval, Interval, Interval); 2] = [
-        (1, [0.3392857142857143, 0.1964285714285714, 0.48214285714285715], [0.4642857142857143, 0.32142857142857145, 0.6071428571428571], [0.125, 0.053571428571428555, 0.19642857142857142]),
-        (4, [0.6020408163265306, 0.45918367346938777, 0.7448979591836735], [0.753061224489796, 0.610204081632653, 0.8959183673469387], [0.1510204081632653, 0.03673469387755103, 0.2653061224489796]),
+        (
+            1,
+            [0.3392857142857143, 0.1964285714285714, 0.48214285714285715],
+            [0.4642857142857143, 0.32142857142857145, 0.6071428571428571],
+            [0.125, 0.053571428571428555, 0.19642857142857142],
+        ),
+        (
+            4,
+            [0.6020408163265306, 0.45918367346938777, 0.7448979591836735],
+            [0.753061224489796, 0.610204081632653, 0.8959183673469387],
+            [0.1510204081632653, 0.03673469387755103, 0.2653061224489796],
+        ),
     ];
 
     // import numpy as np
@@ -137,10 +147,8 @@ mod tests {
     #[test]
     fn intervals_equal_those_of_numpy() {
         for (k, before, after, difference) in GOLDEN {
-            let found = [
-                measure(&counts(&BEFORE), k, 1000, weyl()),
-                measure(&counts(&AFTER), k, 1000, weyl()),
-            ];
+            let found =
+                [measure(&counts(&BEFORE), k, 1000, weyl()), measure(&counts(&AFTER), k, 1000, weyl())];
             let paired = paired_difference(&counts(&BEFORE), &counts(&AFTER), k, 1000, weyl());
             close([found[0].mean, found[0].low, found[0].high], before);
             close([found[1].mean, found[1].low, found[1].high], after);
@@ -151,7 +159,10 @@ mod tests {
     /// Means of seven terms in another order agree to a few units in the last place.
     #[track_caller]
     fn close(found: [f64; 3], wanted: [f64; 3]) {
-        assert!(found.iter().zip(wanted).all(|(f, w)| (f - w).abs() < 1e-12), "found {found:?}, wanted {wanted:?}");
+        assert!(
+            found.iter().zip(wanted).all(|(f, w)| (f - w).abs() < 1e-12),
+            "found {found:?}, wanted {wanted:?}"
+        );
     }
 
     /// SplitMix64, for properties that need something random-looking.

@@ -120,11 +120,13 @@ fn resampler(seed: u64) -> impl FnMut() -> f64 {
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Evaluation>, TrainError> {
-    let content: Content = serde_json::from_slice(bytes)
-        .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
+    let content: Content =
+        serde_json::from_slice(bytes).map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
     if content.format != FORMAT {
         let path = path.to_owned();
-        return Err(rltrain_checkpoints::ReadError::Format { path, found: content.format, wanted: FORMAT }.into());
+        return Err(
+            rltrain_checkpoints::ReadError::Format { path, found: content.format, wanted: FORMAT }.into()
+        );
     }
     Ok(content.evaluations)
 }

@@ -51,7 +51,8 @@ mod tests {
 
     /// `1 - C(n-c, k) / C(n, k)` by counting, for n small enough to be exact.
     fn by_counting(n: usize, c: usize, k: usize) -> f64 {
-        let choose = |n: usize, k: usize| (0..k).fold(1u128, |acc, i| acc * (n - i) as u128 / (i + 1) as u128);
+        let choose =
+            |n: usize, k: usize| (0..k).fold(1u128, |acc, i| acc * (n - i) as u128 / (i + 1) as u128);
         if n - c < k { 1.0 } else { 1.0 - choose(n - c, k) as f64 / choose(n, k) as f64 }
     }
 

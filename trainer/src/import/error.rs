@@ -200,9 +200,7 @@ impl ImportError {
             ImportError::Unsupported { .. } | ImportError::UnknownTensors { .. } => {
                 Some("use the model's original Hugging Face folder instead of its GGUF file")
             }
-            ImportError::Occupied { .. } => {
-                Some("name another folder, or empty this one")
-            }
+            ImportError::Occupied { .. } => Some("name another folder, or empty this one"),
             ImportError::Write { .. } => None,
         }
     }

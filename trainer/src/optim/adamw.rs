@@ -43,7 +43,8 @@ impl AdamW {
         let mut moments = BTreeMap::new();
         for (name, weight) in weights.iter() {
             let read = |which: &str| {
-                load_tensor(file, &format!("{which}/{name}"), &weight.size()).map(|t| t.to_device(weight.device()))
+                load_tensor(file, &format!("{which}/{name}"), &weight.size())
+                    .map(|t| t.to_device(weight.device()))
             };
             moments.insert(name.to_owned(), Moments { first: read("first")?, second: read("second")? });
         }
@@ -65,7 +66,13 @@ impl AdamW {
     ///
     /// Loshchilov and Hutter 2019, algorithm 2 (arXiv:1711.05101), as `torch.optim.AdamW` computes it. Decay applies
     /// to matrices only: norms are left alone.
-    pub fn step(&mut self, weights: &Weights, config: &OptimizerConfig, learning_rate: f64, gradient_scale: f64) {
+    pub fn step(
+        &mut self,
+        weights: &Weights,
+        config: &OptimizerConfig,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) {
         let _no_gradient = tch::no_grad_guard();
         self.updates += 1;
         let t = self.updates as f64;
@@ -76,7 +83,8 @@ impl AdamW {
             if !gradient.defined() {
                 continue;
             }
-            let Moments { first, second } = self.moments.get_mut(name).expect("moments exist for every weight");
+            let Moments { first, second } =
+                self.moments.get_mut(name).expect("moments exist for every weight");
             let _ = gradient.g_mul_scalar_(gradient_scale);
             let _ = first.lerp_(&gradient, 1.0 - beta1);
             let _ = second.g_mul_scalar_(beta2);

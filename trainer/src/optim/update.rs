@@ -93,7 +93,8 @@ pub fn accumulate(
         for part in split(&trained, group.prompt.len(), settings.optimizer.micro_batch_tokens.get()) {
             let pack = Pack::new(&group.prompt, part.iter().map(|(completion, _)| &completion.tokens[..]));
             report.computed_tokens += pack.len();
-            report.trained_tokens += part.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
+            report.trained_tokens +=
+                part.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
             backward(&model, &pack, part, &weight_of, settings, &mut sums);
         }
     }
@@ -164,7 +165,8 @@ fn backward(
     };
     let advantages_n = per_token(&|_, advantage| advantage);
     let weight_n = per_token(&|completion, _| weight_of(completion.tokens.len()));
-    let sampled: Vec<f32> = part.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
+    let sampled: Vec<f32> =
+        part.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
     let sampled_n = Tensor::from_slice(&sampled).to_device(device);
 
     let (logprobs_n, entropy_n) =

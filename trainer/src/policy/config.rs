@@ -10,6 +10,7 @@ use tch::{Cuda, Device, Kind};
 use thiserror::Error;
 
 use super::PolicyError;
+use super::compute::faster_kind;
 
 /// `[model]`: which network is trained, and with what arithmetic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,13 +39,19 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compute {
-    /// bf16 where the processor multiplies it in hardware, else f32.
+    /// bf16 where this machine multiplies it faster, else f32.
     #[default]
     Auto,
     /// Brain floating point: 8 bits of exponent, 8 of precision.
     Bf16,
     /// IEEE single precision.
     F32,
+}
+
+impl From<Kind> for Compute {
+    fn from(kind: Kind) -> Compute {
+        if kind == Kind::BFloat16 { Compute::Bf16 } else { Compute::F32 }
+    }
 }
 
 /// Where the model runs; written `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -67,7 +74,7 @@ pub enum DeviceChoice {
 pub struct InvalidDevice(String);
 
 impl ModelConfig {
-    /// What `compute` and `device` mean on this machine.
+    /// What `compute` and `device` mean on this machine. Call it after [`crate::mkl::set_fast`]: `auto` multiplies.
     ///
     /// # Errors
     ///
@@ -77,8 +84,7 @@ impl ModelConfig {
         let kind = match self.compute {
             Compute::Bf16 => Kind::BFloat16,
             Compute::F32 => Kind::Float,
-            Compute::Auto if device.is_cuda() || multiplies_bf16() => Kind::BFloat16,
-            Compute::Auto => Kind::Float,
+            Compute::Auto => faster_kind(device),
         };
         Ok((kind, device))
     }
@@ -102,17 +108,6 @@ impl DeviceChoice {
             _ => Ok(Device::Cuda(index)),
         }
     }
-}
-
-/// Whether the processor has bf16 products in hardware. Every processor with AMX tiles has AVX-512 BF16 as
-/// well, so the one question covers both.
-fn multiplies_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx512bf16")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 impl fmt::Display for DeviceChoice {

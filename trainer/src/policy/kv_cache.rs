@@ -41,7 +41,14 @@ impl KvCache {
     }
 
     /// Writes one token's keys and values `[rows, K, 1, D]` at each row's position `[rows]`.
-    pub fn store_token(&mut self, layer: usize, rows: i64, position_b: &Tensor, key: &Tensor, value: &Tensor) {
+    pub fn store_token(
+        &mut self,
+        layer: usize,
+        rows: i64,
+        position_b: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+    ) {
         let row_b = self.row_index.narrow(0, 0, rows);
         for (store, new) in [(&mut self.keys[layer], key), (&mut self.values[layer], value)] {
             let _ = store.index_put_(&[Some(&row_b), None, Some(position_b)], &new.squeeze_dim(2), false);

@@ -100,8 +100,9 @@ impl LlamaConfig {
         let (q, k) = (self.heads * d, self.key_value_heads * d);
         let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, e])];
         for layer in 0..self.layers {
-            let mut add =
-                |name: &str, shape: Vec<i64>| shapes.push((format!("model.layers.{layer}.{name}.weight"), shape));
+            let mut add = |name: &str, shape: Vec<i64>| {
+                shapes.push((format!("model.layers.{layer}.{name}.weight"), shape))
+            };
             add("input_layernorm", vec![e]);
             add("self_attn.q_proj", vec![q, e]);
             add("self_attn.k_proj", vec![k, e]);
@@ -170,7 +171,8 @@ impl Llama {
     pub fn new(config: &LlamaConfig, weights: &Weights, kind: Kind) -> Llama {
         let cast = |name: &str| weights.get(name).to_kind(kind);
         let stack = |prefix: &str, names: &[&str]| {
-            let parts: Vec<_> = names.iter().map(|name| weights.get(&format!("{prefix}.{name}.weight"))).collect();
+            let parts: Vec<_> =
+                names.iter().map(|name| weights.get(&format!("{prefix}.{name}.weight"))).collect();
             Tensor::cat(&parts, 0).to_kind(kind)
         };
         let layers = (0..config.layers)
@@ -214,7 +216,10 @@ impl Llama {
     /// Final hidden states `[B, T, E]`, normalised, in the compute dtype.
     ///
     /// `tokens_bt` and `positions_bt` are i64; positions count from 0 within each sequence.
-    #[expect(clippy::assign_op_pattern, reason = "`+=` adds in place, which overwrites what the backward pass needs")]
+    #[expect(
+        clippy::assign_op_pattern,
+        reason = "`+=` adds in place, which overwrites what the backward pass needs"
+    )]
     pub fn hidden(&self, tokens_bt: &Tensor, positions_bt: &Tensor, attention: &mut dyn Attention) -> Tensor {
         let (b, t) = tokens_bt.size2().expect("tokens have two dimensions by contract");
         // Head dimension inserted, so that one rotation serves all heads of a token.

@@ -4,6 +4,7 @@
 //! update.
 
 pub mod attention;
+mod compute;
 mod config;
 mod error;
 mod kv_cache;

@@ -31,8 +31,10 @@ impl Tokenizer {
     /// If a file is missing or damaged, or the template does not compile.
     pub fn load(folder: &Path) -> Result<Tokenizer, PolicyError> {
         let path = folder.join("tokenizer.json");
-        let tokenizer_error =
-            |source: tokenizers::Error| PolicyError::Tokenizer { path: path.clone(), message: source.to_string() };
+        let tokenizer_error = |source: tokenizers::Error| PolicyError::Tokenizer {
+            path: path.clone(),
+            message: source.to_string(),
+        };
         let bytes =
             std::fs::read(&path).map_err(|source| PolicyError::Read { path: path.clone(), source })?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(tokenizer_error)?;
@@ -49,10 +51,10 @@ impl Tokenizer {
     ///
     /// If the tokenizer's model refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|source| PolicyError::Tokenizer { path: self.path.clone(), message: source.to_string() })?;
+        let encoding = self.inner.encode_fast(text, false).map_err(|source| PolicyError::Tokenizer {
+            path: self.path.clone(),
+            message: source.to_string(),
+        })?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
 

@@ -22,7 +22,11 @@ impl Weights {
     /// # Errors
     ///
     /// If a file is missing or damaged, or a tensor is missing or has another shape than wanted.
-    pub fn load(folder: &Path, shapes: &[(String, Vec<i64>)], device: Device) -> Result<Weights, PolicyError> {
+    pub fn load(
+        folder: &Path,
+        shapes: &[(String, Vec<i64>)],
+        device: Device,
+    ) -> Result<Weights, PolicyError> {
         let mut tensors = BTreeMap::new();
         for (file, wanted) in files(folder, shapes)? {
             let path = folder.join(&file);
@@ -67,7 +71,12 @@ pub fn load_tensor(reader: &TensorFile, name: &str, wanted: &[i64]) -> Result<Te
     };
     let found: Vec<i64> = info.shape.iter().map(|n| *n as i64).collect();
     if found != wanted {
-        return Err(PolicyError::Shape { path: path(), name: name.to_owned(), found, wanted: wanted.to_vec() });
+        return Err(PolicyError::Shape {
+            path: path(),
+            name: name.to_owned(),
+            found,
+            wanted: wanted.to_vec(),
+        });
     }
     let Some(kind) = kind_of(info.dtype) else {
         let found = format!("{:?}", info.dtype);
@@ -79,7 +88,10 @@ pub fn load_tensor(reader: &TensorFile, name: &str, wanted: &[i64]) -> Result<Te
 type Wanted<'a> = Vec<(&'a String, &'a Vec<i64>)>;
 
 /// Which file holds which of the wanted tensors.
-fn files<'a>(folder: &Path, shapes: &'a [(String, Vec<i64>)]) -> Result<BTreeMap<String, Wanted<'a>>, PolicyError> {
+fn files<'a>(
+    folder: &Path,
+    shapes: &'a [(String, Vec<i64>)],
+) -> Result<BTreeMap<String, Wanted<'a>>, PolicyError> {
     let index = folder.join("model.safetensors.index.json");
     let single = "model.safetensors".to_owned();
     if !index.exists() {
@@ -89,7 +101,8 @@ fn files<'a>(folder: &Path, shapes: &'a [(String, Vec<i64>)]) -> Result<BTreeMap
     let mut files: BTreeMap<String, Wanted<'a>> = BTreeMap::new();
     for (name, shape) in shapes {
         let file = json["weight_map"][name].as_str().filter(|file| !file.contains(['/', '\\']));
-        let file = file.ok_or_else(|| PolicyError::MissingTensor { path: index.clone(), name: name.clone() })?;
+        let file =
+            file.ok_or_else(|| PolicyError::MissingTensor { path: index.clone(), name: name.clone() })?;
         files.entry(file.to_owned()).or_default().push((name, shape));
     }
     Ok(files)

@@ -46,10 +46,3 @@ impl Default for RolloutConfig {
         }
     }
 }
-
-impl RolloutConfig {
-    /// Sampling temperature, above 0.
-    pub fn temperature(&self) -> f64 {
-        self.temperature
-    }
-}

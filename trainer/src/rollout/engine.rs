@@ -229,7 +229,8 @@ impl<'a> Engine<'a> {
         let Sampling { seed, stream, step, .. } = *self.sampling;
         let task = self.requests[row.request].task;
         // Rounding to f32 can give exactly 1, which is outside the half-open interval.
-        (uniform(seed, stream, &[step, task, row.sample as u64, row.tokens.len() as u64]) as f32).min(1.0 - f32::EPSILON)
+        (uniform(seed, stream, &[step, task, row.sample as u64, row.tokens.len() as u64]) as f32)
+            .min(1.0 - f32::EPSILON)
     }
 
     fn mark_finished(&mut self) -> Result<(), PolicyError> {

@@ -41,7 +41,8 @@ pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, temperature: f64) -> Drawn {
     };
     let probability_bnw = padded.view([b, blocks, BLOCK]);
 
-    let ends_bn = probability_bnw.sum_dim_intlist(-1, false, Kind::Double).cumsum(-1, Kind::Double);
+    // 256 positive terms in f32 are off by at most a few units in the last place; only the long sum needs f64.
+    let ends_bn = probability_bnw.sum_dim_intlist(-1, false, Kind::Float).cumsum(-1, Kind::Double);
     // Scaled by the total, so that rounding in the sums cannot push the target past the end.
     let target_b1 = uniform_b.to_kind(Kind::Double).unsqueeze(-1) * ends_bn.narrow(-1, blocks - 1, 1);
     let block_b1 = first_above(&ends_bn, &target_b1);
@@ -69,14 +70,17 @@ mod tests {
     use super::*;
 
     fn draw_one(logits: &[f32], uniform: f32, temperature: f64) -> (i64, f64) {
-        let drawn = draw(&Tensor::from_slice(logits).unsqueeze(0), &Tensor::from_slice(&[uniform]), temperature);
+        let drawn =
+            draw(&Tensor::from_slice(logits).unsqueeze(0), &Tensor::from_slice(&[uniform]), temperature);
         (drawn.token_b.int64_value(&[0]), drawn.logprob_b.double_value(&[0]))
     }
 
     #[test]
     fn the_uniform_number_picks_the_token_whose_interval_holds_it() {
         let logits: Vec<f32> = [0.1f32, 0.2, 0.3, 0.4].iter().map(|p| p.ln()).collect();
-        for (uniform, token) in [(0.0, 0), (0.09, 0), (0.11, 1), (0.29, 1), (0.31, 2), (0.59, 2), (0.61, 3), (0.999, 3)] {
+        for (uniform, token) in
+            [(0.0, 0), (0.09, 0), (0.11, 1), (0.29, 1), (0.31, 2), (0.59, 2), (0.61, 3), (0.999, 3)]
+        {
             let (drawn, logprob) = draw_one(&logits, uniform, 1.0);
             assert_eq!(drawn, token, "at {uniform}");
             assert!((logprob - f64::from(logits[token as usize])).abs() < 1e-6);
