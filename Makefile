@@ -29,6 +29,8 @@ quickstart: prerequisites fetch
 
 test: prerequisites fetch build-tests
 	@$(MAKE) --no-print-directory $(MODEL)/config.json
+	@echo 'test: running every reference solution and wrong programs (the first time, the sandbox is compiled: minutes)'
+	$(PROGRAM) tasks verify recipes/tasks/python-basics/train.jsonl recipes/tasks/python-basics/heldout.jsonl
 	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
