@@ -14,7 +14,7 @@ GGUF = $(MODEL).Q4_1.gguf
 BUILD = --release --locked
 
 help:
-	@echo 'make quickstart   fetch, build, and train a small code model with recipes/quickstart.toml (30 minutes on two cores)'
+	@echo 'make quickstart   fetch, build, and train a small code model with recipes/quickstart.toml'
 	@echo 'make test         all tests'
 	@echo 'make check        what a pull request must pass: format, clippy, docs, all tests'
 	@echo 'make format       format the source'
