@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TOKENS", default_value = "256")]
     max_tokens: NonZeroUsize,
     /// Sampling temperature; 0 is greedy
-    #[arg(long, default_value = "0", value_parser = temperature)]
+    #[arg(long, default_value = "0", value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
     /// Completions wanted
     #[arg(long, value_name = "NUMBER", default_value = "1")]
