@@ -133,11 +133,16 @@ fn the_gradient_does_not_depend_on_how_the_step_is_cut_into_packs() {
         assert_eq!(
             report.computed_tokens,
             9 + 30 + 17 + 28,
-            "two packs, and no token of the group without a signal"
+            "every prompt once, and no token of the group without a signal"
         );
-        for (micro_batch_tokens, computed) in
-            [(1, 3 * 9 + 30 + 3 * 17 + 28), (35, 2 * 9 + 30 + 2 * 17 + 28), (40, 9 + 30 + 2 * 17 + 28)]
-        {
+        // From one attempt a pack over groups cut in two to whole groups, apart (83) and together (84).
+        for (micro_batch_tokens, computed) in [
+            (1, 3 * 9 + 30 + 3 * 17 + 28),
+            (35, 2 * 9 + 30 + 2 * 17 + 28),
+            (40, 9 + 30 + 2 * 17 + 28),
+            (83, 9 + 30 + 17 + 28),
+            (84, 9 + 30 + 17 + 28),
+        ] {
             let (cut, report) = gradient(&policy, &step(), aggregation, micro_batch_tokens, 1.0);
             assert_eq!(
                 (report.trained_tokens, report.computed_tokens),

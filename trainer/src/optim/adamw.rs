@@ -8,6 +8,10 @@ use tch::{Kind, Tensor};
 use super::config::OptimizerConfig;
 use crate::policy::{PolicyError, Weights, load_tensor};
 
+/// Elements that a CPU updates together: with gradient, moments and a temporary they take 2.5 MB and stay in its cache
+/// from one operation to the next, so that memory is read and written once an update instead of a dozen times.
+const CHUNK: i64 = 1 << 17;
+
 /// Moments of one parameter, f32, shaped like it.
 pub struct Moments {
     /// Running mean of the gradient.
@@ -79,25 +83,31 @@ impl AdamW {
         let OptimizerConfig { beta1, beta2, epsilon, weight_decay, .. } = *config;
         let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
         for (name, weight) in weights.iter() {
-            let mut gradient = weight.grad();
+            let gradient = weight.grad();
             if !gradient.defined() {
                 continue;
             }
-            let Moments { first, second } =
-                self.moments.get_mut(name).expect("moments exist for every weight");
-            let _ = gradient.g_mul_scalar_(gradient_scale);
-            let _ = first.lerp_(&gradient, 1.0 - beta1);
-            let _ = second.g_mul_scalar_(beta2);
-            let _ = second.addcmul_(&gradient, &(&gradient * (1.0 - beta2)));
-            let mut weight = weight.detach();
-            if weight_decay != 0.0 && weight.dim() > 1 {
-                let _ = weight.g_mul_scalar_(1.0 - learning_rate * weight_decay);
+            let Moments { first, second } = self.moments.get(name).expect("moments exist for every weight");
+            let decay = if weight.dim() > 1 { learning_rate * weight_decay } else { 0.0 };
+            let flat = [&weight.detach(), &gradient, first, second].map(|tensor| tensor.view([-1]));
+            let elements = weight.numel() as i64;
+            let chunk = if weight.device().is_cuda() { elements } else { CHUNK };
+            for start in (0..elements).step_by(chunk.max(1) as usize) {
+                let cut = |tensor: &Tensor| tensor.narrow(0, start, chunk.min(elements - start));
+                let [mut weight, mut gradient, mut first, mut second] = flat.each_ref().map(cut);
+                let _ = gradient.g_mul_scalar_(gradient_scale);
+                let _ = first.lerp_(&gradient, 1.0 - beta1);
+                let _ = second.g_mul_scalar_(beta2);
+                let _ = second.addcmul_(&gradient, &(&gradient * (1.0 - beta2)));
+                if decay != 0.0 {
+                    let _ = weight.g_mul_scalar_(1.0 - decay);
+                }
+                let mut denominator = second.sqrt();
+                let _ = denominator.g_div_scalar_(correction2.sqrt()).g_add_scalar_(epsilon);
+                let _ = denominator.reciprocal_().g_mul_(&first);
+                let _ = weight.g_add_(&denominator.g_mul_scalar_(-learning_rate / correction1));
+                let _ = gradient.zero_();
             }
-            let mut denominator = second.sqrt();
-            let _ = denominator.g_div_scalar_(correction2.sqrt()).g_add_scalar_(epsilon);
-            let _ = denominator.reciprocal_().g_mul_(first);
-            let _ = weight.g_add_(&denominator.g_mul_scalar_(-learning_rate / correction1));
-            let _ = gradient.zero_();
         }
     }
 }

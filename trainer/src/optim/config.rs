@@ -36,7 +36,7 @@ pub struct OptimizerConfig {
     /// 1.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub max_gradient_norm: f64,
-    /// Most tokens, prompt included, that go through the network together in the update. Default 4096. Memory
+    /// Most tokens, prompts included, that go through the network together in the update. Default 4096. Memory
     /// grows with it; the gradient does not depend on it, up to float rounding. An attempt longer than this
     /// goes alone.
     pub micro_batch_tokens: NonZeroUsize,

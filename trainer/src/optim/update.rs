@@ -87,16 +87,16 @@ pub fn accumulate(
     let weight_of = token_weights(groups, settings.algorithm.aggregation);
     let model = policy.model();
     let mut sums = Sums([0.0; 6]);
-    for (group, advantages) in groups.iter().zip(advantages) {
-        let trained = group.completions.iter().zip(advantages).filter(|(_, advantage)| **advantage != 0.0);
-        let trained: Vec<_> = trained.map(|(completion, advantage)| (completion, *advantage)).collect();
-        for part in split(&trained, group.prompt.len(), settings.optimizer.micro_batch_tokens.get()) {
-            let pack = Pack::new(&group.prompt, part.iter().map(|(completion, _)| &completion.tokens[..]));
-            report.computed_tokens += pack.len();
-            report.trained_tokens +=
-                part.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
-            backward(&model, &pack, part, &weight_of, settings, &mut sums);
+    let budget = settings.optimizer.micro_batch_tokens.get();
+    for parts in packs(parts(groups, advantages, budget), budget) {
+        let mut pack = Pack::default();
+        for part in &parts {
+            pack.add(part.prompt, part.trained.iter().map(|(completion, _)| &completion.tokens[..]));
         }
+        let trained: Vec<_> = parts.into_iter().flat_map(|part| part.trained).collect();
+        report.computed_tokens += pack.len();
+        report.trained_tokens += trained.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
+        backward(&model, &pack, &trained, &weight_of, settings, &mut sums);
     }
     let tokens = report.trained_tokens.max(1) as f64;
     let [loss, entropy, low, high, ratio, difference] = sums.0;
@@ -124,38 +124,75 @@ fn token_weights(groups: &[Group], aggregation: Aggregation) -> impl Fn(usize) -
     }
 }
 
-/// Cuts a group so that prompt plus completions stay within `budget` tokens where possible; at least one completion
-/// each.
-fn split<'a, 'b>(
-    trained: &'b [(&'a Completion, f64)],
-    prompt: usize,
-    budget: usize,
-) -> Vec<&'b [(&'a Completion, f64)]> {
-    let (mut parts, mut first, mut tokens) = (Vec::new(), 0, prompt);
-    for (index, (completion, _)) in trained.iter().enumerate() {
-        if index > first && tokens + completion.tokens.len() > budget {
-            parts.push(&trained[first..index]);
-            (first, tokens) = (index, prompt);
+/// A completion that a gradient is computed for, with its advantage.
+type Trained<'a> = (&'a Completion, f64);
+
+/// Completions of one prompt that go through the network together.
+struct Part<'a> {
+    prompt: &'a [i64],
+    trained: Vec<Trained<'a>>,
+    /// Tokens of the prompt and the completions.
+    tokens: usize,
+}
+
+/// Cuts every group so that prompt plus completions stay within `budget` tokens where possible; at least one completion
+/// each. Completions without an advantage are left out: their gradient is exactly zero.
+fn parts<'a>(groups: &'a [Group], advantages: &[Vec<f64>], budget: usize) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    for (group, advantages) in groups.iter().zip(advantages) {
+        let mut open = false;
+        for (completion, advantage) in group.completions.iter().zip(advantages) {
+            if *advantage == 0.0 {
+                continue;
+            }
+            let tokens = completion.tokens.len();
+            match parts.last_mut() {
+                Some(part) if open && part.tokens + tokens <= budget => {
+                    part.trained.push((completion, *advantage));
+                    part.tokens += tokens;
+                }
+                _ => parts.push(Part {
+                    prompt: &group.prompt,
+                    trained: vec![(completion, *advantage)],
+                    tokens: group.prompt.len() + tokens,
+                }),
+            }
+            open = true;
         }
-        tokens += completion.tokens.len();
-    }
-    if first < trained.len() {
-        parts.push(&trained[first..]);
     }
     parts
+}
+
+/// Puts neighbouring parts together while they stay within `budget` tokens: the fewer packs, the fewer passes over the
+/// weights and their gradients.
+fn packs(parts: Vec<Part<'_>>, budget: usize) -> Vec<Vec<Part<'_>>> {
+    let (mut packs, mut tokens): (Vec<Vec<Part<'_>>>, _) = (Vec::new(), 0);
+    for part in parts {
+        match packs.last_mut() {
+            Some(pack) if tokens + part.tokens <= budget => {
+                tokens += part.tokens;
+                pack.push(part);
+            }
+            _ => {
+                tokens = part.tokens;
+                packs.push(vec![part]);
+            }
+        }
+    }
+    packs
 }
 
 fn backward(
     model: &Llama,
     pack: &Pack,
-    part: &[(&Completion, f64)],
+    trained: &[Trained<'_>],
     weight_of: &impl Fn(usize) -> f64,
     settings: &Settings<'_>,
     sums: &mut Sums,
 ) {
     let device = model.device();
     let per_token = |value: &dyn Fn(&Completion, f64) -> f64| {
-        let values: Vec<f32> = part
+        let values: Vec<f32> = trained
             .iter()
             .flat_map(|(completion, advantage)| {
                 std::iter::repeat_n(value(completion, *advantage) as f32, completion.tokens.len())
@@ -166,7 +203,7 @@ fn backward(
     let advantages_n = per_token(&|_, advantage| advantage);
     let weight_n = per_token(&|completion, _| weight_of(completion.tokens.len()));
     let sampled: Vec<f32> =
-        part.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
+        trained.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
     let sampled_n = Tensor::from_slice(&sampled).to_device(device);
 
     let (logprobs_n, entropy_n) =

@@ -5,28 +5,40 @@ use tch::{Kind, Tensor};
 use super::kv_cache::KvCache;
 use super::llama::Attention;
 
-/// Attention over the tokens of the call alone, under an explicit mask.
-pub struct MaskedAttention {
+/// Tokens of a call that see only each other.
+pub struct Span {
+    /// Index of its first token.
+    pub begin: i64,
+    /// Number of tokens.
+    pub length: i64,
     /// Added to the scores, `[1, 1, T, T]` in the compute dtype: 0 where a query row may see a key column, minus
     /// infinity elsewhere. Every row sees at least itself.
     pub mask_11tt: Tensor,
 }
 
-impl Attention for MaskedAttention {
+/// Attention over the tokens of the call alone, span by span.
+pub struct PackedAttention {
+    /// Cover the tokens of the call, in order, without gaps.
+    pub spans: Vec<Span>,
+}
+
+impl Attention for PackedAttention {
     fn attend(&mut self, _layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor {
         let heads = query_bhtd.size()[1];
-        let key = repeat_heads(&key_bktd, heads);
-        let value = repeat_heads(&value_bktd, heads);
-        Tensor::scaled_dot_product_attention(
-            query_bhtd,
-            &key,
-            &value,
-            Some(&self.mask_11tt),
-            0.0,
-            false,
-            None::<f64>,
-            false,
-        )
+        let attended = self.spans.iter().map(|Span { begin, length, mask_11tt }| {
+            let cut = |x: &Tensor| x.narrow(2, *begin, *length);
+            Tensor::scaled_dot_product_attention(
+                &cut(query_bhtd),
+                &repeat_heads(&cut(&key_bktd), heads),
+                &repeat_heads(&cut(&value_bktd), heads),
+                Some(mask_11tt),
+                0.0,
+                false,
+                None::<f64>,
+                false,
+            )
+        });
+        Tensor::cat(&attended.collect::<Vec<_>>(), 2)
     }
 }
 

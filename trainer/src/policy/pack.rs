@@ -1,24 +1,29 @@
-//! Several completions of one prompt as a single sequence: the prompt is computed once.
+//! Groups of completions as a single sequence: every prompt is computed once, and every product is one large one.
 
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{MaskedAttention, additive_mask};
+use super::attention::{PackedAttention, Span, additive_mask};
 use super::llama::Llama;
 
-/// One prompt followed by completions that do not see each other.
+/// Prompts, each followed by completions that do not see each other.
 ///
 /// ```text
-/// tokens     p0 p1 p2 | a0 a1 a2 | b0 b1
-/// positions   0  1  2 |  3  4  5 |  3  4
+/// tokens     p0 p1 p2 | a0 a1 a2 | b0 b1   q0 q1 | c0 c1
+/// positions   0  1  2 |  3  4  5 |  3  4    0  1 |  2  3
 /// ```
 ///
-/// A completion token sees the prompt and its own completion up to itself, which is what it would see alone, so
-/// logprobs and gradients are those of separate sequences (up to float rounding).
+/// A completion token sees its prompt and its own completion up to itself, which is what it would see alone, so
+/// logprobs and gradients are those of separate sequences (up to float rounding). All groups of a pack go through the
+/// projections together; attention runs group by group, so that its cost grows with the groups and not with the
+/// square of the pack.
+#[derive(Default)]
 pub struct Pack {
     tokens_t: Vec<i64>,
     positions_t: Vec<i64>,
-    /// 0 for the prompt, `1 + i` for completion `i`.
+    /// 0 for a prompt, `1 + i` for completion `i` of its group.
     segment_t: Vec<i64>,
+    /// First token and number of tokens of each group.
+    groups: Vec<(usize, usize)>,
     /// For each completion token, the index of the token that predicts it.
     predictor_n: Vec<i64>,
     /// Each completion token.
@@ -26,28 +31,36 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Packs `completions` (each at least one token) behind `prompt` (at least one token).
+    /// A pack of one group, as [`Pack::add`] adds it.
     pub fn new<'a>(prompt: &[i64], completions: impl IntoIterator<Item = &'a [i64]>) -> Pack {
+        let mut pack = Pack::default();
+        pack.add(prompt, completions);
+        pack
+    }
+
+    /// Adds `completions` (each at least one token) behind their `prompt` (at least one token).
+    pub fn add<'a>(&mut self, prompt: &[i64], completions: impl IntoIterator<Item = &'a [i64]>) {
         let start = prompt.len() as i64;
-        let mut pack = Pack {
-            tokens_t: prompt.to_vec(),
-            positions_t: (0..start).collect(),
-            segment_t: vec![0; prompt.len()],
-            predictor_n: Vec::new(),
-            target_n: Vec::new(),
-        };
+        let begin = self.tokens_t.len();
+        self.tokens_t.extend(prompt);
+        self.positions_t.extend(0..start);
+        self.segment_t.extend(prompt.iter().map(|_| 0));
         for (segment, completion) in completions.into_iter().enumerate() {
-            let first = pack.tokens_t.len() as i64;
+            let first = self.tokens_t.len() as i64;
             for (offset, token) in completion.iter().enumerate() {
                 let offset = offset as i64;
-                pack.predictor_n.push(if offset == 0 { start - 1 } else { first + offset - 1 });
-                pack.target_n.push(*token);
-                pack.tokens_t.push(*token);
-                pack.positions_t.push(start + offset);
-                pack.segment_t.push(1 + segment as i64);
+                self.predictor_n.push(if offset == 0 {
+                    begin as i64 + start - 1
+                } else {
+                    first + offset - 1
+                });
+                self.target_n.push(*token);
+                self.tokens_t.push(*token);
+                self.positions_t.push(start + offset);
+                self.segment_t.push(1 + segment as i64);
             }
         }
-        pack
+        self.groups.push((begin, self.tokens_t.len() - begin));
     }
 
     /// Number of tokens computed.
@@ -65,7 +78,7 @@ impl Pack {
         let device = model.device();
         let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let (tokens, positions) = (row(&self.tokens_t), row(&self.positions_t));
-        let mut attention = MaskedAttention { mask_11tt: self.mask(model.kind(), device) };
+        let mut attention = PackedAttention { spans: self.spans(model.kind(), device) };
         let hidden = model.hidden(&tokens.unsqueeze(0), &positions.unsqueeze(0), &mut attention);
         model.logits(&hidden.squeeze_dim(0).index_select(0, &row(&self.predictor_n)))
     }
@@ -75,13 +88,17 @@ impl Pack {
         Tensor::from_slice(&self.target_n).to_device(device)
     }
 
-    fn mask(&self, kind: Kind, device: Device) -> Tensor {
-        let segment_t = Tensor::from_slice(&self.segment_t).to_device(device);
-        let index_t = Tensor::arange(self.len() as i64, (Kind::Int64, device));
-        let (key, query) = (segment_t.unsqueeze(0), segment_t.unsqueeze(1));
-        let causal = index_t.unsqueeze(0).le_tensor(&index_t.unsqueeze(1));
-        let visible = key.eq_tensor(&query).logical_or(&key.eq(0)).logical_and(&causal);
-        additive_mask(&visible, kind).unsqueeze(0).unsqueeze(0)
+    fn spans(&self, kind: Kind, device: Device) -> Vec<Span> {
+        let span = |(begin, length): &(usize, usize)| {
+            let segment_t = Tensor::from_slice(&self.segment_t[*begin..begin + length]).to_device(device);
+            let index_t = Tensor::arange(*length as i64, (Kind::Int64, device));
+            let (key, query) = (segment_t.unsqueeze(0), segment_t.unsqueeze(1));
+            let causal = index_t.unsqueeze(0).le_tensor(&index_t.unsqueeze(1));
+            let visible = key.eq_tensor(&query).logical_or(&key.eq(0)).logical_and(&causal);
+            let mask_11tt = additive_mask(&visible, kind).unsqueeze(0).unsqueeze(0);
+            Span { begin: *begin as i64, length: *length as i64, mask_11tt }
+        };
+        self.groups.iter().map(span).collect()
     }
 }
 
