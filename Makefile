@@ -2,13 +2,14 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart test check format prerequisites fetch build-tests format-check lint docs
+.PHONY: help quickstart test check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
 PROGRAM = target/release/rltrain
 MODEL = .deps/models/SmolLM2-135M-Instruct
 GGUF = $(MODEL).Q4_1.gguf
+TASKS = recipes/tasks/python-basics
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
 BUILD = --release --locked
@@ -24,13 +25,11 @@ help:
 quickstart: prerequisites fetch
 	@echo 'quickstart: building $(PROGRAM)'
 	$(CARGO) build $(BUILD)
-	@$(MAKE) --no-print-directory $(MODEL)/config.json
+	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	$(PROGRAM) recipes/quickstart.toml
 
 test: prerequisites fetch build-tests
-	@$(MAKE) --no-print-directory $(MODEL)/config.json
-	@echo 'test: running every reference solution and wrong programs (the first time, the sandbox is compiled: minutes)'
-	$(PROGRAM) tasks verify recipes/tasks/python-basics/train.jsonl recipes/tasks/python-basics/heldout.jsonl
+	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
@@ -58,6 +57,11 @@ docs: fetch
 $(MODEL)/config.json:
 	@echo 'model: importing $(GGUF)'
 	$(PROGRAM) import $(GGUF) $(MODEL)
+
+# Also the first use of the sandbox, which is compiled for the machine then and cached.
+verify-tasks:
+	@echo 'tasks: running every reference solution and wrong programs (the first time, the sandbox is compiled: two minutes or more)'
+	$(PROGRAM) tasks verify $(TASKS)/train.jsonl $(TASKS)/heldout.jsonl
 
 prerequisites:
 	@sh scripts/prerequisites.sh $(CARGO) $(PYTHON)
