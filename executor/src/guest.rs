@@ -91,6 +91,8 @@ pub(crate) struct Guest {
     memory: Memory,
     functions: Functions,
     objects: Objects,
+    /// What is known of the last failure.
+    detail: String,
 }
 
 impl Guest {
@@ -113,7 +115,7 @@ impl Guest {
             .ok_or_else(|| infra(wasmtime::Error::msg("the module exports no memory")))?;
         store.data_mut().memory = Some(memory);
         let functions = Functions::of(&instance, &mut store).map_err(infra)?;
-        let mut guest = Self { store, memory, functions, objects: Objects::default() };
+        let mut guest = Self { store, memory, functions, objects: Objects::default(), detail: String::new() };
         guest.prepare(&instance)?;
         Ok(guest)
     }
@@ -218,9 +220,20 @@ impl Guest {
         Ok(Some(self.read(address, size)?.to_vec()))
     }
 
-    /// Adds a line to the job's stderr.
+    /// Adds a line to the job's stderr, which is also the detail of the failure at hand.
     pub(crate) fn note(&mut self, line: &str) {
         self.store.data_mut().ledger.note(line);
+        self.explain(line.to_owned());
+    }
+
+    /// Sets the detail of the failure at hand.
+    pub(crate) fn explain(&mut self, detail: String) {
+        self.detail = detail;
+    }
+
+    /// The detail of the last failure, once.
+    pub(crate) fn take_detail(&mut self) -> String {
+        std::mem::take(&mut self.detail)
     }
 
     /// Fuel that is left.

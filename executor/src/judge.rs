@@ -38,13 +38,8 @@ enum Test<'a> {
     Run(&'a str),
 }
 
-/// How a test ended.
-enum Ended {
-    /// The interpreter can go on.
-    Tested(Outcome),
-    /// The interpreter cannot go on.
-    Broken(Outcome),
-}
+/// How the program or a test ended, and what is known of why.
+type Ended = (Outcome, String);
 
 impl Judge {
     /// A judge that uses the given interpreter.
@@ -63,11 +58,15 @@ impl Judge {
         }
         let mut trial = Trial::new(self, job);
         let load = trial.load()?;
-        let mut outcomes = Vec::with_capacity(tests.len());
+        let mut ends = Vec::with_capacity(tests.len());
         for test in &tests {
-            outcomes.push(if load == Outcome::Passed { trial.test(test)? } else { Outcome::NotRun });
+            ends.push(if load.0 == Outcome::Passed {
+                trial.test(test)?
+            } else {
+                unexplained(Outcome::NotRun)
+            });
         }
-        Ok(trial.verdict(load, outcomes))
+        Ok(trial.verdict(load, ends))
     }
 
     /// Decides how a test is run: by comparison on the host if it has that form and its expected value is plain.
@@ -128,7 +127,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Runs the program in a fresh interpreter.
-    fn load(&mut self) -> Result<Outcome, InfraError> {
+    fn load(&mut self) -> Result<Ended, InfraError> {
         let ledger = std::mem::take(&mut self.ledger);
         let kept = ledger.clone();
         let limits = self.job.limits;
@@ -140,31 +139,27 @@ impl<'a> Trial<'a> {
                 self.ledger = kept;
                 self.fuel = 0;
                 self.spent = Some(outcome);
-                return Ok(outcome);
+                return Ok(unexplained(outcome));
             }
         }
         let program = &self.job.program;
-        match self.step(|guest| run_to_end(guest, program))? {
-            Ended::Tested(outcome) | Ended::Broken(outcome) => Ok(outcome),
-        }
+        self.step(|guest| run_to_end(guest, program))
     }
 
     /// Runs one test, if need be in a fresh interpreter with the program loaded again.
-    fn test(&mut self, test: &Test<'_>) -> Result<Outcome, InfraError> {
+    fn test(&mut self, test: &Test<'_>) -> Result<Ended, InfraError> {
         if let Some(spent) = self.spent {
-            return Ok(spent);
+            return Ok(unexplained(spent));
         }
         if self.guest.is_none() {
             let again = self.load()?;
-            if again != Outcome::Passed {
+            if again.0 != Outcome::Passed {
                 // It loaded the first time with the same fuel left or more, so a limit of the job has been reached.
-                self.spent = self.spent.or(Some(again));
+                self.spent = self.spent.or(Some(again.0));
                 return Ok(again);
             }
         }
-        match self.step(|guest| run_test(guest, test))? {
-            Ended::Tested(outcome) | Ended::Broken(outcome) => Ok(outcome),
-        }
+        self.step(|guest| run_test(guest, test))
     }
 
     /// Does something in the interpreter. If that breaks it, its account is closed.
@@ -173,14 +168,17 @@ impl<'a> Trial<'a> {
             return Err(InfraError::Sandbox("there is no interpreter to run in".to_owned()));
         };
         match act(guest) {
-            Ok(outcome) => Ok(Ended::Tested(outcome)),
+            Ok(outcome) => {
+                let detail = guest.take_detail();
+                Ok((outcome, if outcome == Outcome::Passed { String::new() } else { detail }))
+            }
             Err(Broken::Infra(error)) => Err(error),
             Err(Broken::Program(outcome)) => {
                 self.close();
                 if matches!(outcome, Outcome::OutOfFuel | Outcome::OutOfTime | Outcome::OutputLimit) {
                     self.spent = Some(outcome);
                 }
-                Ok(Ended::Broken(outcome))
+                Ok(unexplained(outcome))
             }
         }
     }
@@ -192,12 +190,16 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn verdict(mut self, load: Outcome, tests: Vec<Outcome>) -> Verdict {
+    fn verdict(mut self, load: Ended, ends: Vec<Ended>) -> Verdict {
         self.close();
+        let (load, load_detail) = load;
+        let (tests, details) = ends.into_iter().unzip();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Verdict {
             load,
             tests,
+            load_detail,
+            details,
             fuel: self.job.limits.fuel.get().saturating_sub(self.fuel),
             peak_memory_bytes: self.ledger.peak_memory as u64,
             stdout: text(&self.ledger.stdout),
@@ -205,6 +207,10 @@ impl<'a> Trial<'a> {
             denied: self.ledger.denied,
         }
     }
+}
+
+fn unexplained(outcome: Outcome) -> Ended {
+    (outcome, String::new())
 }
 
 fn run_test(guest: &mut Guest, test: &Test<'_>) -> Result<Outcome, Broken> {
@@ -242,8 +248,10 @@ fn compare(guest: &mut Guest, actual: &str, expected: &Value) -> Result<Outcome,
     };
     let actual = bytes.and_then(|bytes| Value::read(&bytes).ok());
     let is_equal = actual.as_ref().is_some_and(|actual| actual.equals(expected));
-    if actual.is_none() {
-        guest.note("the value that the test compares is not a plain one");
+    match &actual {
+        None => guest.note("the value that the test compares is not a plain one"),
+        Some(actual) if !is_equal => guest.explain(format!("gave {actual}")),
+        Some(_) => {}
     }
     Ok(if is_equal { Outcome::Passed } else { Outcome::Failed })
 }

@@ -27,6 +27,11 @@
 //!   is equal to everything, and pass those. So write tests in that form where it is possible.
 //! - Work is counted in instructions, time is virtual: the same job gets the same verdict everywhere.
 
+/// The example of the README, so that it keeps compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod comparison;
 mod config;
 mod embedding;

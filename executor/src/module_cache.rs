@@ -1,6 +1,6 @@
 //! Native code of the interpreter, compiled once per machine.
 //!
-//! Compiling takes about 90 seconds of processor time, loading the result a few milliseconds. The result is native code that
+//! Compiling takes about 200 seconds of processor time, loading the result a few milliseconds. The result is native code that
 //! runs in the worker, so it is kept in a folder that belongs to the user alone, under a name made of everything that it
 //! depends on, with its hash beside it: an entry that was damaged or not written to its end is built again and never loaded.
 

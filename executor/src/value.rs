@@ -3,6 +3,8 @@
 //! A value crosses the border in marshal format, which CPython writes without running Python code and only for exact
 //! builtins. What arrives is still not trusted: reading it never panics and never takes more memory than its length allows.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Deeper nesting than CPython itself writes.
@@ -111,6 +113,106 @@ impl Value {
             Self::Complex((real + 0.0).to_bits(), (imaginary + 0.0).to_bits())
         }
     }
+}
+
+/// Most bytes that a value is shown with.
+const MOST_SHOWN: usize = 200;
+
+/// As Python writes the value, as far as it is known: `True` and `1.0` are the number 1 here. Cut off when it gets long.
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.show(&mut text);
+        if text.len() > MOST_SHOWN {
+            let end = (0..=MOST_SHOWN).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(end);
+            text.push('…');
+        }
+        formatter.write_str(&text)
+    }
+}
+
+impl Value {
+    /// Appends the value, or the beginning of it: nothing is added to a text that is too long already.
+    fn show(&self, text: &mut String) {
+        if text.len() > MOST_SHOWN {
+            return;
+        }
+        match self {
+            Self::None => text.push_str("None"),
+            Self::Ellipsis => text.push_str("..."),
+            Self::Integer { negative, digits } => text.push_str(&decimal(*negative, digits)),
+            Self::Float(bits) => text.push_str(&real(*bits)),
+            Self::Complex(re, im) => text.push_str(&format!("({} + {}j)", real(*re), real(*im))),
+            Self::NotANumber => text.push_str("nan"),
+            Self::Text(bytes) => quote(text, bytes),
+            Self::Bytes(bytes) => {
+                text.push('b');
+                quote(text, bytes);
+            }
+            Self::Tuple(items) if items.len() == 1 => {
+                text.push('(');
+                items[0].show(text);
+                text.push_str(",)");
+            }
+            Self::Tuple(items) => list(text, "(", items, ")"),
+            Self::List(items) => list(text, "[", items, "]"),
+            Self::Set(items) if items.is_empty() => text.push_str("set()"),
+            Self::Set(items) => list(text, "{", items, "}"),
+            Self::Dictionary(entries) => {
+                text.push('{');
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    if text.len() > MOST_SHOWN {
+                        break;
+                    }
+                    text.push_str(if index > 0 { ", " } else { "" });
+                    key.show(text);
+                    text.push_str(": ");
+                    value.show(text);
+                }
+                text.push('}');
+            }
+        }
+    }
+}
+
+fn list(text: &mut String, open: &str, items: &[Value], close: &str) {
+    text.push_str(open);
+    for (index, item) in items.iter().enumerate() {
+        if text.len() > MOST_SHOWN {
+            break;
+        }
+        text.push_str(if index > 0 { ", " } else { "" });
+        item.show(text);
+    }
+    text.push_str(close);
+}
+
+/// Text in quotes; what is no text is shown by its bytes.
+fn quote(text: &mut String, bytes: &[u8]) {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(2 * MOST_SHOWN)]).into_owned();
+    text.push('\'');
+    text.extend(shown.escape_debug());
+    text.push('\'');
+}
+
+fn real(bits: u64) -> String {
+    let number = f64::from_bits(bits);
+    if number.is_infinite() {
+        format!("{}inf", if number < 0.0 { "-" } else { "" })
+    } else {
+        format!("{number}")
+    }
+}
+
+/// Up to 120 bits in full; beyond that, the size.
+fn decimal(negative: bool, digits: &[u16]) -> String {
+    let sign = if negative { "-" } else { "" };
+    if digits.len() > 8 {
+        return format!("{sign}<an integer of about {} bits>", digits.len() * DIGIT_BITS as usize);
+    }
+    let magnitude = digits.iter().rev().fold(0_u128, |sum, digit| (sum << DIGIT_BITS) | u128::from(*digit));
+    format!("{sign}{magnitude}")
 }
 
 struct Reader<'a> {
@@ -236,10 +338,27 @@ mod tests {
         assert!(!nan.equals(&nan.clone()));
     }
 
+    #[test]
+    fn values_are_shown_as_python_writes_them() {
+        let list = read(b"[\x03\0\0\0i\x01\0\0\0u\x02\0\0\0a'N");
+        assert_eq!(list.to_string(), "[1, 'a\\'', None]");
+        assert_eq!(Value::Tuple(vec![Value::float(0.5)]).to_string(), "(0.5,)");
+        assert_eq!(Value::Set(Vec::new()).to_string(), "set()");
+        assert_eq!(
+            Value::Dictionary(vec![(Value::small(-3), Value::List(Vec::new()))]).to_string(),
+            "{-3: []}"
+        );
+        assert_eq!(Value::float(1e300).to_string(), "<an integer of about 1005 bits>");
+        let long = Value::List(vec![Value::small(7); 100_000]).to_string();
+        assert!(long.starts_with("[7, 7") && long.ends_with('…') && long.len() < 220, "{long}");
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Value::read(&bytes);
+            if let Ok(value) = Value::read(&bytes) {
+                prop_assert!(value.to_string().len() < 1000);
+            }
         }
 
         #[test]

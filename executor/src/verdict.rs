@@ -1,6 +1,7 @@
 //! What came of a job.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,25 @@ pub enum Outcome {
     NotRun,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Raised => "raised",
+            Outcome::SyntaxError => "syntax error",
+            Outcome::Exited => "exited",
+            Outcome::OutOfTime => "out of time",
+            Outcome::OutOfFuel => "out of fuel",
+            Outcome::OutOfMemory => "out of memory",
+            Outcome::StackOverflow => "stack overflow",
+            Outcome::OutputLimit => "output limit",
+            Outcome::Crashed => "crashed",
+            Outcome::NotRun => "not run",
+        })
+    }
+}
+
 /// What the tests said about a program. Made by a worker; read by rewards, metrics and logs.
 ///
 /// The same job always gets the same verdict, on any machine and under any load, unless [`Outcome::OutOfTime`] by processor
@@ -45,6 +65,12 @@ pub struct Verdict {
     pub load: Outcome,
     /// One outcome per test of the job, in their order.
     pub tests: Vec<Outcome>,
+    /// Why the program did not load, such as `NameError: name 'x' is not defined`; empty if it did, or if nothing is known but
+    /// the outcome. Text of the program's making.
+    pub load_detail: String,
+    /// Why each test did not pass, such as `gave [1, 2]` or `ValueError: too small`; empty for those that did, or if nothing is
+    /// known but the outcome. Text of the program's making.
+    pub details: Vec<String>,
     /// Fuel used, by the program and all its tests.
     pub fuel: u64,
     /// Most memory held at once, in bytes, the interpreter included.

@@ -8,7 +8,9 @@ use super::*;
 fn verdict(tests: Vec<Outcome>) -> Verdict {
     Verdict {
         load: Outcome::Passed,
+        details: vec![String::new(); tests.len()],
         tests,
+        load_detail: String::new(),
         fuel: 1,
         peak_memory_bytes: 1,
         stdout: String::new(),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rltrain_executor::{Outcome, Verdict};
 use serde::Serialize;
 
 use crate::error::TrainError;
@@ -27,7 +28,19 @@ struct Line<'a> {
     passed: Option<usize>,
     tests: Option<usize>,
     fuel: Option<u64>,
+    /// Why the program did not load, or why the first test that did not pass did not; the outcome where no more is known.
+    failure: Option<String>,
+    /// What failed in the infrastructure.
     error: Option<String>,
+}
+
+/// The first thing that kept a program from passing all tests.
+fn failure(verdict: &Verdict) -> Option<String> {
+    let load = std::iter::once((&verdict.load, &verdict.load_detail));
+    let (outcome, detail) = load
+        .chain(verdict.tests.iter().zip(&verdict.details))
+        .find(|(outcome, _)| **outcome != Outcome::Passed)?;
+    Some(if detail.is_empty() { outcome.to_string() } else { detail.clone() })
 }
 
 impl Journal {
@@ -70,6 +83,7 @@ impl Journal {
                     passed: judged.map(|verdict| verdict.passed()),
                     tests: judged.map(|verdict| verdict.total()),
                     fuel: judged.map(|verdict| verdict.fuel),
+                    failure: judged.and_then(failure),
                     error: verdict.as_ref().err().map(ToString::to_string),
                 };
                 text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));

@@ -2,9 +2,11 @@
 //!
 //! The runtime's files must be in `.deps` (`python3 scripts/fetch.py`); the first run compiles them, which takes a minute.
 
+mod adversarial;
 mod determinism;
 mod hostile;
 mod human_eval;
+mod mbpp;
 mod tests_in_jobs;
 mod workers;
 

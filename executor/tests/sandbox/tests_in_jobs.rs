@@ -96,3 +96,16 @@ fn a_test_sees_what_the_test_before_it_left() {
     let tests = ["items.append(1)", "assert items == [1]", "del items", "assert items == [1]"];
     assert_eq!(outcomes("items = []", &tests), [Passed, Passed, Passed, Raised]);
 }
+
+#[test]
+fn a_verdict_says_why_a_test_did_not_pass() {
+    let program = "def f(n):\n    if n > 2: raise ValueError('too large')\n    return [n, 'a', True, 0.5]\n";
+    let tests =
+        ["assert f(1) == [1, 'a', True, 0.5]", "assert f(2) == 2", "assert f(3) == 3", "assert not f(1)"];
+    let verdict = judge(job(program, &tests));
+    assert_eq!(verdict.details, ["", "gave [2, 'a', 1, 0.5]", "ValueError: too large", "AssertionError"]);
+    assert_eq!(verdict.load_detail, "");
+    let verdict = judge(job("import nonsense", &["assert 1 == 1"]));
+    assert_eq!(verdict.load_detail, "ModuleNotFoundError: No module named 'nonsense'");
+    assert_eq!(verdict.details, [""]);
+}

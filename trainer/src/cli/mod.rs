@@ -2,6 +2,7 @@
 
 mod allocator;
 mod check;
+mod exec;
 mod failure;
 mod import;
 mod sample;
@@ -34,6 +35,8 @@ enum Command {
     Import(import::Arguments),
     /// Complete a prompt with a model folder or a checkpoint
     Sample(sample::Arguments),
+    /// Run a program against tests in the sandbox, and print the verdict
+    Exec(exec::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -64,6 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             allocator::keep_memory();
             sample::run(&arguments)
         }
+        (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {

@@ -249,6 +249,8 @@ mod tests {
         Verdict {
             load,
             tests: tests.to_vec(),
+            load_detail: String::new(),
+            details: vec![String::new(); tests.len()],
             fuel: 0,
             peak_memory_bytes: 0,
             stdout: String::new(),

@@ -1,0 +1,170 @@
+//! Ten thousand programs of which a quarter attack, while workers are killed at random. `make bench-attack` runs it.
+//!
+//! A tenth loops, a tenth fills memory, a twentieth crashes the interpreter; each program has an answer of its own, so that a
+//! verdict that is lost or mixed up with another is noticed. The lower bound is arithmetic: what each kind costs alone on one
+//! worker, times how many there are, divided by the cores.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rltrain_executor::{
+    Executor, ExecutorConfig, Job, Limits, ModuleCache, Outcome, Pending, RuntimeFiles, StartOptions,
+    WorkerCommand,
+};
+
+const PROGRAMS: usize = 10_000;
+
+/// Programs of each kind that its cost is measured with.
+const SAMPLE: usize = 200;
+
+/// Time between two kills.
+const KILL_EVERY: Duration = Duration::from_millis(500);
+
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Honest,
+    Loops,
+    FillsMemory,
+    Crashes,
+}
+
+const KINDS: [Kind; 4] = [Kind::Honest, Kind::Loops, Kind::FillsMemory, Kind::Crashes];
+
+impl Kind {
+    /// Of twenty programs: two loop, two fill memory, one crashes. Strides keep kinds from coming in blocks.
+    fn of(index: usize) -> Kind {
+        match index * 7 % 20 {
+            0 | 1 => Kind::Loops,
+            2 | 3 => Kind::FillsMemory,
+            4 => Kind::Crashes,
+            _ => Kind::Honest,
+        }
+    }
+
+    /// A program whose `f` gives `index`, unless it attacks instead.
+    fn program(self, index: usize, round: &str) -> String {
+        let attack = match self {
+            Kind::Honest => "pass",
+            Kind::Loops => "while True: pass",
+            Kind::FillsMemory => "[0] * 10 ** 9",
+            Kind::Crashes => "__import__('os').abort()",
+        };
+        format!("# {round}\ndef f():\n    {attack}\n    return {index}\n")
+    }
+
+    fn outcomes(self) -> [Outcome; 2] {
+        match self {
+            Kind::Honest => [Outcome::Passed, Outcome::Failed],
+            Kind::Loops => [Outcome::OutOfFuel; 2],
+            Kind::FillsMemory => [Outcome::OutOfMemory; 2],
+            Kind::Crashes => [Outcome::Crashed; 2],
+        }
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let one = start(&root, NonZeroUsize::MIN)?;
+    let mut bound = 0.0;
+    for kind in KINDS {
+        let begun = Instant::now();
+        let jobs: Vec<_> =
+            (0..SAMPLE).map(|index| (index, kind, submit(&one, kind, index, "alone"))).collect();
+        check(jobs)?;
+        let each = begun.elapsed().as_secs_f64() / SAMPLE as f64;
+        let count = (0..PROGRAMS).filter(|index| Kind::of(*index) == kind).count();
+        bound += each * count as f64 / cores.get() as f64;
+        println!("{kind:?}: {:.2} ms each alone, {count} programs", each * 1e3);
+    }
+    drop(one);
+
+    let all = start(&root, cores)?;
+    let stop = AtomicBool::new(false);
+    let kills = AtomicUsize::new(0);
+    let begun = Instant::now();
+    let lost = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0.. {
+                std::thread::sleep(KILL_EVERY);
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                kills.fetch_add(usize::from(kill_a_worker(turn)), Ordering::Relaxed);
+            }
+        });
+        let jobs: Vec<_> = (0..PROGRAMS)
+            .map(|index| (index, Kind::of(index), submit(&all, Kind::of(index), index, "together")))
+            .collect();
+        let checked = check(jobs);
+        stop.store(true, Ordering::Relaxed);
+        checked
+    })?;
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "{PROGRAMS} programs on {cores} workers, {} of which were killed on the way: {took:.1} s, lower bound {bound:.1} s, {:.2}x",
+        kills.load(Ordering::Relaxed),
+        took / bound
+    );
+    println!(
+        "every verdict is the one of its program; {lost} jobs lost two workers in turn and were reported as such"
+    );
+    Ok(())
+}
+
+fn start(root: &Path, workers: NonZeroUsize) -> Result<Executor, Failure> {
+    let config = ExecutorConfig { workers: Some(workers), ..ExecutorConfig::default() };
+    let worker =
+        WorkerCommand { program: env!("CARGO_BIN_EXE_rltrain-exec-worker").into(), arguments: Vec::new() };
+    let options = StartOptions { cache: ModuleCache::of_user()?, worker };
+    let files = RuntimeFiles::in_folder(&root.join(".deps"));
+    Ok(Executor::start_with(&config, &files, &options, &mut |message| println!("{message}"))?)
+}
+
+fn submit(executor: &Executor, kind: Kind, index: usize, round: &str) -> Pending {
+    let limits =
+        Limits { fuel: 100_000_000.try_into().expect("within the range of fuel"), ..Limits::default() };
+    executor.submit(Job {
+        program: kind.program(index, round),
+        tests: vec![format!("assert f() == {index}"), format!("assert f() == {}", index + 1)],
+        limits,
+    })
+}
+
+/// Waits for all verdicts and compares each with its own answer. Returns how many jobs the infrastructure lost.
+fn check(jobs: Vec<(usize, Kind, Pending)>) -> Result<usize, Failure> {
+    let mut lost = 0;
+    for (index, kind, pending) in jobs {
+        match pending.wait() {
+            Ok(verdict) if verdict.load == Outcome::Passed && verdict.tests == kind.outcomes() => {}
+            Ok(verdict) => return Err(format!("program {index}, {kind:?}, got {verdict:?}").into()),
+            Err(_) => lost += 1,
+        }
+    }
+    Ok(lost)
+}
+
+/// Kills one of this process's workers. Returns whether there was one.
+fn kill_a_worker(turn: usize) -> bool {
+    let own = std::process::id().to_string();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let is_worker = |path: &Path| {
+        std::fs::read_to_string(path.join("stat")).is_ok_and(|stat| {
+            stat.rsplit_once(')').is_some_and(|(before, after)| {
+                before.contains("rltrain-exec") && after.split_whitespace().nth(1) == Some(&own)
+            })
+        })
+    };
+    let workers: Vec<_> =
+        processes.flatten().map(|entry| entry.path()).filter(|path| is_worker(path)).collect();
+    let Some(worker) = workers.get(turn % workers.len().max(1)).and_then(|path| path.file_name()) else {
+        return false;
+    };
+    Command::new("kill").arg("-9").arg(worker).status().is_ok_and(|status| status.success())
+}
