@@ -37,6 +37,28 @@ fn a_tiny_model_runs_the_whole_path_and_says_what_it_did() {
 }
 
 #[test]
+fn a_finished_run_knows_its_tasks_by_their_content_and_not_by_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make(folder.path());
+    let recipe = folder.path().join("recipe.toml");
+    let text = std::fs::read_to_string(&recipe).unwrap().replace("steps = 4\n", "steps = 1\n");
+    std::fs::write(&recipe, &text).unwrap();
+    expect(folder.path(), &["recipe.toml"], 0);
+
+    let moved = folder.path().join("moved.jsonl");
+    std::fs::rename(folder.path().join("train.jsonl"), &moved).unwrap();
+    assert!(text.contains("\"train.jsonl\""), "{text}");
+    std::fs::write(&recipe, text.replace("\"train.jsonl\"", "\"moved.jsonl\"")).unwrap();
+    let (out, _) = expect(folder.path(), &["recipe.toml"], 0);
+    assert!(out.contains("pass@1"), "{out}");
+
+    let changed = std::fs::read_to_string(&moved).unwrap().replacen("half(9) == 4", "half(9) == 5", 1);
+    std::fs::write(&moved, changed).unwrap();
+    let (_, error) = expect(folder.path(), &["recipe.toml"], 2);
+    assert!(error.contains("moved.jsonl"), "{error}");
+}
+
+#[test]
 fn a_killed_run_ends_with_the_weights_of_one_never_killed() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     tiny::make(whole.path());

@@ -134,7 +134,7 @@ impl Session {
             rewards,
             telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
             journal: Journal::open(run)?,
-            evaluations: Evaluations::open(run, step)?,
+            evaluations: Evaluations::open(run, step, heldout.blake3())?,
             skipped_in_a_row: 0,
             store,
             saved: None,

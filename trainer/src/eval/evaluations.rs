@@ -14,8 +14,8 @@ use crate::rng::{Stream, uniform};
 /// Name of the file inside a run folder.
 const FILE: &str = "evaluations.json";
 
-/// Version of the file's keys that this build writes and reads.
-const FORMAT: u64 = 1;
+/// Version of the file's keys that this build writes. Format 1, which it reads too, does not name the tasks.
+const FORMAT: u64 = 2;
 
 /// One evaluation of the policy on the held-out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,30 +44,35 @@ pub struct Comparison {
 #[serde(deny_unknown_fields)]
 struct Content {
     format: u64,
+    /// BLAKE3 of the file of held-out tasks. Counts of other tasks cannot be compared.
+    #[serde(default)]
+    heldout_tasks_blake3: Option<String>,
     evaluations: Vec<Evaluation>,
 }
 
 /// Every evaluation of a run so far, in the order of steps, kept on disk.
 pub struct Evaluations {
     path: PathBuf,
+    heldout_tasks_blake3: String,
     all: Vec<Evaluation>,
 }
 
 impl Evaluations {
-    /// Reads the evaluations of the run folder `run` up to `step`; none if there are none yet.
+    /// Reads the evaluations of the run folder `run` up to `step`; none if there are none yet, or if they are of other tasks
+    /// than those of the file with hash `heldout_tasks_blake3`.
     ///
     /// # Errors
     ///
     /// If the file is damaged or the disk refuses.
-    pub fn open(run: &Path, step: u64) -> Result<Evaluations, TrainError> {
+    pub fn open(run: &Path, step: u64, heldout_tasks_blake3: &str) -> Result<Evaluations, TrainError> {
         let path = run.join(FILE);
         let mut all = match fs_err::read(&path) {
-            Ok(bytes) => parse(&path, &bytes)?,
+            Ok(bytes) => parse(&path, &bytes, heldout_tasks_blake3)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         all.retain(|evaluation| evaluation.step <= step);
-        Ok(Evaluations { path, all })
+        Ok(Evaluations { path, heldout_tasks_blake3: heldout_tasks_blake3.to_owned(), all })
     }
 
     /// Whether the policy of `step` has been evaluated.
@@ -87,7 +92,8 @@ impl Evaluations {
     /// If the disk refuses; the file then keeps its content.
     pub fn push(&mut self, evaluation: Evaluation) -> Result<(), TrainError> {
         self.all.push(evaluation);
-        let content = Content { format: FORMAT, evaluations: self.all.clone() };
+        let heldout_tasks_blake3 = Some(self.heldout_tasks_blake3.clone());
+        let content = Content { format: FORMAT, heldout_tasks_blake3, evaluations: self.all.clone() };
         let mut text = serde_json::to_vec_pretty(&content)
             .map_err(|source| TrainError::Json { path: self.path.clone(), source })?;
         text.push(b'\n');
@@ -119,14 +125,15 @@ fn resampler(seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Evaluation>, TrainError> {
+fn parse(path: &Path, bytes: &[u8], heldout_tasks_blake3: &str) -> Result<Vec<Evaluation>, TrainError> {
     let content: Content =
         serde_json::from_slice(bytes).map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
-    if content.format != FORMAT {
+    if !(1..=FORMAT).contains(&content.format) {
         let path = path.to_owned();
         return Err(
             rltrain_checkpoints::ReadError::Format { path, found: content.format, wanted: FORMAT }.into()
         );
     }
-    Ok(content.evaluations)
+    let is_of_others = content.heldout_tasks_blake3.is_some_and(|known| known != heldout_tasks_blake3);
+    Ok(if is_of_others { Vec::new() } else { content.evaluations })
 }

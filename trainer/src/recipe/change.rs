@@ -11,15 +11,18 @@ use toml::{Table, Value};
 /// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend
 ///   on where the end is.
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
+/// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `executor.workers`, `rollout.max_batch`,
 ///   `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
 /// - `eval.every`, `checkpoint`: when to look and when to save.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 10] = [
+pub const MAY_CHANGE: [&str; 12] = [
     "steps",
     "run",
     "model.path",
+    "tasks.train",
+    "tasks.heldout",
     "model.device",
     "model.fast_matmul",
     "executor.workers",
