@@ -137,3 +137,42 @@ fn parse(path: &Path, bytes: &[u8], heldout_tasks_blake3: &str) -> Result<Vec<Ev
     let is_of_others = content.heldout_tasks_blake3.is_some_and(|known| known != heldout_tasks_blake3);
     Ok(if is_of_others { Vec::new() } else { content.evaluations })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(step: u64) -> Evaluation {
+        Evaluation { step, pass_at_k: Vec::new(), tasks: vec![TaskCounts { samples: 8, correct: 3 }] }
+    }
+
+    #[test]
+    fn evaluations_of_other_tasks_or_of_later_steps_are_not_taken_over() {
+        let run = tempfile::tempdir().unwrap();
+        let mut evaluations = Evaluations::open(run.path(), 0, "these").unwrap();
+        evaluations.push(evaluation(0)).unwrap();
+        evaluations.push(evaluation(5)).unwrap();
+        let steps = |step, tasks: &str| {
+            let found = Evaluations::open(run.path(), step, tasks).unwrap();
+            found.iter().map(|evaluation| evaluation.step).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(9, "these"), [0, 5]);
+        assert_eq!(steps(4, "these"), [0]);
+        assert_eq!(steps(9, "others"), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_file_of_format_1_is_read_and_one_of_a_later_format_is_refused() {
+        let run = tempfile::tempdir().unwrap();
+        let write = |format: u64| {
+            let text = format!(
+                r#"{{"format": {format}, "evaluations": [{{"step": 0, "pass_at_k": [], "tasks": []}}]}}"#
+            );
+            std::fs::write(run.path().join(FILE), text).unwrap();
+        };
+        write(1);
+        assert!(Evaluations::open(run.path(), 0, "any").unwrap().has(0));
+        write(FORMAT + 1);
+        assert!(Evaluations::open(run.path(), 0, "any").is_err());
+    }
+}
