@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::rltrain::expect;
-use crate::tiny;
+use crate::tiny::{self, edit};
 
 /// Spoils a good set-up, runs it, and returns the message.
 fn message(spoil: impl FnOnce(&Path)) -> String {
@@ -16,14 +16,6 @@ fn message(spoil: impl FnOnce(&Path)) -> String {
     error
         .replace(&folder.path().canonicalize().unwrap().display().to_string(), "DIR")
         .replace(&folder.path().display().to_string(), "DIR")
-}
-
-/// Replaces one text in the recipe.
-fn edit(folder: &Path, from: &str, to: &str) {
-    let path = folder.join("recipe.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains(from), "{from}");
-    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::rltrain::{expect, rltrain};
-use crate::tiny;
+use crate::tiny::{self, edit};
 
 /// Runs must not take longer than this, so that a hang is a failure and not a hanging test.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -40,19 +40,16 @@ fn a_tiny_model_runs_the_whole_path_and_says_what_it_did() {
 fn a_finished_run_knows_its_tasks_by_their_content_and_not_by_their_place() {
     let folder = tempfile::tempdir().unwrap();
     tiny::make(folder.path());
-    let recipe = folder.path().join("recipe.toml");
-    let text = std::fs::read_to_string(&recipe).unwrap().replace("steps = 4\n", "steps = 1\n");
-    std::fs::write(&recipe, &text).unwrap();
+    edit(folder.path(), "steps = 4\n", "steps = 1\n");
     expect(folder.path(), &["recipe.toml"], 0);
 
     let moved = folder.path().join("moved.jsonl");
     std::fs::rename(folder.path().join("train.jsonl"), &moved).unwrap();
-    assert!(text.contains("\"train.jsonl\""), "{text}");
-    std::fs::write(&recipe, text.replace("\"train.jsonl\"", "\"moved.jsonl\"")).unwrap();
+    edit(folder.path(), "\"train.jsonl\"", "\"moved.jsonl\"");
     let (out, _) = expect(folder.path(), &["recipe.toml"], 0);
     assert!(out.contains("pass@1"), "{out}");
 
-    let changed = std::fs::read_to_string(&moved).unwrap().replacen("half(9) == 4", "half(9) == 5", 1);
+    let changed = std::fs::read_to_string(&moved).unwrap() + "\n";
     std::fs::write(&moved, changed).unwrap();
     let (_, error) = expect(folder.path(), &["recipe.toml"], 2);
     assert!(error.contains("moved.jsonl"), "{error}");
@@ -86,9 +83,7 @@ fn a_killed_run_ends_with_the_weights_of_one_never_killed() {
 fn an_interrupt_finishes_the_step_saves_and_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     tiny::make(folder.path());
-    let recipe = folder.path().join("recipe.toml");
-    let text = std::fs::read_to_string(&recipe).unwrap().replace("every = 1\n", "every = 1000\n");
-    std::fs::write(&recipe, text).unwrap();
+    edit(folder.path(), "every = 1\n", "every = 1000\n");
     let child = rltrain(folder.path())
         .arg("recipe.toml")
         .stderr(std::process::Stdio::piped())

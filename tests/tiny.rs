@@ -171,3 +171,12 @@ fn make_tasks(folder: &Path) {
 fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, serde_json::to_string_pretty(value).unwrap()).unwrap();
 }
+
+/// Replaces one text in the recipe of `folder`.
+#[track_caller]
+pub(crate) fn edit(folder: &Path, from: &str, to: &str) {
+    let path = folder.join("recipe.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from}");
+    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+}

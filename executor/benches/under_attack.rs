@@ -1,30 +1,31 @@
-//! Ten thousand programs of which a quarter attack, while workers are killed at random. `make bench-attack` runs it.
+//! Ten thousand programs of which a quarter attack, while workers are killed in turn. `make bench-attack` runs it.
 //!
 //! A tenth loops, a tenth fills memory, a twentieth crashes the interpreter; each program has an answer of its own, so that a
 //! verdict that is lost or mixed up with another is noticed. The lower bound is arithmetic: what each kind costs alone on one
 //! worker, times how many there are, divided by the cores.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod support;
+
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rltrain_executor::{
-    Executor, ExecutorConfig, Job, Limits, ModuleCache, Outcome, Pending, RuntimeFiles, StartOptions,
-    WorkerCommand,
-};
+use rltrain_executor::{Executor, Job, Limits, Outcome, Pending};
+
+use support::{Failure, cores, family, start};
 
 const PROGRAMS: usize = 10_000;
 
 /// Programs of each kind that its cost is measured with.
 const SAMPLE: usize = 200;
 
+/// Fuel of a job: a loop ends after about ten milliseconds.
+const FUEL: u64 = 100_000_000;
+
 /// Time between two kills.
 const KILL_EVERY: Duration = Duration::from_millis(500);
-
-type Failure = Box<dyn std::error::Error>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -69,15 +70,12 @@ impl Kind {
 }
 
 fn main() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let one = start(&root, NonZeroUsize::MIN)?;
+    let cores = cores();
+    let one = start(NonZeroUsize::MIN)?;
     let mut bound = 0.0;
     for kind in KINDS {
         let begun = Instant::now();
-        let jobs: Vec<_> =
-            (0..SAMPLE).map(|index| (index, kind, submit(&one, kind, index, "alone"))).collect();
-        check(jobs)?;
+        check(submit_all(&one, SAMPLE, |_| kind, "alone")?)?;
         let each = begun.elapsed().as_secs_f64() / SAMPLE as f64;
         let count = (0..PROGRAMS).filter(|index| Kind::of(*index) == kind).count();
         bound += each * count as f64 / cores.get() as f64;
@@ -85,7 +83,7 @@ fn main() -> Result<(), Failure> {
     }
     drop(one);
 
-    let all = start(&root, cores)?;
+    let all = start(cores)?;
     let stop = AtomicBool::new(false);
     let kills = AtomicUsize::new(0);
     let begun = Instant::now();
@@ -99,10 +97,7 @@ fn main() -> Result<(), Failure> {
                 kills.fetch_add(usize::from(kill_a_worker(turn)), Ordering::Relaxed);
             }
         });
-        let jobs: Vec<_> = (0..PROGRAMS)
-            .map(|index| (index, Kind::of(index), submit(&all, Kind::of(index), index, "together")))
-            .collect();
-        let checked = check(jobs);
+        let checked = submit_all(&all, PROGRAMS, Kind::of, "together").and_then(check);
         stop.store(true, Ordering::Relaxed);
         checked
     })?;
@@ -118,23 +113,20 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(root: &Path, workers: NonZeroUsize) -> Result<Executor, Failure> {
-    let config = ExecutorConfig { workers: Some(workers), ..ExecutorConfig::default() };
-    let worker =
-        WorkerCommand { program: env!("CARGO_BIN_EXE_rltrain-exec-worker").into(), arguments: Vec::new() };
-    let options = StartOptions { cache: ModuleCache::of_user()?, worker };
-    let files = RuntimeFiles::in_folder(&root.join(".deps"));
-    Ok(Executor::start_with(&config, &files, &options, &mut |message| println!("{message}"))?)
-}
-
-fn submit(executor: &Executor, kind: Kind, index: usize, round: &str) -> Pending {
-    let limits =
-        Limits { fuel: 100_000_000.try_into().expect("within the range of fuel"), ..Limits::default() };
-    executor.submit(Job {
-        program: kind.program(index, round),
-        tests: vec![format!("assert f() == {index}"), format!("assert f() == {}", index + 1)],
-        limits,
-    })
+/// Hands in `count` programs, each of the kind that `kind_of` says. `round` makes them new to the verdict cache.
+fn submit_all(
+    executor: &Executor,
+    count: usize,
+    kind_of: impl Fn(usize) -> Kind,
+    round: &str,
+) -> Result<Vec<(usize, Kind, Pending)>, Failure> {
+    let limits = Limits { fuel: FUEL.try_into()?, ..Limits::default() };
+    let submit = |index| {
+        let kind = kind_of(index);
+        let tests = vec![format!("assert f() == {index}"), format!("assert f() == {}", index + 1)];
+        (index, kind, executor.submit(Job { program: kind.program(index, round), tests, limits }))
+    };
+    Ok((0..count).map(submit).collect())
 }
 
 /// Waits for all verdicts and compares each with its own answer. Returns how many jobs the infrastructure lost.
@@ -152,19 +144,8 @@ fn check(jobs: Vec<(usize, Kind, Pending)>) -> Result<usize, Failure> {
 
 /// Kills one of this process's workers. Returns whether there was one.
 fn kill_a_worker(turn: usize) -> bool {
-    let own = std::process::id().to_string();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    let is_worker = |path: &Path| {
-        std::fs::read_to_string(path.join("stat")).is_ok_and(|stat| {
-            stat.rsplit_once(')').is_some_and(|(before, after)| {
-                before.contains("rltrain-exec") && after.split_whitespace().nth(1) == Some(&own)
-            })
-        })
-    };
-    let workers: Vec<_> =
-        processes.flatten().map(|entry| entry.path()).filter(|path| is_worker(path)).collect();
-    let Some(worker) = workers.get(turn % workers.len().max(1)).and_then(|path| path.file_name()) else {
-        return false;
-    };
-    Command::new("kill").arg("-9").arg(worker).status().is_ok_and(|status| status.success())
+    let Ok(family) = family() else { return false };
+    let workers: Vec<_> = family.iter().filter(|process| process.name.starts_with("rltrain-exec")).collect();
+    let Some(worker) = workers.get(turn % workers.len().max(1)) else { return false };
+    Command::new("kill").args(["-9", &worker.id.to_string()]).status().is_ok_and(|status| status.success())
 }

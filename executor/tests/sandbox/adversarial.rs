@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use rltrain_executor::Outcome::{
-    self, Crashed, Exited, Failed, OutOfFuel, OutOfMemory, OutOfTime, OutputLimit, Passed, Raised,
+    self, Crashed, Exited, Failed, NotRun, OutOfFuel, OutOfMemory, OutOfTime, OutputLimit, Passed, Raised,
     StackOverflow, SyntaxError,
 };
 use rltrain_executor::{Executor, Verdict};
@@ -58,13 +58,19 @@ fn canary(executor: &Executor, turn: usize) -> Verdict {
 }
 
 fn face_loading(label: &str, cases: &[Ends<'_>]) {
-    let programs: Vec<_> =
-        cases.iter().map(|(program, _)| ((*program).to_owned(), vec!["assert 1 == 1".to_owned()])).collect();
+    let programs: Vec<_> = cases
+        .iter()
+        .map(|(program, _)| {
+            ((*program).to_owned(), vec!["assert True".to_owned(), "assert 1 == 1".to_owned()])
+        })
+        .collect();
     face(label, &programs, |index, verdict| {
         let (_, wanted) = cases[index];
-        let contained = verdict.peak_memory_bytes <= 256 << 20;
-        (!wanted.contains(&verdict.load) || !contained).then(|| {
-            format!("{:?} with {} bytes, wanted {wanted:?}", verdict.load, verdict.peak_memory_bytes)
+        let is_contained = verdict.peak_memory_bytes <= 256 << 20;
+        let is_over = verdict.load == Passed || verdict.tests == [NotRun, NotRun];
+        (!wanted.contains(&verdict.load) || !is_contained || !is_over).then(|| {
+            let Verdict { load, tests, peak_memory_bytes, .. } = verdict;
+            format!("{load:?}, {tests:?} with {peak_memory_bytes} bytes, wanted {wanted:?}")
         })
     });
 }
@@ -74,6 +80,23 @@ fn what_uses_everything_up_is_stopped() {
     face_loading(
         "adversarial-resources",
         &[
+            ("while True: pass", &[OutOfFuel]),
+            ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", &[OutOfFuel]),
+            ("import re\nre.match('(a*)*b', 'a' * 64)", &[OutOfFuel]),
+            ("from itertools import repeat\nsum(repeat(1))", &[OutOfFuel]),
+            ("10 ** 10 ** 8", &[OutOfFuel]),
+            ("text = 'a'\nwhile True: text += text", &[OutOfMemory]),
+            ("items = []\nwhile True: items.append(bytearray(1 << 20))", &[OutOfMemory]),
+            ("bytearray(3 << 30)", &[OutOfMemory, Raised]),
+            ("def f(): f()\nf()", &[StackOverflow]),
+            (
+                "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+                &[StackOverflow, OutOfMemory, OutOfFuel],
+            ),
+            ("while True: print('x' * 1000)", &[OutputLimit]),
+            ("import sys\nwhile True: sys.stderr.write('x' * 1000)", &[OutputLimit]),
+            ("import time\ntime.sleep(1000)", &[OutOfTime]),
+            ("import os\nwhile True: os.urandom(1 << 20)", &[OutOfFuel]),
             ("for _ in iter(int, 1): pass", &[OutOfFuel]),
             ("import itertools\nfor _ in itertools.count(): pass", &[OutOfFuel]),
             ("import itertools\nlist(itertools.repeat(0))", &[OutOfMemory, OutOfFuel]),
@@ -149,6 +172,23 @@ fn what_uses_everything_up_is_stopped() {
 #[test]
 fn what_reaches_for_the_host_finds_nothing() {
     let refused = [
+        "import os\nos.fork()",
+        "import os\nos.system('true')",
+        "import subprocess\nsubprocess.run(['true'])",
+        "import socket\nsocket.create_connection(('127.0.0.1', 22))",
+        "from urllib.request import urlopen\nurlopen('http://127.0.0.1')",
+        "import multiprocessing\nmultiprocessing.Process(target=print).start()",
+        "import threading\nthreading.Thread(target=print).start()",
+        "import ctypes\nctypes.CDLL(None)",
+        "open('/etc/passwd')",
+        "open('/proc/self/environ')",
+        "open('written', 'w')",
+        "open('/usr/local/lib/python315.zip', 'r+b')",
+        "open('/usr/local/lib/../../../etc/passwd')",
+        "import os\nos.environ['PATH']",
+        "import os\nos.listdir('/usr')",
+        "import os\nos.kill(1, 9)",
+        "input()",
         "import os\nos.execv('/bin/sh', ['sh'])",
         "import os\nos.posix_spawn('/bin/true', ['true'], {})",
         "import os\nos.popen('true').read()",

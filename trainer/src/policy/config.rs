@@ -21,8 +21,8 @@ pub struct ModelConfig {
     /// `rltrain import` makes such a folder out of a GGUF file.
     pub path: PathBuf,
     /// Number format of the matrix products, in rollout and update: `auto`, `bf16` or `f32`. Weights,
-    /// gradients and the optimizer's state are f32 in any case. Default `auto`: bf16 where the processor
-    /// multiplies it in hardware, else f32. Name one to get the same numbers on every machine.
+    /// gradients and the optimizer's state are f32 in any case. Default `auto`: the one that this machine
+    /// multiplies faster, measured when the run starts and kept when it resumes. Name one to get the same numbers on every machine.
     #[serde(default)]
     pub compute: Compute,
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`, with N counting from 0. Default `auto`: the
