@@ -91,6 +91,9 @@ fn limits(arguments: &Arguments) -> Limits {
 #[derive(Debug, Error, Diagnostic)]
 enum InputError {
     #[error("cannot read {what}")]
+    #[diagnostic(help(
+        "programs and tests are text files in UTF-8; `rltrain exec --help` shows how they are named"
+    ))]
     Unreadable { what: String, source: io::Error },
     #[error("`{}` has no test, wanted at least one", path.display())]
     #[diagnostic(help("a test is a JSON string on a line of its own, such as \"assert double(2) == 4\""))]
