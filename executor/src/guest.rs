@@ -11,6 +11,7 @@ use wasmtime::{
 
 use crate::embedding::MEMORY;
 use crate::sandbox::{Ledger, Sandbox, Stopped};
+use crate::world::World;
 use crate::{InfraError, Limits, Outcome};
 
 /// `Py_file_input` and `Py_eval_input`: what kind of source is compiled.
@@ -104,7 +105,10 @@ impl Guest {
         fuel: u64,
         ledger: Ledger,
     ) -> Result<Self, Broken> {
-        let sandbox = Sandbox::new(Arc::clone(stdlib), limits, ledger);
+        let world = World::of_python(stdlib, [], []).map_err(|error| {
+            Broken::Infra(InfraError::Sandbox(format!("the standard library has no place: {error}")))
+        })?;
+        let sandbox = Sandbox::new(world, limits, ledger);
         let mut store = Store::new(interpreter.module().engine(), sandbox);
         store.limiter(|sandbox| sandbox);
         store.set_epoch_deadline(1);

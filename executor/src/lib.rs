@@ -37,6 +37,7 @@ mod config;
 mod embedding;
 mod engine;
 mod error;
+mod files;
 mod guest;
 mod job;
 mod judge;
@@ -55,6 +56,7 @@ mod verdict_cache;
 mod watchdog;
 mod worker;
 mod worker_process;
+mod world;
 
 pub use config::ExecutorConfig;
 pub use error::InfraError;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use wasmtime::{Caller, Memory, ResourceLimiter, Trap};
 
+use crate::files::Node;
+use crate::world::World;
 use crate::{Limits, Outcome, Verdict};
 
 /// The clock of every program starts here: 1 January 2026, in nanoseconds of Unix time.
@@ -80,16 +81,27 @@ impl Ledger {
     }
 }
 
+/// An open file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// Which.
+    pub(crate) node: Node,
+    /// Where the next byte is read.
+    pub(crate) position: u64,
+}
+
 /// State of one instance.
 pub(crate) struct Sandbox {
     /// The job's account.
     pub(crate) ledger: Ledger,
     /// The instance's memory, once there is one.
     pub(crate) memory: Option<Memory>,
-    /// The standard library archive.
-    pub(crate) stdlib: Arc<Vec<u8>>,
-    /// Read positions of open files; all of them are the archive.
-    pub(crate) open: Vec<Option<u64>>,
+    /// What the program found when it started.
+    pub(crate) world: World,
+    /// Bytes of stdin that have been read.
+    pub(crate) stdin_read: usize,
+    /// Files and folders that the program has opened.
+    pub(crate) open: Vec<Option<Open>>,
     /// Whether growth was refused since this was last reset.
     pub(crate) memory_refused: bool,
     limits: Limits,
@@ -98,11 +110,12 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     /// A fresh world that goes on with an account.
-    pub(crate) fn new(stdlib: Arc<Vec<u8>>, limits: Limits, ledger: Ledger) -> Self {
+    pub(crate) fn new(world: World, limits: Limits, ledger: Ledger) -> Self {
         Self {
             ledger,
             memory: None,
-            stdlib,
+            world,
+            stdin_read: 0,
             open: Vec::new(),
             memory_refused: false,
             limits,

@@ -1,8 +1,8 @@
 //! The system interface of a program: WASI preview 1, closed.
 //!
 //! Everything that a program can do to the outside is in this file and in [`crate::shim_files`]: write to stdout and stderr,
-//! which are captured; read a clock and random numbers, which are the same for every program; read the standard library.
-//! All other calls of the interface return "not supported" and are counted.
+//! which are captured; read a clock and random numbers, which are the same for every program; read what its world holds,
+//! which are arguments, stdin and files. All other calls of the interface return "not supported" and are counted.
 
 use wasmtime::{Caller, Engine, ExternType, Linker, Module, Val, ValType};
 
@@ -18,9 +18,11 @@ pub(crate) mod errno {
     pub(crate) const BADF: i32 = 8;
     pub(crate) const FAULT: i32 = 21;
     pub(crate) const INVAL: i32 = 28;
+    pub(crate) const ISDIR: i32 = 31;
     pub(crate) const MFILE: i32 = 33;
     pub(crate) const NOENT: i32 = 44;
     pub(crate) const NOSYS: i32 = 52;
+    pub(crate) const NOTDIR: i32 = 54;
     pub(crate) const ROFS: i32 = 69;
     pub(crate) const SPIPE: i32 = 70;
 }
@@ -113,13 +115,15 @@ fn add_clocks(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.func_wrap(WASI, "clock_time_get", time)?;
     linker.func_wrap(WASI, "sched_yield", |_: Caller<'_, Sandbox>| errno::SUCCESS)?;
     let poll = |mut caller: Caller<'_, Sandbox>, input: i32, output: i32, count: i32, happened: i32| {
-        let Some((wait, tag)) = soonest(&mut caller, input.cast_unsigned(), count.cast_unsigned())? else {
+        const KIND_OF_EVENT: usize = 10;
+        let Some(first) = soonest(&mut caller, input.cast_unsigned(), count.cast_unsigned())? else {
             return Ok(errno::INVAL);
         };
         let (mut bytes, sandbox) = split(&mut caller)?;
-        sandbox.sleep(wait)?;
+        sandbox.sleep(first.wait)?;
         let mut event = [0; 32];
-        event[..8].copy_from_slice(&tag);
+        event[..8].copy_from_slice(&first.tag);
+        event[KIND_OF_EVENT] = first.kind;
         let written = bytes.put(output.cast_unsigned(), &event);
         wasmtime::Result::Ok(answer(
             written.and_then(|()| bytes.put(happened.cast_unsigned(), &1_u32.to_le_bytes())),
@@ -129,14 +133,20 @@ fn add_clocks(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Which of the awaited events comes first: nanoseconds until then, and the event's tag. Streams are always ready.
-fn soonest(
-    caller: &mut Caller<'_, Sandbox>,
-    input: u32,
-    count: u32,
-) -> wasmtime::Result<Option<(u64, [u8; 8])>> {
+/// An event that a program waits for.
+struct Awaited {
+    /// Nanoseconds until it happens.
+    wait: u64,
+    /// What the program knows it by.
+    tag: [u8; 8],
+    /// Clock, reading or writing.
+    kind: u8,
+}
+
+/// Which of the awaited events comes first. Streams are always ready.
+fn soonest(caller: &mut Caller<'_, Sandbox>, input: u32, count: u32) -> wasmtime::Result<Option<Awaited>> {
     const SUBSCRIPTION: u32 = 48;
-    let mut first: Option<(u64, [u8; 8])> = None;
+    let mut first: Option<Awaited> = None;
     for index in 0..count {
         let at = input.wrapping_add(index.wrapping_mul(SUBSCRIPTION));
         let mut subscription = [0; SUBSCRIPTION as usize];
@@ -157,8 +167,8 @@ fn soonest(
             (true, false) => timeout,
             (true, true) => timeout.saturating_sub(clock(caller, is_realtime)?),
         };
-        if first.is_none_or(|(soonest, _)| wait < soonest) {
-            first = Some((wait, field(0)));
+        if first.as_ref().is_none_or(|first| wait < first.wait) {
+            first = Some(Awaited { wait, tag: field(0), kind: subscription[8] });
         }
     }
     Ok(first)
@@ -166,16 +176,36 @@ fn soonest(
 
 /// Arguments, environment, random numbers, exit.
 fn add_surroundings(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    for name in ["args_sizes_get", "environ_sizes_get"] {
-        linker.func_wrap(WASI, name, |mut caller: Caller<'_, Sandbox>, count: i32, size: i32| {
+    let sizes = |mut caller: Caller<'_, Sandbox>, count: i32, size: i32| {
+        let (mut bytes, sandbox) = split(&mut caller)?;
+        let arguments = &sandbox.world.arguments;
+        let total: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+        let written = bytes.put(count.cast_unsigned(), &(arguments.len() as u32).to_le_bytes());
+        wasmtime::Result::Ok(answer(
+            written.and_then(|()| bytes.put(size.cast_unsigned(), &(total as u32).to_le_bytes())),
+        ))
+    };
+    linker.func_wrap(WASI, "args_sizes_get", sizes)?;
+    let arguments = |mut caller: Caller<'_, Sandbox>, list: i32, text: i32| {
+        let (mut bytes, sandbox) = split(&mut caller)?;
+        wasmtime::Result::Ok(answer(put_arguments(
+            &mut bytes,
+            &sandbox.world.arguments,
+            list.cast_unsigned(),
+            text.cast_unsigned(),
+        )))
+    };
+    linker.func_wrap(WASI, "args_get", arguments)?;
+    linker.func_wrap(
+        WASI,
+        "environ_sizes_get",
+        |mut caller: Caller<'_, Sandbox>, count: i32, size: i32| {
             let mut bytes = split(&mut caller)?.0;
             let written = bytes.put(count.cast_unsigned(), &[0; 4]);
             wasmtime::Result::Ok(answer(written.and_then(|()| bytes.put(size.cast_unsigned(), &[0; 4]))))
-        })?;
-    }
-    for name in ["args_get", "environ_get"] {
-        linker.func_wrap(WASI, name, |_: Caller<'_, Sandbox>, _: i32, _: i32| errno::SUCCESS)?;
-    }
+        },
+    )?;
+    linker.func_wrap(WASI, "environ_get", |_: Caller<'_, Sandbox>, _: i32, _: i32| errno::SUCCESS)?;
     let random = |mut caller: Caller<'_, Sandbox>, at: i32, size: i32| {
         charge(&mut caller, size.cast_unsigned())?;
         let (mut bytes, sandbox) = split(&mut caller)?;
@@ -187,6 +217,19 @@ fn add_surroundings(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         Err(Stopped::Exited.into())
     })?;
     Ok(())
+}
+
+/// Writes the arguments, each with a final zero, to `text` and onwards, and their addresses to `list`.
+fn put_arguments(bytes: &mut Bytes<'_>, arguments: &[String], list: u32, text: u32) -> Option<()> {
+    let (mut entry, mut at) = (list, text);
+    for argument in arguments {
+        bytes.put(entry, &at.to_le_bytes())?;
+        bytes.put(at, argument.as_bytes())?;
+        at = at.checked_add(u32::try_from(argument.len()).ok()?)?;
+        bytes.put(at, &[0])?;
+        (entry, at) = (entry.checked_add(4)?, at.checked_add(1)?);
+    }
+    Some(())
 }
 
 /// Makes every import fail, and counts the attempts.
@@ -209,3 +252,7 @@ fn refuse_all(linker: &mut Linker<Sandbox>, module: &Module) -> wasmtime::Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "shim_tests.rs"]
+mod tests;

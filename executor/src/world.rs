@@ -1,0 +1,42 @@
+//! What a program finds when it starts: arguments, stdin, files. The same bytes in every run.
+
+use std::sync::Arc;
+
+use crate::files::{Content, Files, FilesError};
+
+/// Where Python looks for its standard library.
+const STDLIB: &str = "/usr/local/lib/python315.zip";
+
+/// What a program finds when it starts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// Arguments, the program's name first.
+    pub(crate) arguments: Arc<[String]>,
+    /// What can be read from stdin.
+    pub(crate) stdin: Arc<[u8]>,
+    /// What can be opened.
+    pub(crate) files: Arc<Files>,
+}
+
+impl World {
+    #[cfg_attr(not(test), expect(dead_code, reason = "Python is the only interpreter so far"))]
+    /// The world of a program that is compiled to WebAssembly, or of an interpreter that is started for one.
+    pub(crate) fn of_command(
+        arguments: impl IntoIterator<Item = String>,
+        stdin: impl Into<Arc<[u8]>>,
+        files: Files,
+    ) -> Self {
+        Self { arguments: arguments.into_iter().collect(), stdin: stdin.into(), files: Arc::new(files) }
+    }
+
+    /// The world of a Python program: the standard library, stdin, and further files.
+    pub(crate) fn of_python(
+        stdlib: &Content,
+        stdin: impl Into<Arc<[u8]>>,
+        files: impl IntoIterator<Item = (String, Content)>,
+    ) -> Result<Self, FilesError> {
+        let stdlib = (STDLIB.to_owned(), Arc::clone(stdlib));
+        let files = Files::new(std::iter::once(stdlib).chain(files))?;
+        Ok(Self { arguments: Arc::default(), stdin: stdin.into(), files: Arc::new(files) })
+    }
+}
