@@ -116,11 +116,9 @@ fn judge(executor: &Executor, problems: &[Problem], round: &str) -> Result<Cost,
     let pending: Vec<_> = problems
         .iter()
         .map(|Problem { prompt, solution, test, entry_point }| {
-            executor.submit(Job {
-                program: format!("{prompt}{solution}\n# {round}\n"),
-                tests: vec![format!("{test}\ncheck({entry_point})\n")],
-                limits: Limits::default(),
-            })
+            let program = format!("{prompt}{solution}\n# {round}\n");
+            let tests = [format!("{test}\ncheck({entry_point})\n")];
+            executor.submit(Job::new(program, tests, Limits::default()))
         })
         .collect();
     for pending in pending {

@@ -136,8 +136,8 @@ fn submit_all(
     let limits = Limits { fuel: FUEL.try_into()?, ..Limits::default() };
     let submit = |index| {
         let kind = kind_of(index);
-        let tests = vec![format!("assert f() == {index}"), format!("assert f() == {}", index + 1)];
-        (index, kind, executor.submit(Job { program: kind.program(index, round), tests, limits }))
+        let tests = [format!("assert f() == {index}"), format!("assert f() == {}", index + 1)];
+        (index, kind, executor.submit(Job::new(kind.program(index, round), tests, limits)))
     };
     Ok((0..count).map(submit).collect())
 }

@@ -39,14 +39,14 @@ pub(crate) fn engine() -> Result<Engine, InfraError> {
     Engine::new(&config).map_err(|error| InfraError::Engine(format!("{error:#}")))
 }
 
-/// Slots for one instance: a worker runs one at a time. Pages that most programs touch are kept and reset, not given back
+/// Slots for two instances: the program's, and one for what the task brings along. Pages that most programs touch are kept and reset, not given back
 /// to the kernel, which is most of the cost of a start.
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(1)
-        // The second is the heap of exceptions.
-        .total_memories(2)
-        .total_tables(1)
+    pool.total_core_instances(2)
+        // The second of each is the heap of exceptions.
+        .total_memories(4)
+        .total_tables(2)
         .max_core_instance_size(4 << 20)
         .max_memory_size((MemoryMib::MOST as usize) << 20)
         .table_elements(100_000)

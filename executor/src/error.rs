@@ -15,6 +15,9 @@ pub enum InfraError {
     /// A job without tests would pass by having nothing to fail.
     #[error("the job has no tests, wanted at least one: there is nothing to judge the program by")]
     NoTests,
+    /// A test cannot be judged, whatever the program does: its own source is wrong.
+    #[error("the test is faulty: {0}")]
+    FaultyTest(String),
     /// A file of the runtime cannot be read.
     #[error("cannot read `{}`; `python3 scripts/fetch.py` fetches it", path.display())]
     MissingRuntime {

@@ -3,16 +3,15 @@
 //! Addresses of Python objects are `u32` numbers inside the sandbox. References are never given back: an instance lives for
 //! one job and is thrown away whole.
 
-use std::sync::Arc;
-
 use wasmtime::{
     Instance, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, WasmParams, WasmResults,
 };
 
 use crate::embedding::MEMORY;
 use crate::sandbox::{Ledger, Sandbox, Stopped};
+use crate::value::Value;
 use crate::world::World;
-use crate::{InfraError, Limits, Outcome};
+use crate::{Cause, Ending, InfraError, Limits, Outcome};
 
 /// `Py_file_input` and `Py_eval_input`: what kind of source is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,16 @@ const MARSHAL_VERSION: i32 = 2;
 /// Name of the module that programs run as. Not `__main__`: what a program does only when run as a script is not wanted.
 const MODULE: &str = "solution";
 
+/// Name of the module that a program runs as when it is run as a script.
+const SCRIPT: &str = "__main__";
+
+/// File name of the program in tracebacks, and of everything else that is compiled.
+const PROGRAM_NAME: &str = "<program>";
+const TEST_NAME: &str = "<test>";
+
+/// Entries of a traceback that are looked at.
+const MOST_FRAMES: usize = 1000;
+
 /// Why a call into the interpreter did not return.
 #[derive(Debug)]
 pub(crate) enum Broken {
@@ -44,14 +53,20 @@ pub(crate) enum Broken {
     Infra(InfraError),
 }
 
-/// An exception that reached the host.
+/// Whose source is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raised(pub(crate) Outcome);
+pub(crate) enum Author {
+    /// The program's: lines in it are reported.
+    Program,
+    /// The task's.
+    Test,
+}
 
-/// What came of running some source.
-pub(crate) type Ran = Result<u32, Raised>;
+/// What came of running some source: a value, or how it ended.
+pub(crate) type Ran = Result<u32, Ending>;
 
 type Result1 = TypedFunc<u32, u32>;
+type Result1Signed = TypedFunc<u32, i32>;
 type Result2 = TypedFunc<(u32, u32), u32>;
 
 /// The C functions that are called after the start.
@@ -71,13 +86,23 @@ struct Functions {
     text: Result1,
     type_name: Result1,
     utf8: Result2,
+    attribute: Result2,
+    traceback: Result1,
+    long: Result1Signed,
+    unmarshal: TypedFunc<(u32, u32), u32>,
+    call_tuple: Result2,
+    is_true: Result1Signed,
+    set_item: TypedFunc<(u32, u32, u32), i32>,
+    module: Result1,
+    module_dictionary: Result1,
 }
 
 /// Objects that were taken from the interpreter before the program could touch anything.
 #[derive(Clone, Copy, Debug, Default)]
 struct Objects {
     globals: u32,
-    filename: u32,
+    program_name: u32,
+    test_name: u32,
     flush_stdout: u32,
     flush_stderr: u32,
     assertion_error: u32,
@@ -92,22 +117,19 @@ pub(crate) struct Guest {
     memory: Memory,
     functions: Functions,
     objects: Objects,
-    /// What is known of the last failure.
-    detail: String,
+    /// Whether the last thing that ran left the interpreter with an exit code that means success.
+    left_normally: bool,
 }
 
 impl Guest {
     /// Starts an interpreter with `fuel` units of fuel, and gets it ready for a program.
     pub(crate) fn start(
         interpreter: &InstancePre<Sandbox>,
-        stdlib: &Arc<Vec<u8>>,
+        world: World,
         limits: Limits,
         fuel: u64,
         ledger: Ledger,
     ) -> Result<Self, Broken> {
-        let world = World::of_python(stdlib, [], []).map_err(|error| {
-            Broken::Infra(InfraError::Sandbox(format!("the standard library has no place: {error}")))
-        })?;
         let sandbox = Sandbox::new(world, limits, ledger);
         let mut store = Store::new(interpreter.module().engine(), sandbox);
         store.limiter(|sandbox| sandbox);
@@ -119,14 +141,15 @@ impl Guest {
             .ok_or_else(|| infra(wasmtime::Error::msg("the module exports no memory")))?;
         store.data_mut().memory = Some(memory);
         let functions = Functions::of(&instance, &mut store).map_err(infra)?;
-        let mut guest = Self { store, memory, functions, objects: Objects::default(), detail: String::new() };
+        let mut guest = Self { store, memory, functions, objects: Objects::default(), left_normally: false };
         guest.prepare(&instance)?;
         Ok(guest)
     }
 
     /// Takes what the host needs from the interpreter, and makes it look like an ordinary one.
     fn prepare(&mut self, instance: &Instance) -> Result<(), Broken> {
-        let filename = self.make_text("<program>", instance)?;
+        let program_name = self.make_text(PROGRAM_NAME, instance)?;
+        let test_name = self.make_text(TEST_NAME, instance)?;
         let module = self.named(instance, "PyImport_AddModule", MODULE)?;
         let globals = self.call_export::<u32, u32>(instance, "PyModule_GetDict", module)?;
         let builtins = self.call_export::<(), u32>(instance, "PyEval_GetBuiltins", ())?;
@@ -134,7 +157,8 @@ impl Guest {
         let stderr = self.named(instance, "PySys_GetObject", "stderr")?;
         self.objects = Objects {
             globals,
-            filename,
+            program_name,
+            test_name,
             flush_stdout: self.member(instance, "PyObject_GetAttrString", stdout, "flush")?,
             flush_stderr: self.member(instance, "PyObject_GetAttrString", stderr, "flush")?,
             assertion_error: self.member(instance, "PyDict_GetItemString", builtins, "AssertionError")?,
@@ -167,49 +191,112 @@ impl Guest {
     /// Gives the module its `__builtins__`, which extension modules such as numpy look up: `exec` adds them to the globals of
     /// its caller.
     fn fill_globals(&mut self) -> Result<(), Broken> {
-        let filled = match self.compile("exec('')", Source::Expression)? {
-            Ok(code) => self.evaluate(code)?,
-            Err(raised) => Err(raised),
-        };
-        match filled {
+        match self.run("exec('')", Source::Expression, Author::Test)? {
             Ok(_) => Ok(()),
             Err(_) => Err(Broken::Infra(InfraError::Sandbox("the interpreter cannot run `exec`".to_owned()))),
         }
     }
 
     /// Compiles source. `Err` with [`Outcome::SyntaxError`] if it is not Python.
-    pub(crate) fn compile(&mut self, source: &str, kind: Source) -> Result<Ran, Broken> {
+    pub(crate) fn compile(&mut self, source: &str, kind: Source, author: Author) -> Result<Ran, Broken> {
         if source.contains('\0') {
-            self.note("SyntaxError: source code contains a null byte");
-            return Ok(Err(Raised(Outcome::SyntaxError)));
+            let cause = Cause::Exception {
+                kind: "SyntaxError".to_owned(),
+                message: "source code contains a null byte".to_owned(),
+                line: None,
+            };
+            self.note(&cause.to_string());
+            return Ok(Err(Ending::because(Outcome::SyntaxError, cause)));
         }
         let text = self.place(source.as_bytes())?;
-        let filename = self.objects.filename;
+        let filename = match author {
+            Author::Program => self.objects.program_name,
+            Author::Test => self.objects.test_name,
+        };
         let code =
             self.call_function(|functions| &functions.compile, (text, filename, kind as i32, 0, 0, 0))?;
         self.call_function(|functions| &functions.free, text)?;
         if code != 0 {
             return Ok(Ok(code));
         }
-        Ok(Err(match self.take_exception()? {
-            Raised(Outcome::Raised) => Raised(Outcome::SyntaxError),
-            other => other,
-        }))
+        let mut ending = self.take_exception(author)?;
+        if ending.outcome == Outcome::Raised {
+            ending.outcome = Outcome::SyntaxError;
+        }
+        Ok(Err(ending))
     }
 
     /// Runs code in the program's module. `Ok` with the value, which is `None` for statements.
     pub(crate) fn evaluate(&mut self, code: u32) -> Result<Ran, Broken> {
         let globals = self.objects.globals;
         let value = self.call_function(|functions| &functions.evaluate, (code, globals, globals))?;
-        let ran = if value == 0 { Err(self.take_exception()?) } else { Ok(value) };
-        self.flush()?;
-        Ok(ran)
+        self.finish(value)
+    }
+
+    /// Compiles and runs source in the program's module.
+    pub(crate) fn run(&mut self, source: &str, kind: Source, author: Author) -> Result<Ran, Broken> {
+        match self.compile(source, kind, author)? {
+            Ok(code) => self.evaluate(code),
+            Err(ending) => Ok(Err(ending)),
+        }
     }
 
     /// Calls a function with one argument.
     pub(crate) fn apply(&mut self, function: u32, argument: u32) -> Result<Ran, Broken> {
         let value = self.call_function(|functions| &functions.call_with, (function, argument))?;
-        if value == 0 { Ok(Err(self.take_exception()?)) } else { Ok(Ok(value)) }
+        self.finish(value)
+    }
+
+    /// Calls a function with a tuple of arguments.
+    pub(crate) fn call(&mut self, function: u32, arguments: u32) -> Result<Ran, Broken> {
+        let value = self.call_function(|functions| &functions.call_tuple, (function, arguments))?;
+        self.finish(value)
+    }
+
+    /// Whether Python takes a value for true.
+    pub(crate) fn is_true(&mut self, value: u32) -> Result<Result<bool, Ending>, Broken> {
+        Ok(match self.call_function(|functions| &functions.is_true, value)? {
+            0 => Ok(false),
+            1.. => Ok(true),
+            _ => Err(self.take_exception(Author::Test)?),
+        })
+    }
+
+    /// Makes a value known to the code that runs next, by a name.
+    pub(crate) fn define(&mut self, name: &str, value: u32) -> Result<(), Broken> {
+        let name = self.place(name.as_bytes())?;
+        let globals = self.objects.globals;
+        self.call_function(|functions| &functions.set_item, (globals, name, value))?;
+        self.call_function(|functions| &functions.free, name)
+    }
+
+    /// From now on code runs in the module of scripts.
+    pub(crate) fn enter_script(&mut self) -> Result<(), Broken> {
+        let name = self.place(SCRIPT.as_bytes())?;
+        let module = self.call_function(|functions| &functions.module, name)?;
+        self.objects.globals = self.call_function(|functions| &functions.module_dictionary, module)?;
+        self.fill_globals()
+    }
+
+    fn finish(&mut self, value: u32) -> Result<Ran, Broken> {
+        self.left_normally = false;
+        let ran = if value == 0 { Err(self.take_exception(Author::Program)?) } else { Ok(value) };
+        self.flush()?;
+        Ok(ran)
+    }
+
+    /// Whether what ran last has left the interpreter, by `SystemExit` or at once, with a code that means success.
+    pub(crate) fn left_normally(&self) -> bool {
+        self.left_normally || self.store.data().exit_code == Some(0)
+    }
+
+    /// The value that marshalled bytes stand for. The bytes must have been checked by [`Value::read`](crate::value::Value::read).
+    pub(crate) fn unmarshal(&mut self, bytes: &[u8]) -> Result<Ran, Broken> {
+        let address = self.place(bytes)?;
+        let size = bytes.len() as u32;
+        let value = self.call_function(|functions| &functions.unmarshal, (address, size))?;
+        self.call_function(|functions| &functions.free, address)?;
+        if value == 0 { Ok(Err(self.take_exception(Author::Test)?)) } else { Ok(Ok(value)) }
     }
 
     /// The bytes of a value that is made of plain builtins; `None` if it is not. Runs no Python code.
@@ -224,20 +311,24 @@ impl Guest {
         Ok(Some(self.read(address, size)?.to_vec()))
     }
 
-    /// Adds a line to the job's stderr, which is also the detail of the failure at hand.
+    /// Adds a line to the job's stderr.
     pub(crate) fn note(&mut self, line: &str) {
         self.store.data_mut().ledger.note(line);
-        self.explain(line.to_owned());
     }
 
-    /// Sets the detail of the failure at hand.
-    pub(crate) fn explain(&mut self, detail: String) {
-        self.detail = detail;
+    /// Keeps all of what is written to stdout from now on, not only its beginning.
+    pub(crate) fn keep_printed(&mut self) {
+        self.store.data_mut().printed = Some(Vec::new());
     }
 
-    /// The detail of the last failure, once.
-    pub(crate) fn take_detail(&mut self) -> String {
-        std::mem::take(&mut self.detail)
+    /// What was written to stdout since then.
+    pub(crate) fn take_printed(&mut self) -> Vec<u8> {
+        self.store.data_mut().printed.take().unwrap_or_default()
+    }
+
+    /// How often something was refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.store.data().ledger.denied.values().map(|count| u64::from(*count)).sum()
     }
 
     /// Fuel that is left.
@@ -250,8 +341,8 @@ impl Guest {
         self.store.into_data().ledger
     }
 
-    /// Sorts the pending exception, and writes it to stderr.
-    fn take_exception(&mut self) -> Result<Raised, Broken> {
+    /// Takes the pending exception, sorts it, and writes it to stderr.
+    fn take_exception(&mut self, author: Author) -> Result<Ending, Broken> {
         let exception = self.call_function(|functions| &functions.raised, ())?;
         let kinds = [
             (self.objects.assertion_error, Outcome::Failed),
@@ -259,28 +350,97 @@ impl Guest {
             (self.objects.memory_error, Outcome::OutOfMemory),
             (self.objects.recursion_error, Outcome::StackOverflow),
         ];
-        for (kind, outcome) in kinds {
+        let mut outcome = Outcome::Raised;
+        for (kind, sorted) in kinds {
             if self.call_function(|functions| &functions.matches, (exception, kind))? != 0 {
-                self.describe(exception)?;
-                return Ok(Raised(outcome));
+                outcome = sorted;
+                break;
             }
         }
-        self.describe(exception)?;
-        Ok(Raised(Outcome::Raised))
+        let line = self.line(exception, author)?;
+        let cause = self.describe(exception, line)?;
+        if outcome == Outcome::Exited {
+            self.left_normally = self.is_normal_exit(exception)?;
+        }
+        Ok(Ending::because(outcome, cause))
     }
 
-    /// Writes `Kind: message` to stderr.
-    fn describe(&mut self, exception: u32) -> Result<(), Broken> {
-        const TYPE_FIELD: u32 = 4;
-        let kind = self.read(exception.saturating_add(TYPE_FIELD), 4)?;
-        let kind = u32::from_le_bytes([kind[0], kind[1], kind[2], kind[3]]);
+    /// What is known of an exception. Writes `Kind: message` to stderr.
+    fn describe(&mut self, exception: u32, line: Option<u32>) -> Result<Cause, Broken> {
+        let kind = self.kind(exception)?;
         let name = self.call_function(|functions| &functions.type_name, kind)?;
-        let name = self.read_text(name)?;
+        let kind = self.read_text(name)?;
         // The message may be the program's own code; it runs within the same limits.
         let message = self.call_function(|functions| &functions.text, exception)?;
         let message = self.read_text(message)?;
-        self.note(&if message.is_empty() { name } else { format!("{name}: {message}") });
-        Ok(())
+        let told = Cause::Exception { kind: kind.clone(), message: message.clone(), line: None };
+        self.note(&told.to_string());
+        Ok(Cause::Exception { kind, message, line })
+    }
+
+    /// Address of the type of an object.
+    fn kind(&self, object: u32) -> Result<u32, Broken> {
+        const TYPE_FIELD: u32 = 4;
+        let kind = self.read(object.saturating_add(TYPE_FIELD), 4)?;
+        Ok(u32::from_le_bytes([kind[0], kind[1], kind[2], kind[3]]))
+    }
+
+    /// Line of the program that an exception last passed through; for source that does not compile, the line of the mistake.
+    fn line(&mut self, exception: u32, author: Author) -> Result<Option<u32>, Broken> {
+        let mut entry = self.call_function(|functions| &functions.traceback, exception)?;
+        if entry == 0 {
+            return if author == Author::Program { self.number(exception, "lineno") } else { Ok(None) };
+        }
+        let kind = self.kind(entry)?;
+        let mut line = None;
+        for _ in 0..MOST_FRAMES {
+            if self.is_in_program(entry)? {
+                line = self.number(entry, "tb_lineno")?.or(line);
+            }
+            entry = match self.attribute(entry, "tb_next")? {
+                Some(next) if self.kind(next)? == kind => next,
+                _ => break,
+            };
+        }
+        Ok(line)
+    }
+
+    fn is_in_program(&mut self, entry: u32) -> Result<bool, Broken> {
+        let mut object = entry;
+        for name in ["tb_frame", "f_code", "co_filename"] {
+            match self.attribute(object, name)? {
+                Some(value) => object = value,
+                None => return Ok(false),
+            }
+        }
+        Ok(object == self.objects.program_name || self.read_text(object)? == PROGRAM_NAME)
+    }
+
+    /// An attribute of an object that the interpreter made; `None` if it has none of that name.
+    fn attribute(&mut self, object: u32, name: &str) -> Result<Option<u32>, Broken> {
+        let name = self.place(name.as_bytes())?;
+        let value = self.call_function(|functions| &functions.attribute, (object, name))?;
+        self.call_function(|functions| &functions.free, name)?;
+        if value == 0 {
+            self.call_function(|functions| &functions.clear, ())?;
+        }
+        Ok((value != 0).then_some(value))
+    }
+
+    fn number(&mut self, object: u32, name: &str) -> Result<Option<u32>, Broken> {
+        let Some(value) = self.attribute(object, name)? else { return Ok(None) };
+        let number = self.call_function(|functions| &functions.long, value)?;
+        if number < 0 {
+            self.call_function(|functions| &functions.clear, ())?;
+        }
+        Ok(u32::try_from(number).ok().filter(|number| *number > 0))
+    }
+
+    /// Whether the code of a `SystemExit` means success.
+    fn is_normal_exit(&mut self, exception: u32) -> Result<bool, Broken> {
+        let Some(code) = self.attribute(exception, "code")? else { return Ok(false) };
+        let code = self.marshal(code)?.and_then(|bytes| Value::read(&bytes).ok());
+        Ok(code.is_some_and(|code| code == Value::None || code.equals(&Value::of_json(&0.into()))))
     }
 
     fn read_text(&mut self, text: u32) -> Result<String, Broken> {
@@ -425,6 +585,15 @@ impl Functions {
             text: instance.get_typed_func(&mut *store, "PyObject_Str")?,
             type_name: instance.get_typed_func(&mut *store, "PyType_GetName")?,
             utf8: instance.get_typed_func(&mut *store, "PyUnicode_AsUTF8AndSize")?,
+            attribute: instance.get_typed_func(&mut *store, "PyObject_GetAttrString")?,
+            traceback: instance.get_typed_func(&mut *store, "PyException_GetTraceback")?,
+            long: instance.get_typed_func(&mut *store, "PyLong_AsLong")?,
+            unmarshal: instance.get_typed_func(&mut *store, "PyMarshal_ReadObjectFromString")?,
+            call_tuple: instance.get_typed_func(&mut *store, "PyObject_CallObject")?,
+            is_true: instance.get_typed_func(&mut *store, "PyObject_IsTrue")?,
+            set_item: instance.get_typed_func(&mut *store, "PyDict_SetItemString")?,
+            module: instance.get_typed_func(&mut *store, "PyImport_AddModule")?,
+            module_dictionary: instance.get_typed_func(&mut *store, "PyModule_GetDict")?,
         })
     }
 }

@@ -9,42 +9,37 @@ use std::sync::Arc;
 
 use wasmtime::InstancePre;
 
-use crate::comparison::{self, Comparison};
-use crate::guest::{Broken, Guest, Raised, Source};
+use crate::assertion::{self, Comparison};
+use crate::files::FilesError;
+use crate::guest::{Author, Broken, Guest, Source};
+use crate::oracle::Oracle;
+use crate::plan::Plan;
 use crate::sandbox::{Ledger, Sandbox};
+use crate::trial::Trial;
 use crate::value::Value;
-use crate::{InfraError, Job, Limits, Outcome, Verdict};
+use crate::world::World;
+use crate::{DifferentialTest, File, InfraError, Job, Limits, Outcome, Test, Verdict};
 
-/// Turns values that equal a plain one, but are not exactly plain, into the plain one: subclasses of builtins, numpy
-/// scalars, fractions. Runs in the program's interpreter, where the program could change what it does; it gains nothing by
-/// that, since the host compares what comes out with something that the program has never seen.
-const PLAIN: &str = include_str!("plain.py");
-
-/// Expected values kept from one job to the next: attempts at the same task share their tests.
-const MOST_EXPECTED: usize = 10_000;
+/// Facts about tests that are kept from one job to the next: attempts at the same task share their tests.
+const MOST_KNOWN: usize = 10_000;
 
 /// One interpreter module, and what is known of the tests seen so far.
 pub(crate) struct Judge {
     interpreter: InstancePre<Sandbox>,
     stdlib: Arc<Vec<u8>>,
+    /// The world of a job without files.
+    world: World,
+    /// Expected values of statements, by their source; `None` where the host cannot compare.
     expected: HashMap<String, Option<Arc<Value>>>,
+    /// Whether differential tests pass for the program that they are to fail for.
+    passes_before: HashMap<String, bool>,
 }
-
-/// One test, as it will be run.
-enum Test<'a> {
-    /// The sandbox evaluates `actual`, the host compares.
-    Compared { actual: &'a str, expected: Arc<Value> },
-    /// Passes if it runs to its end.
-    Run(&'a str),
-}
-
-/// How the program or a test ended, and what is known of why.
-type Ended = (Outcome, String);
 
 impl Judge {
     /// A judge that uses the given interpreter.
-    pub(crate) fn new(interpreter: InstancePre<Sandbox>, stdlib: Arc<Vec<u8>>) -> Self {
-        Self { interpreter, stdlib, expected: HashMap::new() }
+    pub(crate) fn new(interpreter: InstancePre<Sandbox>, stdlib: Arc<Vec<u8>>) -> Result<Self, FilesError> {
+        let world = World::of_python(&stdlib, [], [])?;
+        Ok(Self { interpreter, stdlib, world, expected: HashMap::new(), passes_before: HashMap::new() })
     }
 
     /// Runs a job.
@@ -52,51 +47,96 @@ impl Judge {
         if job.tests.is_empty() {
             return Err(InfraError::NoTests);
         }
-        let mut tests = Vec::with_capacity(job.tests.len());
+        let mut plans = Vec::with_capacity(job.tests.len());
         for test in &job.tests {
-            tests.push(self.plan(test)?);
+            plans.push(self.plan(test, job)?);
         }
-        let mut trial = Trial::new(self, job);
-        let load = trial.load()?;
-        let mut ends = Vec::with_capacity(tests.len());
-        for test in &tests {
-            ends.push(if load.0 == Outcome::Passed {
-                trial.test(test)?
-            } else {
-                unexplained(Outcome::NotRun)
-            });
+        let mut trial = Trial::new(self, job)?;
+        let load = if plans.iter().all(|plan| matches!(plan, Plan::Script(_))) {
+            trial.check_syntax()?
+        } else {
+            trial.load()?
+        };
+        let mut is_over = !load.passed();
+        let mut endings = Vec::with_capacity(plans.len());
+        for plan in &plans {
+            let ending = if is_over { Outcome::NotRun.into() } else { trial.test(plan)? };
+            is_over |= job.stop_at_failure && !ending.passed();
+            endings.push(ending);
         }
-        Ok(trial.verdict(load, ends))
+        Ok(trial.verdict(load, endings))
     }
 
-    /// Decides how a test is run: by comparison on the host if it has that form and its expected value is plain.
-    fn plan<'a>(&mut self, test: &'a str) -> Result<Test<'a>, InfraError> {
-        let Some(Comparison { actual, expected }) = comparison::split(test) else {
-            return Ok(Test::Run(test));
+    /// A fresh interpreter that goes on with an account.
+    pub(crate) fn start(
+        &self,
+        world: World,
+        limits: Limits,
+        fuel: u64,
+        ledger: Ledger,
+    ) -> Result<Guest, Broken> {
+        Guest::start(&self.interpreter, world, limits, fuel, ledger)
+    }
+
+    /// An interpreter for the task's own source, with the default limits.
+    pub(crate) fn start_alone(&self) -> Result<Guest, Broken> {
+        let limits = Limits::default();
+        self.start(self.world.clone(), limits, limits.fuel.get(), Ledger::default())
+    }
+
+    /// The world of a job's programs.
+    pub(crate) fn world(&self, files: &[File]) -> Result<World, InfraError> {
+        if files.is_empty() {
+            return Ok(self.world.clone());
+        }
+        let files = files.iter().map(|file| {
+            let path = if file.path.starts_with('/') { file.path.clone() } else { format!("/{}", file.path) };
+            (path, Arc::new(file.text.clone().into_bytes()))
+        });
+        World::of_python(&self.stdlib, [], files).map_err(|error| InfraError::FaultyTest(error.to_string()))
+    }
+
+    /// Decides how a test is run.
+    fn plan<'a>(&mut self, test: &'a Test, job: &Job) -> Result<Plan<'a>, InfraError> {
+        Ok(match test {
+            Test::Statements(source) => self.plan_statements(source)?,
+            Test::Call(test) => Plan::call(test),
+            Test::Stdin(test) => Plan::Script(test),
+            Test::Suite(test) => Plan::Suite(Oracle::new(self).test_functions(test)?),
+            Test::Property(test) => Plan::Property(test),
+            Test::Differential(test) => {
+                let inner = self.plan(&test.test, job)?;
+                if self.passes_before(test, job)? { Plan::Useless } else { inner }
+            }
+        })
+    }
+
+    /// By comparison on the host if the statement has that form and its expected value is plain.
+    fn plan_statements<'a>(&mut self, source: &'a str) -> Result<Plan<'a>, InfraError> {
+        let Some(Comparison { actual, expected }) = assertion::split(source) else {
+            return Ok(Plan::Run(source));
         };
-        if let Some(known) = self.expected.get(test) {
-            return Ok(known.clone().map_or(Test::Run(test), |expected| Test::Compared { actual, expected }));
+        let plan = |value: Option<Arc<Value>>| {
+            value.map_or(Plan::Run(source), |expected| Plan::Compared { actual, expected })
+        };
+        if let Some(known) = self.expected.get(source) {
+            return Ok(plan(known.clone()));
         }
         let value = self.evaluate_expected(actual, expected)?.map(Arc::new);
-        if self.expected.len() >= MOST_EXPECTED {
-            self.expected.clear();
-        }
-        self.expected.insert(test.to_owned(), value.clone());
-        Ok(value.map_or(Test::Run(test), |expected| Test::Compared { actual, expected }))
+        make_room(&mut self.expected);
+        self.expected.insert(source.to_owned(), value.clone());
+        Ok(plan(value))
     }
 
     /// The expected value, from an interpreter that no program has run in. `None` if it takes a program to evaluate it, or
     /// if one of the sides is not an expression by itself.
     fn evaluate_expected(&self, actual: &str, expected: &str) -> Result<Option<Value>, InfraError> {
-        let limits = Limits::default();
         let evaluate = || -> Result<Option<Value>, Broken> {
-            let fuel = limits.fuel.get();
-            let mut guest = Guest::start(&self.interpreter, &self.stdlib, limits, fuel, Ledger::default())?;
-            if guest.compile(actual, Source::Expression)?.is_err() {
+            let mut guest = self.start_alone()?;
+            if guest.compile(actual, Source::Expression, Author::Test)?.is_err() {
                 return Ok(None);
             }
-            let Ok(code) = guest.compile(expected, Source::Expression)? else { return Ok(None) };
-            let Ok(value) = guest.evaluate(code)? else { return Ok(None) };
+            let Ok(value) = guest.run(expected, Source::Expression, Author::Test)? else { return Ok(None) };
             Ok(guest.marshal(value)?.and_then(|bytes| Value::read(&bytes).ok()))
         };
         match evaluate() {
@@ -105,164 +145,30 @@ impl Judge {
             Err(Broken::Infra(error)) => Err(error),
         }
     }
-}
 
-/// One job under way.
-struct Trial<'a> {
-    judge: &'a Judge,
-    job: &'a Job,
-    /// The interpreter in which the program has been loaded; absent after something broke it.
-    guest: Option<Guest>,
-    /// Fuel left when there is no interpreter.
-    fuel: u64,
-    /// Account when there is no interpreter.
-    ledger: Ledger,
-    /// A limit of the whole job that is used up: nothing runs any more.
-    spent: Option<Outcome>,
-}
-
-impl<'a> Trial<'a> {
-    fn new(judge: &'a Judge, job: &'a Job) -> Self {
-        Self { judge, job, guest: None, fuel: job.limits.fuel.get(), ledger: Ledger::default(), spent: None }
-    }
-
-    /// Runs the program in a fresh interpreter.
-    fn load(&mut self) -> Result<Ended, InfraError> {
-        let ledger = std::mem::take(&mut self.ledger);
-        let kept = ledger.clone();
-        let limits = self.job.limits;
-        match Guest::start(&self.judge.interpreter, &self.judge.stdlib, limits, self.fuel, ledger) {
-            Ok(guest) => self.guest = Some(guest),
-            Err(Broken::Infra(error)) => return Err(error),
-            Err(Broken::Program(outcome)) => {
-                // The budget does not reach for a start. What was left of it is gone.
-                self.ledger = kept;
-                self.fuel = 0;
-                self.spent = Some(outcome);
-                return Ok(unexplained(outcome));
-            }
-        }
-        let program = &self.job.program;
-        self.step(|guest| run_to_end(guest, program))
-    }
-
-    /// Runs one test, if need be in a fresh interpreter with the program loaded again.
-    fn test(&mut self, test: &Test<'_>) -> Result<Ended, InfraError> {
-        if let Some(spent) = self.spent {
-            return Ok(unexplained(spent));
-        }
-        if self.guest.is_none() {
-            let again = self.load()?;
-            if again.0 != Outcome::Passed {
-                // It loaded the first time with the same fuel left or more, so a limit of the job has been reached.
-                self.spent = self.spent.or(Some(again.0));
-                return Ok(again);
-            }
-        }
-        self.step(|guest| run_test(guest, test))
-    }
-
-    /// Does something in the interpreter. If that breaks it, its account is closed.
-    fn step(&mut self, act: impl FnOnce(&mut Guest) -> Result<Outcome, Broken>) -> Result<Ended, InfraError> {
-        let Some(guest) = &mut self.guest else {
-            return Err(InfraError::Sandbox("there is no interpreter to run in".to_owned()));
+    /// Whether a differential test passes for the program that it is to fail for.
+    fn passes_before(&mut self, test: &DifferentialTest, job: &Job) -> Result<bool, InfraError> {
+        let before = Job {
+            program: test.before.clone(),
+            tests: vec![(*test.test).clone()],
+            public: 0,
+            files: job.files.clone(),
+            stop_at_failure: false,
+            limits: job.limits,
         };
-        match act(guest) {
-            Ok(outcome) => {
-                let detail = guest.take_detail();
-                Ok((outcome, if outcome == Outcome::Passed { String::new() } else { detail }))
-            }
-            Err(Broken::Infra(error)) => Err(error),
-            Err(Broken::Program(outcome)) => {
-                self.close();
-                if matches!(outcome, Outcome::OutOfFuel | Outcome::OutOfTime | Outcome::OutputLimit) {
-                    self.spent = Some(outcome);
-                }
-                Ok(unexplained(outcome))
-            }
+        let key = serde_json::to_string(&before).map_err(|error| InfraError::Sandbox(error.to_string()))?;
+        if let Some(known) = self.passes_before.get(&key) {
+            return Ok(*known);
         }
-    }
-
-    fn close(&mut self) {
-        if let Some(guest) = self.guest.take() {
-            self.fuel = guest.fuel();
-            self.ledger = guest.into_ledger();
-        }
-    }
-
-    fn verdict(mut self, load: Ended, ends: Vec<Ended>) -> Verdict {
-        self.close();
-        let (load, load_detail) = load;
-        let (tests, details) = ends.into_iter().unzip();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Verdict {
-            load,
-            tests,
-            load_detail,
-            details,
-            fuel: self.job.limits.fuel.get().saturating_sub(self.fuel),
-            peak_memory_bytes: self.ledger.peak_memory as u64,
-            stdout: text(&self.ledger.stdout),
-            stderr: text(&self.ledger.stderr),
-            denied: self.ledger.denied,
-        }
+        let passes = self.judge(&before)?.all_passed();
+        make_room(&mut self.passes_before);
+        self.passes_before.insert(key, passes);
+        Ok(passes)
     }
 }
 
-fn unexplained(outcome: Outcome) -> Ended {
-    (outcome, String::new())
-}
-
-fn run_test(guest: &mut Guest, test: &Test<'_>) -> Result<Outcome, Broken> {
-    match test {
-        Test::Run(source) => run_to_end(guest, source),
-        Test::Compared { actual, expected } => compare(guest, actual, expected),
-    }
-}
-
-/// Passed if the statements run to their end.
-fn run_to_end(guest: &mut Guest, source: &str) -> Result<Outcome, Broken> {
-    let ran = match guest.compile(source, Source::Statements)? {
-        Ok(code) => guest.evaluate(code)?,
-        Err(raised) => Err(raised),
-    };
-    Ok(ran.map_or_else(|Raised(outcome)| outcome, |_| Outcome::Passed))
-}
-
-/// Passed if the expression has the expected value.
-fn compare(guest: &mut Guest, actual: &str, expected: &Value) -> Result<Outcome, Broken> {
-    let ran = match guest.compile(actual, Source::Expression)? {
-        Ok(code) => guest.evaluate(code)?,
-        Err(raised) => Err(raised),
-    };
-    let value = match ran {
-        Ok(value) => value,
-        Err(Raised(outcome)) => return Ok(outcome),
-    };
-    let bytes = match guest.marshal(value)? {
-        Some(bytes) => Some(bytes),
-        None => match plain(guest, value)? {
-            Ok(plain) => guest.marshal(plain)?,
-            Err(Raised(outcome)) => return Ok(outcome),
-        },
-    };
-    let actual = bytes.and_then(|bytes| Value::read(&bytes).ok());
-    let is_equal = actual.as_ref().is_some_and(|actual| actual.equals(expected));
-    match &actual {
-        None => guest.note("the value that the test compares is not a plain one"),
-        Some(actual) if !is_equal => guest.explain(format!("gave {actual}")),
-        Some(_) => {}
-    }
-    Ok(if is_equal { Outcome::Passed } else { Outcome::Failed })
-}
-
-fn plain(guest: &mut Guest, value: u32) -> Result<Result<u32, Raised>, Broken> {
-    let code = match guest.compile(PLAIN, Source::Expression)? {
-        Ok(code) => code,
-        Err(raised) => return Ok(Err(raised)),
-    };
-    match guest.evaluate(code)? {
-        Ok(function) => guest.apply(function, value),
-        Err(raised) => Ok(Err(raised)),
+fn make_room<T>(known: &mut HashMap<String, T>) {
+    if known.len() >= MOST_KNOWN {
+        known.clear();
     }
 }

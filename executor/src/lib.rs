@@ -32,6 +32,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod assertion;
 mod comparison;
 mod config;
 mod embedding;
@@ -44,12 +45,16 @@ mod judge;
 mod limits;
 mod lockdown;
 mod module_cache;
+mod oracle;
+mod plan;
 mod pool;
 mod protocol;
 mod runtime;
 mod sandbox;
 mod shim;
 mod shim_files;
+mod test;
+mod trial;
 mod value;
 mod verdict;
 mod verdict_cache;
@@ -58,13 +63,15 @@ mod worker;
 mod worker_process;
 mod world;
 
+pub use comparison::{TextComparison, Tolerance, ValueComparison};
 pub use config::ExecutorConfig;
 pub use error::InfraError;
-pub use job::Job;
+pub use job::{File, Job};
 pub use limits::{Fuel, InvalidLimit, Limits, MemoryMib, OutputBytes, TimeoutMs};
 pub use module_cache::{ModuleCache, Prepared};
 pub use pool::{Executor, Pending, StartOptions};
 pub use runtime::{Runtime, RuntimeFiles};
-pub use verdict::{Outcome, Verdict};
+pub use test::{CallTest, Cases, DifferentialTest, PropertyTest, StdinTest, SuiteTest, Test};
+pub use verdict::{Cause, Ending, Outcome, OutcomeClass, Verdict, WallTime};
 pub use worker::worker_main;
 pub use worker_process::WorkerCommand;

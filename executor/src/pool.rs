@@ -117,7 +117,14 @@ impl Executor {
 
     /// Hands in a job and returns at once. A duplicate of a job that is under way or decided is not run again.
     pub fn submit(&self, job: Job) -> Pending {
-        let key = key(self.runtime, &job);
+        let key = match key(self.runtime, &job) {
+            Ok(key) => key,
+            Err(error) => {
+                let slot = Arc::<Slot>::default();
+                slot.decide(Err(InfraError::TooLarge(error.to_string())));
+                return Pending { slot };
+            }
+        };
         let (slot, is_new) = self.verdicts.slot(key);
         if is_new && let Err(error) = self.enqueue(key, &slot, &job) {
             self.verdicts.decide(&key, &slot, Err(error));

@@ -15,7 +15,7 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// First frame to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub(crate) type Request = Job;
 pub(crate) enum Reply {
     /// What came of the job.
     Judged(Verdict),
+    /// A test of the job is faulty; the worker goes on.
+    FaultyTest(String),
     /// The sandbox failed; the worker goes on.
     Fault(String),
 }
@@ -118,7 +120,7 @@ mod tests {
 
         #[test]
         fn a_frame_cut_short_is_an_error(program in ".{0,40}", cut in 1_usize..60) {
-            let job = Job { program, tests: vec!["assert f()".to_owned()], limits: Limits::default() };
+            let job = Job::new(program, ["assert f()"], Limits::default());
             let frame = encode(&job).unwrap();
             prop_assert_eq!(read::<Request>(&mut frame.as_slice()).unwrap(), Some(job));
             let kept = frame.len().saturating_sub(cut);

@@ -102,6 +102,10 @@ pub(crate) struct Sandbox {
     pub(crate) stdin_read: usize,
     /// Files and folders that the program has opened.
     pub(crate) open: Vec<Option<Open>>,
+    /// The code with which the program has ended itself.
+    pub(crate) exit_code: Option<i32>,
+    /// All of stdout, where more than its beginning is wanted.
+    pub(crate) printed: Option<Vec<u8>>,
     /// Whether growth was refused since this was last reset.
     pub(crate) memory_refused: bool,
     limits: Limits,
@@ -117,6 +121,8 @@ impl Sandbox {
             world,
             stdin_read: 0,
             open: Vec::new(),
+            exit_code: None,
+            printed: None,
             memory_refused: false,
             limits,
             random: RANDOM_SEED,
@@ -129,6 +135,11 @@ impl Sandbox {
         let room = self.limits.output_bytes.get().saturating_sub(ledger.written);
         let kept = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         keep_head(if to_stderr { &mut ledger.stderr } else { &mut ledger.stdout }, &bytes[..kept]);
+        if let Some(printed) = &mut self.printed
+            && !to_stderr
+        {
+            printed.extend_from_slice(&bytes[..kept]);
+        }
         ledger.written += bytes.len() as u64;
         if kept < bytes.len() { Err(Stopped::OutputLimit) } else { Ok(()) }
     }

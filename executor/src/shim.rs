@@ -213,9 +213,11 @@ fn add_surroundings(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         wasmtime::Result::Ok(answer(target.map(|target| sandbox.random(target))))
     };
     linker.func_wrap(WASI, "random_get", random)?;
-    linker.func_wrap(WASI, "proc_exit", |_: Caller<'_, Sandbox>, _: i32| -> wasmtime::Result<()> {
+    let exit = |mut caller: Caller<'_, Sandbox>, code: i32| -> wasmtime::Result<()> {
+        caller.data_mut().exit_code = Some(code);
         Err(Stopped::Exited.into())
-    })?;
+    };
+    linker.func_wrap(WASI, "proc_exit", exit)?;
     Ok(())
 }
 

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
 use thiserror::Error;
+
+use crate::comparison::Tolerance;
 
 /// Deeper nesting than CPython itself writes.
 const MOST_NESTED: usize = 2000;
@@ -53,6 +56,98 @@ impl Value {
     /// Whether Python's `==` says so.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self == other && !self.has_nan()
+    }
+
+    /// Whether both are the same up to numbers that are close to each other. Items of sets are paired in ascending order.
+    pub(crate) fn is_close(&self, other: &Self, tolerance: Tolerance) -> bool {
+        let all = |mine: &[Self], others: &[Self]| {
+            mine.len() == others.len()
+                && mine.iter().zip(others).all(|(mine, other)| mine.is_close(other, tolerance))
+        };
+        match (self, other) {
+            (Self::Tuple(mine), Self::Tuple(others))
+            | (Self::List(mine), Self::List(others))
+            | (Self::Set(mine), Self::Set(others)) => all(mine, others),
+            (Self::Dictionary(mine), Self::Dictionary(others)) => {
+                mine.len() == others.len()
+                    && mine.iter().zip(others).all(|((key, value), (other_key, other_value))| {
+                        key.equals(other_key) && value.is_close(other_value, tolerance)
+                    })
+            }
+            _ => match (self.number(), other.number()) {
+                (Some(mine), Some(other_number)) => {
+                    self.equals(other) || tolerance.accepts(mine, other_number)
+                }
+                _ => self.equals(other),
+            },
+        }
+    }
+
+    /// The nearest float, if this is a real number.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Integer { negative, digits } => {
+                let base = f64::from(1_u32 << DIGIT_BITS);
+                let magnitude = digits.iter().rev().fold(0.0, |sum, digit| sum * base + f64::from(*digit));
+                Some(if *negative { -magnitude } else { magnitude })
+            }
+            Self::Float(bits) => Some(f64::from_bits(*bits)),
+            _ => None,
+        }
+    }
+
+    /// The items of a sequence or set; `None` for everything else.
+    pub(crate) fn items(&self) -> Option<&[Self]> {
+        match self {
+            Self::Tuple(items) | Self::List(items) | Self::Set(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The same with every tuple turned into a list, which is what JSON can write.
+    pub(crate) fn without_tuples(self) -> Self {
+        let each = |items: Vec<Self>| items.into_iter().map(Self::without_tuples);
+        match self {
+            Self::Tuple(items) | Self::List(items) => Self::List(each(items).collect()),
+            Self::Set(items) => {
+                let mut items: Vec<_> = each(items).collect();
+                items.sort();
+                Self::Set(items)
+            }
+            Self::Dictionary(entries) => {
+                let mut entries: Vec<_> = entries
+                    .into_iter()
+                    .map(|(key, value)| (key.without_tuples(), value.without_tuples()))
+                    .collect();
+                entries.sort();
+                Self::Dictionary(entries)
+            }
+            other => other,
+        }
+    }
+
+    /// The value that JSON stands for.
+    pub(crate) fn of_json(json: &Json) -> Self {
+        match json {
+            Json::Null => Self::None,
+            Json::Bool(truth) => Self::small(i64::from(*truth)),
+            Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(small), ..) => Self::small(small),
+                (None, Some(large), _) => Self::shifted(false, large, 0),
+                (None, None, Some(real)) => Self::float(real),
+                (None, None, None) => Self::NotANumber,
+            },
+            Json::String(text) => Self::Text(text.clone().into_bytes()),
+            Json::Array(items) => Self::List(items.iter().map(Self::of_json).collect()),
+            Json::Object(entries) => {
+                let mut entries: Vec<_> = entries
+                    .iter()
+                    .map(|(key, value)| (Self::Text(key.clone().into_bytes()), Self::of_json(value)))
+                    .collect();
+                entries.sort();
+                Self::Dictionary(entries)
+            }
+        }
     }
 
     fn has_nan(&self) -> bool {
@@ -351,6 +446,33 @@ mod tests {
         assert_eq!(Value::float(1e300).to_string(), "<an integer of about 1005 bits>");
         let long = Value::List(vec![Value::small(7); 100_000]).to_string();
         assert!(long.starts_with("[7, 7") && long.ends_with('…') && long.len() < 220, "{long}");
+    }
+
+    #[test]
+    fn json_is_the_value_that_python_makes_of_it() {
+        let json = |text: &str| Value::of_json(&serde_json::from_str(text).unwrap());
+        assert!(json("[1, 2.0, true]").equals(&read(b"[\x03\0\0\0i\x01\0\0\0i\x02\0\0\0T")));
+        assert!(json("18446744073709551615").equals(&Value::shifted(false, u64::MAX, 0)));
+        assert!(json(r#"{"b": null, "a": "x"}"#).equals(&json(r#"{"a": "x", "b": null}"#)));
+        assert!(!json("[1]").equals(&Value::Tuple(vec![Value::small(1)])));
+        assert!(
+            json("[[1]]").equals(&Value::List(vec![Value::Tuple(vec![Value::small(1)])]).without_tuples())
+        );
+    }
+
+    #[test]
+    fn numbers_are_close_wherever_they_are_nested() {
+        let tolerance = Tolerance::new(1e-6, 0.0).unwrap();
+        let json = |text: &str| Value::of_json(&serde_json::from_str(text).unwrap());
+        assert!(
+            json(r#"{"a": [1, 0.3333333]}"#).is_close(&json(r#"{"a": [1.0000001, 0.33333333]}"#), tolerance)
+        );
+        assert!(!json("[1]").is_close(&json("[1.1]"), tolerance));
+        assert!(!json("[1, 2]").is_close(&json("[1]"), tolerance));
+        assert!(!json("\"1\"").is_close(&json("1"), tolerance));
+        assert!(!Value::NotANumber.is_close(&Value::NotANumber, tolerance));
+        let large = Value::shifted(true, 3, 300);
+        assert!(large.is_close(&Value::float(-3.0 * 2.0_f64.powi(300)), Tolerance::new(0.0, 0.0).unwrap()));
     }
 
     proptest! {

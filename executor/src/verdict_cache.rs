@@ -4,6 +4,7 @@
 //! verdict depends on; a duplicate waits for the first one, or gets its verdict at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::{InfraError, Job, Outcome, Runtime, Verdict};
@@ -74,9 +75,9 @@ impl VerdictCache {
 
     /// Decides a slot. What may come out differently next time is not kept for the next one who asks.
     pub(crate) fn decide(&self, key: &Key, slot: &Slot, decision: Outcomes) {
-        let is_final = decision.as_ref().is_ok_and(|verdict| {
-            verdict.load != Outcome::OutOfTime && !verdict.tests.contains(&Outcome::OutOfTime)
-        });
+        let is_final = decision
+            .as_ref()
+            .is_ok_and(|verdict| verdict.endings().all(|ending| *ending != Outcome::OutOfTime));
         if !is_final {
             let mut entries = lock(&self.entries);
             entries.slots.remove(key);
@@ -87,25 +88,11 @@ impl VerdictCache {
 }
 
 /// Hash of everything that a verdict depends on.
-pub(crate) fn key(runtime: Runtime, job: &Job) -> Key {
-    let limits = job.limits;
+pub(crate) fn key(runtime: Runtime, job: &Job) -> io::Result<Key> {
     let mut hasher = blake3::Hasher::new();
-    // Every part is preceded by its length, so that no two jobs are written the same.
-    let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    part(runtime.wasm_hash().as_bytes());
-    for limit in
-        [limits.fuel.get(), limits.timeout_ms.get(), limits.memory_mib.get(), limits.output_bytes.get()]
-    {
-        part(&limit.to_le_bytes());
-    }
-    part(job.program.as_bytes());
-    for test in &job.tests {
-        part(test.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
+    hasher.update(runtime.wasm_hash().as_bytes());
+    serde_json::to_writer(&mut hasher, job)?;
+    Ok(*hasher.finalize().as_bytes())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,8 +105,7 @@ mod tests {
     use crate::Limits;
 
     fn job(program: &str, tests: &[&str]) -> Job {
-        let tests = tests.iter().map(|test| (*test).to_owned()).collect();
-        Job { program: program.to_owned(), tests, limits: Limits::default() }
+        Job::new(program, tests.iter().copied(), Limits::default())
     }
 
     #[test]
@@ -129,7 +115,7 @@ mod tests {
         longer.limits.timeout_ms = 11_000.try_into().unwrap();
         jobs.push(longer);
         let keys: std::collections::BTreeSet<Key> =
-            jobs.iter().map(|job| key(Runtime::Python315, job)).collect();
+            jobs.iter().map(|job| key(Runtime::Python315, job).unwrap()).collect();
         assert_eq!(keys.len(), jobs.len());
     }
 

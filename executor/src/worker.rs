@@ -12,7 +12,7 @@ use crate::engine::{HOST_STACK_BYTES, engine};
 use crate::judge::Judge;
 use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
 use crate::watchdog::Watchdog;
-use crate::{lockdown, shim};
+use crate::{InfraError, lockdown, shim};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -58,6 +58,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         let limit = Duration::from_millis(job.limits.timeout_ms.get());
         let reply = match watchdog.limit(limit, || judge.judge(&job)) {
             Ok(verdict) => Reply::Judged(verdict),
+            Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
             Err(error) => Reply::Fault(error.to_string()),
         };
         protocol::write(&mut replies, &reply)?;
@@ -80,7 +81,7 @@ fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
     let watchdog = Watchdog::start(engine.weak())?;
     lockdown::restrict_resources()?;
     lockdown::restrict_calls()?;
-    Ok((Judge::new(interpreter, stdlib), watchdog))
+    Ok((Judge::new(interpreter, stdlib)?, watchdog))
 }
 
 #[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]

@@ -101,6 +101,7 @@ impl WorkerProcess {
         match timeout(patience(limits), exchange).await {
             Ok(reply) => Ok(match reply? {
                 Reply::Judged(verdict) => Ok(verdict),
+                Reply::FaultyTest(message) => Err(InfraError::FaultyTest(message)),
                 Reply::Fault(message) => Err(InfraError::Sandbox(message)),
             }),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it stalled")),

@@ -1,18 +1,18 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rltrain_executor::{Outcome, Verdict};
+use rltrain_executor::{Outcome, Verdict, WallTime};
 
 use super::*;
 
 fn verdict(tests: Vec<Outcome>) -> Verdict {
     Verdict {
-        load: Outcome::Passed,
-        details: vec![String::new(); tests.len()],
-        tests,
-        load_detail: String::new(),
+        load: Outcome::Passed.into(),
+        tests: tests.into_iter().map(Into::into).collect(),
+        public: 0,
         fuel: 1,
         peak_memory_bytes: 1,
+        wall: WallTime::default(),
         stdout: String::new(),
         stderr: String::new(),
         denied: BTreeMap::new(),

@@ -52,11 +52,7 @@ impl<'a> Executions<'a> {
 
     /// Sends a finished completion to the sandbox, to be judged by the task's hidden tests.
     pub fn submit(&mut self, task: &Task, completion: &Completion) {
-        let job = Job {
-            program: program(task, &completion.text),
-            tests: task.hidden_tests.clone(),
-            limits: self.limits,
-        };
+        let job = Job::new(program(task, &completion.text), task.hidden_tests.iter().cloned(), self.limits);
         self.pending.push(((completion.request, completion.sample), self.executor.submit(job)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rltrain_executor::{Outcome, Verdict};
+use rltrain_executor::Verdict;
 use serde::Serialize;
 
 use crate::error::TrainError;
@@ -36,11 +36,8 @@ struct Line<'a> {
 
 /// The first thing that kept a program from passing all tests.
 fn failure(verdict: &Verdict) -> Option<String> {
-    let load = std::iter::once((&verdict.load, &verdict.load_detail));
-    let (outcome, detail) = load
-        .chain(verdict.tests.iter().zip(&verdict.details))
-        .find(|(outcome, _)| **outcome != Outcome::Passed)?;
-    Some(if detail.is_empty() { outcome.to_string() } else { detail.clone() })
+    let first = verdict.endings().find(|ending| !ending.passed())?;
+    Some(first.cause.as_ref().map_or_else(|| first.outcome.to_string(), ToString::to_string))
 }
 
 impl Journal {

@@ -102,7 +102,7 @@ fn add_rollout(metrics: &mut Metrics, groups: &[Group], verdicts: &Verdicts) {
     let share = |wanted: &dyn Fn(&rltrain_executor::Verdict) -> bool| {
         judged.iter().filter(|verdict| wanted(verdict)).count() as f64 / judged.len().max(1) as f64
     };
-    let loads = |verdict: &rltrain_executor::Verdict| verdict.load == rltrain_executor::Outcome::Passed;
+    let loads = |verdict: &rltrain_executor::Verdict| verdict.load.passed();
     metrics.push("executor/loaded_share", share(&loads));
     metrics.push("executor/denied_share", share(&|verdict| !verdict.denied.is_empty()));
 }

@@ -7,6 +7,7 @@ mod determinism;
 mod hostile;
 mod human_eval;
 mod mbpp;
+mod test_kinds;
 mod tests_in_jobs;
 mod workers;
 
@@ -35,8 +36,7 @@ fn start(workers: usize, label: &str) -> Executor {
 }
 
 fn job(program: &str, tests: &[&str]) -> Job {
-    let tests = tests.iter().map(|test| (*test).to_owned()).collect();
-    Job { program: program.to_owned(), tests, limits: Limits::default() }
+    Job::new(program, tests.iter().copied(), Limits::default())
 }
 
 /// A job whose budget runs out in a fraction of a second.
@@ -54,7 +54,7 @@ fn judge(job: Job) -> Verdict {
 fn outcomes(program: &str, tests: &[&str]) -> Vec<Outcome> {
     let verdict = judge(job(program, tests));
     assert_eq!(verdict.load, Outcome::Passed, "{verdict:?}");
-    verdict.tests
+    verdict.tests.iter().map(|ending| ending.outcome).collect()
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn passed(change: impl Fn(String) -> String) -> (Vec<u64>, usize) {
     let tasks = tasks();
     let total = tasks.len();
     let submit = |(number, program, tests)| {
-        (number, EXECUTOR.submit(Job { program: change(program), tests, limits: Limits::default() }))
+        (number, EXECUTOR.submit(Job::new(change(program), tests, Limits::default())))
     };
     let pending: Vec<_> = tasks.into_iter().map(submit).collect();
     let verdicts = pending.into_iter().map(|(number, pending)| (number, pending.wait().unwrap()));

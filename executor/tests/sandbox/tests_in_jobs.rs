@@ -1,6 +1,7 @@
 //! What passes and what does not, for programs that play by the rules.
 
 use rltrain_executor::Outcome::{Exited, Failed, NotRun, Passed, Raised, SyntaxError};
+use rltrain_executor::{Ending, Verdict};
 
 use super::{job, judge, outcomes};
 
@@ -103,9 +104,16 @@ fn a_verdict_says_why_a_test_did_not_pass() {
     let tests =
         ["assert f(1) == [1, 'a', True, 0.5]", "assert f(2) == 2", "assert f(3) == 3", "assert not f(1)"];
     let verdict = judge(job(program, &tests));
-    assert_eq!(verdict.details, ["", "gave [2, 'a', 1, 0.5]", "ValueError: too large", "AssertionError"]);
-    assert_eq!(verdict.load_detail, "");
+    let causes = |verdict: &Verdict| -> Vec<String> {
+        let cause = |ending: &Ending| ending.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        verdict.endings().map(cause).collect()
+    };
+    assert_eq!(
+        causes(&verdict),
+        ["", "", "gave [2, 'a', 1, 0.5], wanted 2", "ValueError: too large, line 2", "AssertionError"]
+    );
     let verdict = judge(job("import nonsense", &["assert 1 == 1"]));
-    assert_eq!(verdict.load_detail, "ModuleNotFoundError: No module named 'nonsense'");
-    assert_eq!(verdict.details, [""]);
+    assert_eq!(causes(&verdict), ["ModuleNotFoundError: No module named 'nonsense', line 1", ""]);
+    let verdict = judge(job("def f():\n    pass\ndef g(:\n", &["assert 1 == 1"]));
+    assert_eq!(causes(&verdict), ["SyntaxError: invalid syntax (<program>, line 3), line 3", ""]);
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use rltrain_executor::{
-    ExecutorConfig, Fuel, Job, Limits, MemoryMib, OutputBytes, Runtime, TimeoutMs, Verdict,
+    Ending, ExecutorConfig, Fuel, Job, Limits, MemoryMib, OutputBytes, Runtime, Test, TimeoutMs, Verdict,
 };
 use thiserror::Error;
 
@@ -24,7 +24,8 @@ pub(super) struct Arguments {
     /// Language of the program
     #[arg(long, value_name = "LANGUAGE", default_value = "python")]
     lang: Language,
-    /// Tests, one JSON string a line, such as "assert double(2) == 4"
+    /// Tests, one a line: a JSON string of statements, such as "assert double(2) == 4", or an object of another kind, such as
+    /// {"kind": "stdin", "stdin": "2\n", "stdout": "4\n"}
     #[arg(long, value_name = "FILE")]
     tests: PathBuf,
     /// Print the verdict as one JSON object
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let config = ExecutorConfig { runtime, workers: Some(NonZeroUsize::MIN), ..ExecutorConfig::default() };
     let executor = start_executor(&config).map_err(Failure::world)?;
-    let job = Job { program, tests: tests.clone(), limits: limits(arguments) };
+    let job = Job::new(program, tests.iter().cloned(), limits(arguments));
     let verdict = executor.submit(job).wait().map_err(Failure::world)?;
     if arguments.json {
         print_line(serde_json::to_string(&verdict).map_err(Failure::world)?);
@@ -87,6 +88,9 @@ fn limits(arguments: &Arguments) -> Limits {
     }
 }
 
+const A_TEST: &str = "a test is JSON on a line of its own: a string of statements, such as \"assert double(2) == 4\", or an object of \
+     another kind, such as {\"kind\": \"call\", \"function\": \"double\", \"arguments\": [2], \"expected\": 4}; docs/tests.md has them all";
+
 /// What the user gave us cannot be used.
 #[derive(Debug, Error, Diagnostic)]
 enum InputError {
@@ -96,10 +100,10 @@ enum InputError {
     ))]
     Unreadable { what: String, source: io::Error },
     #[error("`{}` has no test, wanted at least one", path.display())]
-    #[diagnostic(help("a test is a JSON string on a line of its own, such as \"assert double(2) == 4\""))]
+    #[diagnostic(help("{A_TEST}"))]
     NoTests { path: PathBuf },
     #[error("line {line} is not a test: {message}")]
-    #[diagnostic(help("a test is a JSON string on a line of its own, such as \"assert double(2) == 4\""))]
+    #[diagnostic(help("{A_TEST}"))]
     NotATest {
         line: usize,
         message: String,
@@ -122,8 +126,8 @@ fn read_program(path: Option<&Path>) -> Result<String, Failure> {
     read.map_err(|source| Failure::input(InputError::Unreadable { what, source }))
 }
 
-/// The tests of a file: one JSON string a line; blank lines are passed over.
-fn read_tests(path: &Path) -> Result<Vec<String>, Failure> {
+/// The tests of a file, one a line; blank lines are passed over.
+fn read_tests(path: &Path) -> Result<Vec<Test>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|source| {
         Failure::input(InputError::Unreadable { what: format!("the tests `{}`", path.display()), source })
     })?;
@@ -155,14 +159,11 @@ fn without_place(message: &str) -> &str {
     message.split_once(" at line ").map_or(message, |(message, _)| message)
 }
 
-fn print(tests: &[String], verdict: &Verdict) {
-    print_line(format_args!("{:<16}{}{}", "program", verdict.load, because(&verdict.load_detail)));
-    for (index, ((test, outcome), detail)) in
-        tests.iter().zip(&verdict.tests).zip(&verdict.details).enumerate()
-    {
-        let first = test.trim().lines().next().unwrap_or_default();
-        let outcome = outcome.to_string();
-        print_line(format_args!("test {:<10} {outcome:<15} {first}{}", index + 1, because(detail)));
+fn print(tests: &[Test], verdict: &Verdict) {
+    print_line(format_args!("{:<16}{}{}", "program", verdict.load.outcome, because(&verdict.load)));
+    for (index, (test, ending)) in tests.iter().zip(&verdict.tests).enumerate() {
+        let (title, outcome) = (test.title(), ending.outcome.to_string());
+        print_line(format_args!("test {:<10} {outcome:<15} {title}{}", index + 1, because(ending)));
     }
     print_line(format_args!("passed          {} of {}", verdict.passed(), verdict.total()));
     print_line(format_args!("fuel            {}", verdict.fuel));
@@ -177,8 +178,8 @@ fn print(tests: &[String], verdict: &Verdict) {
     }
 }
 
-fn because(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!("  ({})", printable(detail)) }
+fn because(ending: &Ending) -> String {
+    ending.cause.as_ref().map(|cause| format!("  ({})", printable(&cause.to_string()))).unwrap_or_default()
 }
 
 /// The program's own text without what a terminal would obey.

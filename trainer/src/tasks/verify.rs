@@ -137,11 +137,11 @@ fn first_parameter(signature: &str) -> Option<&str> {
 
 impl Program {
     fn job(&self, task: &Task, limits: Limits) -> Job {
-        let tests = match self.wrong {
+        let tests: Vec<String> = match self.wrong {
             None => task.all_tests().cloned().collect(),
             Some(_) => task.hidden_tests.clone(),
         };
-        Job { program: self.source.clone(), tests, limits }
+        Job::new(self.source.clone(), tests, limits)
     }
 
     /// What the verdict of this program says against its task.
@@ -160,12 +160,12 @@ impl Program {
             outcome,
             stderr: verdict.stderr.lines().next().unwrap_or_default().to_owned(),
         };
-        if verdict.load != Outcome::Passed {
-            return vec![fails(None, verdict.load)];
+        if !verdict.load.passed() {
+            return vec![fails(None, verdict.load.outcome)];
         }
-        let outcomes = task.all_tests().zip(&verdict.tests);
-        let failed = outcomes.filter(|(_, outcome)| **outcome != Outcome::Passed);
-        failed.map(|(test, outcome)| fails(Some(test.clone()), *outcome)).collect()
+        let endings = task.all_tests().zip(&verdict.tests);
+        let failed = endings.filter(|(_, ending)| !ending.passed());
+        failed.map(|(test, ending)| fails(Some(test.clone()), ending.outcome)).collect()
     }
 }
 
@@ -217,6 +217,7 @@ fn in_words(outcome: Outcome) -> &'static str {
         Outcome::Raised => "raised an exception",
         Outcome::SyntaxError => "is not Python",
         Outcome::Exited => "left the interpreter",
+        Outcome::Forbidden => "tried what is forbidden",
         Outcome::OutOfTime => "ran out of time",
         Outcome::OutOfFuel => "ran out of fuel",
         Outcome::OutOfMemory => "ran out of memory",
@@ -230,6 +231,8 @@ fn in_words(outcome: Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use rltrain_executor::WallTime;
 
     use super::*;
 
@@ -247,12 +250,12 @@ mod tests {
 
     fn verdict(load: Outcome, tests: &[Outcome]) -> Verdict {
         Verdict {
-            load,
-            tests: tests.to_vec(),
-            load_detail: String::new(),
-            details: vec![String::new(); tests.len()],
+            load: load.into(),
+            tests: tests.iter().map(|outcome| (*outcome).into()).collect(),
+            public: 0,
             fuel: 0,
             peak_memory_bytes: 0,
+            wall: WallTime::default(),
             stdout: String::new(),
             stderr: "NameError: name 'x' is not defined\nmore".to_owned(),
             denied: BTreeMap::new(),
