@@ -39,6 +39,9 @@ mod embedding;
 mod engine;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guest;
 mod job;
 mod judge;

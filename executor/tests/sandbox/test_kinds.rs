@@ -28,7 +28,10 @@ fn expect(program: &str, cases: &[(Json, Outcome, &str)]) {
 }
 
 fn faulty(written: &Json) -> String {
-    match EXECUTOR.submit(Job::new("def f(*a): return 1", [test(written)], Limits::default())).wait() {
+    match EXECUTOR
+        .submit(Job::new("def f(*a): return 1\nsort = f", [test(written)], Limits::default()))
+        .wait()
+    {
         Err(InfraError::FaultyTest(message)) => message,
         other => panic!("{other:?}"),
     }
