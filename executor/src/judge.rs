@@ -7,11 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::InstancePre;
-
 use crate::comparison::{self, Comparison};
-use crate::guest::{Broken, Guest, Raised, Source};
-use crate::sandbox::{Ledger, Sandbox};
+use crate::guest::{Broken, Guest, Interpreter, Raised, Source};
+use crate::sandbox::Ledger;
 use crate::value::Value;
 use crate::{InfraError, Job, Limits, Outcome, Verdict};
 
@@ -25,7 +23,7 @@ const MOST_EXPECTED: usize = 10_000;
 
 /// One interpreter module, and what is known of the tests seen so far.
 pub(crate) struct Judge {
-    interpreter: InstancePre<Sandbox>,
+    interpreter: Interpreter,
     stdlib: Arc<Vec<u8>>,
     expected: HashMap<String, Option<Arc<Value>>>,
 }
@@ -43,7 +41,7 @@ type Ended = (Outcome, String);
 
 impl Judge {
     /// A judge that uses the given interpreter.
-    pub(crate) fn new(interpreter: InstancePre<Sandbox>, stdlib: Arc<Vec<u8>>) -> Self {
+    pub(crate) fn new(interpreter: Interpreter, stdlib: Arc<Vec<u8>>) -> Self {
         Self { interpreter, stdlib, expected: HashMap::new() }
     }
 

@@ -15,7 +15,7 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// First frame to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub(crate) struct Hello {
     pub(crate) version: u32,
     /// Compiled interpreter.
     pub(crate) module: PathBuf,
+    /// Picture of its memory.
+    pub(crate) snapshot: PathBuf,
     /// Its standard library.
     pub(crate) stdlib: PathBuf,
 }
