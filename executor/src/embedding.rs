@@ -385,4 +385,67 @@ mod tests {
     fn a_module_without_the_functions_is_refused_by_name() {
         assert_eq!(expose(b"\0asm\x01\0\0\0", &[]), Err(EmbeddingError::NoFunction("malloc")));
     }
+
+    /// A module with one function, which the name section gives the names of all that are wanted.
+    fn module(memory: &[u8], extra: &[u8]) -> Vec<u8> {
+        let mut names = b"\x04name".to_vec();
+        let mut map = vec![FUNCTIONS.len() as u8];
+        for name in FUNCTIONS {
+            map.extend([0, name.len() as u8]);
+            map.extend(name.as_bytes());
+        }
+        names.push(FUNCTION_NAMES);
+        write_number(&mut names, map.len() as u32);
+        names.extend(map);
+        let globals = [2, 0x7f, 1, 0x41, 7, END, 0x7e, 0, 0x42, 9, END];
+        // "abc" at 5, a passive segment "d", "ef" at 70 000.
+        let data = b"\x03\x00\x41\x05\x0b\x03abc\x01\x01d\x02\x00\x41\xf0\xa2\x04\x0b\x02ef";
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        for (id, body) in [
+            (1, &[1, 0x60, 0, 0][..]),
+            (3, &[1, 0]),
+            (MEMORIES, memory),
+            (GLOBALS, &globals),
+            (EXPORT, &[0]),
+            (10, &[1, 2, 0, END]),
+            (DATA, data),
+            (CUSTOM, &names),
+        ] {
+            module.extend(write_section(id, body));
+            if id == EXPORT {
+                module.extend(extra);
+            }
+        }
+        module
+    }
+
+    #[test]
+    fn the_module_is_parted_from_the_content_of_its_memory() {
+        for counts in [&[][..], &write_section(DATA_COUNT, &[3])] {
+            let Exposed { module, memory } = expose(&module(&[1, 0, 2], counts), &[]).unwrap();
+            let mut wanted = vec![0; 2 * PAGE_BYTES];
+            wanted[5..8].copy_from_slice(b"abc");
+            wanted[70_000..70_002].copy_from_slice(b"ef");
+            assert_eq!(memory, wanted);
+            let engine = wasmtime::Engine::default();
+            let module = wasmtime::Module::new(&engine, &module).unwrap();
+            let exports: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
+            assert_eq!(exports[..2], [MEMORY, "global 0"]);
+            assert_eq!(exports[2..], *FUNCTIONS);
+            let mut store = wasmtime::Store::new(&engine, ());
+            let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+            let memory = instance.get_memory(&mut store, MEMORY).unwrap();
+            assert!(memory.data(&store).iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn what_a_picture_of_one_memory_does_not_hold_is_refused() {
+        let refused = |module: &[u8]| matches!(expose(module, &[]), Err(EmbeddingError::Unsupported { .. }));
+        assert!(refused(&module(&[1, 0, 2], &write_section(START, &[0]))));
+        assert!(refused(&module(&[2, 0, 1, 0, 1], &[])));
+        assert!(refused(&module(&[1, 3, 1, 2], &[])));
+        // The second segment does not fit.
+        assert!(matches!(expose(&module(&[1, 0, 1], &[]), &[]), Err(EmbeddingError::Malformed(_))));
+    }
 }

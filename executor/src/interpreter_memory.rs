@@ -349,3 +349,74 @@ impl Drop for Mapping {
 fn check(result: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const PICTURE_BYTES: usize = 160 * PAGE_BYTES;
+    const HOST_PAGE: usize = 4096;
+
+    fn picture() -> Vec<u8> {
+        (0..PICTURE_BYTES / 8)
+            .flat_map(|word| (word as u64).wrapping_mul(0x9E37_79B9).to_le_bytes())
+            .collect()
+    }
+
+    fn creator() -> Creator {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&picture()).unwrap();
+        Creator(Arc::new(InterpreterMemory::new(&file, PICTURE_BYTES, PAGE_BYTES).unwrap()))
+    }
+
+    fn lend(creator: &Creator, declared: usize) -> Result<Box<dyn LinearMemory>, String> {
+        let kind = MemoryType::new(1, None);
+        creator.new_memory(kind, declared, None, Some(RESERVED_BYTES), GUARD_BYTES)
+    }
+
+    #[expect(unsafe_code, reason = "a memory is an address")]
+    fn bytes(memory: &mut dyn LinearMemory) -> &mut [u8] {
+        // SAFETY: that many bytes are accessible, and the mutable borrow keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), memory.byte_size()) }
+    }
+
+    #[test]
+    fn whatever_was_written_the_next_program_finds_the_picture() {
+        let (creator, picture) = (creator(), picture());
+        let pages = PICTURE_BYTES / HOST_PAGE;
+        let step = |step: usize| (0..pages).step_by(step).collect::<Vec<_>>();
+        // A few pages; more stretches than one look finds; more pages than are kept; all of them; a few again.
+        for written in [vec![0, 7, pages - 1], step(4), step(2), step(1), vec![3]] {
+            let mut memory = lend(&creator, PAGE_BYTES).unwrap();
+            assert!(bytes(&mut *memory) == picture, "before {} pages are written", written.len());
+            for page in written {
+                bytes(&mut *memory)[page * HOST_PAGE + page % HOST_PAGE] ^= 0xff;
+            }
+            memory.grow_to(PICTURE_BYTES + 3 * PAGE_BYTES).unwrap();
+            let grown = &mut bytes(&mut *memory)[PICTURE_BYTES..];
+            assert!(grown.iter().all(|byte| *byte == 0));
+            grown.fill(0xff);
+        }
+        assert!(step(2).len() > MOST_STRETCHES && step(2).len() * HOST_PAGE > MOST_KEPT_BYTES);
+    }
+
+    #[test]
+    fn the_memory_goes_to_one_instance_at_a_time_and_other_memories_start_empty() {
+        let creator = creator();
+        let first = lend(&creator, PAGE_BYTES).unwrap();
+        assert_eq!(lend(&creator, PAGE_BYTES).err().unwrap(), "the memory of the interpreter is in use");
+        let mut heap = lend(&creator, 2 * PAGE_BYTES).unwrap();
+        assert!(bytes(&mut *heap).iter().all(|byte| *byte == 0));
+        assert!(heap.grow_to(RESERVED_BYTES + 1).is_err());
+        drop(first);
+        assert_eq!(lend(&creator, PAGE_BYTES).unwrap().byte_size(), PICTURE_BYTES);
+    }
+
+    #[test]
+    fn a_picture_that_is_smaller_than_its_module_wants_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(InterpreterMemory::new(&file, PAGE_BYTES, 2 * PAGE_BYTES).is_err());
+        assert!(InterpreterMemory::new(&file, PAGE_BYTES + 1, PAGE_BYTES).is_err());
+    }
+}

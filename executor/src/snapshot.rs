@@ -119,3 +119,25 @@ fn prepare(
 fn failed(cause: impl std::fmt::Display) -> InfraError {
     InfraError::Engine(format!("a picture of the prepared interpreter cannot be taken: {cause:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_trailer_is_read_back_and_one_of_another_picture_is_refused() {
+        let trailer = Trailer { picture_bytes: 8, declared_bytes: 4, objects: Objects::default() };
+        let mut picture = b"a memory".to_vec();
+        trailer.append_to(&mut picture).unwrap();
+        assert_eq!(Trailer::read(&file(&picture)).unwrap(), trailer);
+        for broken in [&picture[1..], &picture[..picture.len() - 1], &picture[..3], b""] {
+            assert!(Trailer::read(&file(broken)).is_err());
+        }
+    }
+}

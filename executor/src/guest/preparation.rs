@@ -142,11 +142,15 @@ impl Guest {
 
     /// Takes away what can watch a test line by line: such a callback could move it past its assertions.
     fn disarm(&mut self, instance: &Instance) -> Result<(), Broken> {
-        let monitoring = self.named(instance, "PySys_GetObject", "monitoring")?;
-        let monitoring = self.call_export::<u32, u32>(instance, "PyModule_GetDict", monitoring)?;
-        for name in ["register_callback", "set_events", "set_local_events"] {
-            let name = self.place(name.as_bytes())?;
-            self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (monitoring, name))?;
+        let monitoring = self.place(b"monitoring")?;
+        let monitoring = self.call_export::<u32, u32>(instance, "PySys_GetObject", monitoring)?;
+        // Python has had it since 3.12.
+        if monitoring != 0 {
+            let monitoring = self.call_export::<u32, u32>(instance, "PyModule_GetDict", monitoring)?;
+            for name in ["register_callback", "set_events", "set_local_events"] {
+                let name = self.place(name.as_bytes())?;
+                self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (monitoring, name))?;
+            }
         }
         for name in ["settrace", "_settraceallthreads", "setprofile", "_setprofileallthreads"] {
             self.set_system(instance, name, 0)?;
