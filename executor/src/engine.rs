@@ -1,10 +1,13 @@
 //! How wasmtime is set up: the same for compiling and for running.
 
 use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, Module, OptLevel};
 
-use crate::{InfraError, MemoryMib};
+use crate::InfraError;
+use crate::interpreter_memory::{Creator, GUARD_BYTES, InterpreterMemory, RESERVED_BYTES};
 
 /// Stack that a program may use inside the sandbox. Deeper recursion is a stack overflow.
 pub(crate) const WASM_STACK_BYTES: usize = 8 << 20;
@@ -12,10 +15,10 @@ pub(crate) const WASM_STACK_BYTES: usize = 8 << 20;
 /// Stack of the thread that runs programs: theirs, and plenty for the host functions that they call.
 pub(crate) const HOST_STACK_BYTES: usize = 64 << 20;
 
-/// An engine with fuel, epochs and copy-on-write instances.
+/// An engine with fuel and epochs, whose instances get one of `memories` each. One without is for compiling.
 ///
 /// Fuel makes the time limit exact and repeatable; an epoch, advanced by the watchdog, stops what fuel does not see.
-pub(crate) fn engine() -> Result<Engine, InfraError> {
+pub(crate) fn engine(memories: Vec<InterpreterMemory>) -> Result<Engine, InfraError> {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -31,31 +34,19 @@ pub(crate) fn engine() -> Result<Engine, InfraError> {
         .native_unwind_info(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(WASM_STACK_BYTES + (2 << 20))
-        .memory_init_cow(true)
-        .memory_guaranteed_dense_image_size(1 << 30)
-        .memory_reservation(4 << 30)
-        .memory_guard_size(32 << 20)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        .memory_reservation(RESERVED_BYTES as u64)
+        .memory_guard_size(GUARD_BYTES as u64);
+    if !memories.is_empty() {
+        config.with_host_memory(Arc::new(Creator::new(memories)));
+    }
     Engine::new(&config).map_err(|error| InfraError::Engine(format!("{error:#}")))
 }
 
-/// Slots for two instances: the program's, and one for what the task brings along. Pages that most programs touch are kept and reset, not given back
-/// to the kernel, which is most of the cost of a start.
-fn pool() -> PoolingAllocationConfig {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(2)
-        // The second of each is the heap of exceptions.
-        .total_memories(4)
-        .total_tables(2)
-        .max_core_instance_size(4 << 20)
-        .max_memory_size((MemoryMib::MOST as usize) << 20)
-        .table_elements(100_000)
-        .linear_memory_keep_resident(20 << 20)
-        .table_keep_resident(1 << 20)
-        .pagemap_scan(Enabled::Auto)
-        .max_unused_warm_slots(2)
-        .decommit_batch_size(1);
-    pool
+/// Loads what the module cache has compiled.
+#[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]
+pub(crate) fn load(engine: &Engine, module: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: the hash of this file was checked by the parent, which keeps it in a folder that nobody else may write to.
+    unsafe { Module::deserialize_file(engine, module) }
 }
 
 /// What compiled code depends on besides its source: version of wasmtime, settings, processor features.

@@ -3,6 +3,7 @@
 //! Addresses of Python objects are `u32` numbers inside the sandbox. References are never given back: an instance lives for
 //! one job and is thrown away whole.
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{
     Instance, InstancePre, Memory, Store, ThrownException, Trap, TypedFunc, WasmParams, WasmResults,
 };
@@ -13,6 +14,8 @@ use crate::value::Value;
 use crate::world::World;
 use crate::{Cause, Ending, InfraError, Limits, Outcome};
 
+pub(crate) mod preparation;
+
 /// `Py_file_input` and `Py_eval_input`: what kind of source is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -22,17 +25,8 @@ pub(crate) enum Source {
     Expression = 258,
 }
 
-/// Recursion depth at which Python raises `RecursionError`, as in an ordinary interpreter.
-const RECURSION_LIMIT: i32 = 1000;
-
-/// `sys.maxsize` of the 64-bit interpreter that programs are written for.
-const MAXSIZE: i64 = i64::MAX;
-
 /// Marshal format without back references: the value alone decides the bytes.
 const MARSHAL_VERSION: i32 = 2;
-
-/// Name of the module that programs run as. Not `__main__`: what a program does only when run as a script is not wanted.
-const MODULE: &str = "solution";
 
 /// Name of the module that a program runs as when it is run as a script.
 const SCRIPT: &str = "__main__";
@@ -97,9 +91,22 @@ struct Functions {
     module_dictionary: Result1,
 }
 
-/// Objects that were taken from the interpreter before the program could touch anything.
-#[derive(Clone, Copy, Debug, Default)]
-struct Objects {
+/// What instances are made of.
+pub(crate) struct Interpreter {
+    instances: InstancePre<Sandbox>,
+    objects: Objects,
+}
+
+impl Interpreter {
+    /// `instances` get a memory in which the interpreter was prepared, with `objects` in it.
+    pub(crate) fn new(instances: InstancePre<Sandbox>, objects: Objects) -> Self {
+        Self { instances, objects }
+    }
+}
+
+/// Addresses of objects that were taken from the interpreter before any program could touch anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Objects {
     globals: u32,
     program_name: u32,
     test_name: u32,
@@ -122,79 +129,43 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Starts an interpreter with `fuel` units of fuel, and gets it ready for a program.
+    /// Starts an interpreter with `fuel` units of fuel. It is ready for a program at once.
     pub(crate) fn start(
-        interpreter: &InstancePre<Sandbox>,
+        interpreter: &Interpreter,
         world: World,
         limits: Limits,
         fuel: u64,
         ledger: Ledger,
     ) -> Result<Self, Broken> {
-        let sandbox = Sandbox::new(world, limits, ledger);
-        let mut store = Store::new(interpreter.module().engine(), sandbox);
-        store.limiter(|sandbox| sandbox);
-        store.set_epoch_deadline(1);
-        store.set_fuel(fuel).map_err(infra)?;
-        let instance = interpreter.instantiate(&mut store).map_err(infra)?;
-        let memory = instance
-            .get_memory(&mut store, MEMORY)
-            .ok_or_else(|| infra(wasmtime::Error::msg("the module exports no memory")))?;
-        store.data_mut().memory = Some(memory);
-        let functions = Functions::of(&instance, &mut store).map_err(infra)?;
-        let mut guest = Self { store, memory, functions, objects: Objects::default(), left_normally: false };
-        guest.prepare(&instance)?;
+        let (mut guest, _) = Self::instantiate(&interpreter.instances, world, limits, fuel, ledger)?;
+        guest.objects = interpreter.objects;
         Ok(guest)
     }
 
-    /// Takes what the host needs from the interpreter, and makes it look like an ordinary one.
-    fn prepare(&mut self, instance: &Instance) -> Result<(), Broken> {
-        let program_name = self.make_text(PROGRAM_NAME, instance)?;
-        let test_name = self.make_text(TEST_NAME, instance)?;
-        let module = self.named(instance, "PyImport_AddModule", MODULE)?;
-        let globals = self.call_export::<u32, u32>(instance, "PyModule_GetDict", module)?;
-        let builtins = self.call_export::<(), u32>(instance, "PyEval_GetBuiltins", ())?;
-        let stdout = self.named(instance, "PySys_GetObject", "stdout")?;
-        let stderr = self.named(instance, "PySys_GetObject", "stderr")?;
-        self.objects = Objects {
-            globals,
-            program_name,
-            test_name,
-            flush_stdout: self.member(instance, "PyObject_GetAttrString", stdout, "flush")?,
-            flush_stderr: self.member(instance, "PyObject_GetAttrString", stderr, "flush")?,
-            assertion_error: self.member(instance, "PyDict_GetItemString", builtins, "AssertionError")?,
-            system_exit: self.member(instance, "PyDict_GetItemString", builtins, "SystemExit")?,
-            memory_error: self.member(instance, "PyDict_GetItemString", builtins, "MemoryError")?,
-            recursion_error: self.member(instance, "PyDict_GetItemString", builtins, "RecursionError")?,
-        };
-        self.call_export::<i32, ()>(instance, "Py_SetRecursionLimit", RECURSION_LIMIT)?;
-        let maxsize = self.call_export::<i64, u32>(instance, "PyLong_FromLongLong", MAXSIZE)?;
-        self.set_system(instance, "maxsize", maxsize)?;
-        self.disarm(instance)?;
-        self.call_function(|functions| &functions.clear, ())?;
-        self.fill_globals()
-    }
-
-    /// Takes away what can watch a test line by line: such a callback could move it past its assertions.
-    fn disarm(&mut self, instance: &Instance) -> Result<(), Broken> {
-        let monitoring = self.named(instance, "PySys_GetObject", "monitoring")?;
-        let monitoring = self.call_export::<u32, u32>(instance, "PyModule_GetDict", monitoring)?;
-        for name in ["register_callback", "set_events", "set_local_events"] {
-            let name = self.place(name.as_bytes())?;
-            self.call_export::<(u32, u32), i32>(instance, "PyDict_DelItemString", (monitoring, name))?;
-        }
-        for name in ["settrace", "_settraceallthreads", "setprofile", "_setprofileallthreads"] {
-            self.set_system(instance, name, 0)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the module its `__builtins__`, which extension modules such as numpy look up: `exec` adds them to the globals of
-    /// its caller.
-    fn fill_globals(&mut self) -> Result<(), Broken> {
-        match self.run("exec('')", Source::Expression, Author::Test)? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Broken::Infra(InfraError::Sandbox("the interpreter cannot run `exec`".to_owned()))),
-        }
+    fn instantiate(
+        instances: &InstancePre<Sandbox>,
+        world: World,
+        limits: Limits,
+        fuel: u64,
+        ledger: Ledger,
+    ) -> Result<(Self, Instance), Broken> {
+        let sandbox = Sandbox::new(world, limits, ledger);
+        let mut store = Store::new(instances.module().engine(), sandbox);
+        store.limiter(|sandbox| sandbox);
+        store.set_epoch_deadline(1);
+        store.set_fuel(fuel).map_err(infra)?;
+        let instance = instances.instantiate(&mut store).map_err(infra)?;
+        let memory = instance
+            .get_memory(&mut store, MEMORY)
+            .ok_or_else(|| infra(wasmtime::Error::msg("the module exports no memory")))?;
+        let size = memory.data_size(&store);
+        let sandbox = store.data_mut();
+        sandbox.memory = Some(memory);
+        // The picture is larger than what the module declares, which is what the limiter was asked about.
+        sandbox.ledger.peak_memory = sandbox.ledger.peak_memory.max(size);
+        let functions = Functions::of(&instance, &mut store).map_err(infra)?;
+        let objects = Objects::default();
+        Ok((Self { store, memory, functions, objects, left_normally: false }, instance))
     }
 
     /// Compiles source. `Err` with [`Outcome::SyntaxError`] if it is not Python.
@@ -487,56 +458,6 @@ impl Guest {
         let start = address as usize;
         let end = start.saturating_add(size as usize);
         self.memory.data(&self.store).get(start..end).ok_or(Broken::Program(Outcome::Crashed))
-    }
-
-    fn make_text(&mut self, text: &str, instance: &Instance) -> Result<u32, Broken> {
-        let address = self.place(text.as_bytes())?;
-        self.present(instance, "PyUnicode_FromStringAndSize", (address, text.len() as u32), text)
-    }
-
-    /// Calls a C function that takes a name and returns an object.
-    fn named(&mut self, instance: &Instance, function: &str, name: &str) -> Result<u32, Broken> {
-        let address = self.place(name.as_bytes())?;
-        self.present(instance, function, address, name)
-    }
-
-    /// Calls a C function that takes an object and a name and returns an object.
-    fn member(&mut self, instance: &Instance, function: &str, of: u32, name: &str) -> Result<u32, Broken> {
-        let address = self.place(name.as_bytes())?;
-        self.present(instance, function, (of, address), name)
-    }
-
-    fn set_system(&mut self, instance: &Instance, name: &str, value: u32) -> Result<(), Broken> {
-        let address = self.place(name.as_bytes())?;
-        self.call_export::<(u32, u32), i32>(instance, "PySys_SetObject", (address, value))?;
-        Ok(())
-    }
-
-    /// Calls a C function that must return an object: the program has not run yet, so nothing can be missing.
-    fn present<P: WasmParams>(
-        &mut self,
-        instance: &Instance,
-        function: &str,
-        parameters: P,
-        what: &str,
-    ) -> Result<u32, Broken> {
-        match self.call_export::<P, u32>(instance, function, parameters)? {
-            0 => Err(Broken::Infra(InfraError::Sandbox(format!(
-                "`{function}` finds no `{what}` in the interpreter"
-            )))),
-            object => Ok(object),
-        }
-    }
-
-    fn call_export<P: WasmParams, R: WasmResults>(
-        &mut self,
-        instance: &Instance,
-        name: &str,
-        parameters: P,
-    ) -> Result<R, Broken> {
-        let function = instance.get_typed_func::<P, R>(&mut self.store, name).map_err(infra)?;
-        let called = function.call(&mut self.store, parameters);
-        called.map_err(|error| self.sort(error))
     }
 
     fn call_function<P: WasmParams, R: WasmResults>(

@@ -7,14 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::InstancePre;
-
 use crate::assertion::{self, Comparison};
 use crate::files::FilesError;
-use crate::guest::{Author, Broken, Guest, Source};
+use crate::guest::{Author, Broken, Guest, Interpreter, Source};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
-use crate::sandbox::{Ledger, Sandbox};
+use crate::sandbox::Ledger;
 use crate::trial::Trial;
 use crate::value::Value;
 use crate::world::World;
@@ -25,7 +23,7 @@ const MOST_KNOWN: usize = 10_000;
 
 /// One interpreter module, and what is known of the tests seen so far.
 pub(crate) struct Judge {
-    interpreter: InstancePre<Sandbox>,
+    interpreter: Interpreter,
     stdlib: Arc<Vec<u8>>,
     /// The world of a job without files.
     world: World,
@@ -37,7 +35,7 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// A judge that uses the given interpreter.
-    pub(crate) fn new(interpreter: InstancePre<Sandbox>, stdlib: Arc<Vec<u8>>) -> Result<Self, FilesError> {
+    pub(crate) fn new(interpreter: Interpreter, stdlib: Arc<Vec<u8>>) -> Result<Self, FilesError> {
         let world = World::of_python(&stdlib, [], [])?;
         Ok(Self { interpreter, stdlib, world, expected: HashMap::new(), passes_before: HashMap::new() })
     }

@@ -43,6 +43,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guest;
+mod interpreter_memory;
 mod job;
 mod judge;
 mod limits;
@@ -56,6 +57,7 @@ mod runtime;
 mod sandbox;
 mod shim;
 mod shim_files;
+mod snapshot;
 mod test;
 mod trial;
 mod value;

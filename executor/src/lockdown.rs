@@ -38,10 +38,11 @@ pub(crate) fn restrict_calls() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// `_IOWR('f', 16, struct pm_scan_arg)`: which pages of an instance were written.
+pub(crate) const PAGEMAP_SCAN: u64 = 0xC060_6610;
+
 /// The system calls that remain. Memory stays writable or executable, never becomes executable: all code is loaded.
 fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-    /// `_IOWR('f', 16, struct pm_scan_arg)`: which pages of an instance were written.
-    const PAGEMAP_SCAN: u64 = 0xC060_6610;
     let always = [
         libc::SYS_read,
         libc::SYS_write,

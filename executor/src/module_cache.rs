@@ -1,7 +1,7 @@
-//! Native code of the interpreter, compiled once per machine.
+//! The interpreter's native code and the picture of its memory, each made once per machine.
 //!
-//! Compiling takes about 200 seconds of processor time, loading the result a few milliseconds. The result is native code that
-//! runs in the worker, so it is kept in a folder that belongs to the user alone, under a name made of everything that it
+//! Compiling takes about 200 seconds of processor time, the picture two, loading both a few milliseconds. The code runs in
+//! the worker, so both are kept in a folder that belongs to the user alone, each under a name made of everything that it
 //! depends on, with its hash beside it: an entry that was damaged or not written to its end is built again and never loaded.
 
 use std::io;
@@ -12,8 +12,10 @@ use std::sync::Arc;
 use fs_err as fs;
 use wasmtime::Engine;
 
+use crate::embedding::{self, Exposed};
 use crate::engine::{engine, fingerprint};
-use crate::{InfraError, Runtime, RuntimeFiles, embedding};
+use crate::guest::preparation;
+use crate::{InfraError, Runtime, RuntimeFiles, snapshot};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -24,7 +26,11 @@ pub struct ModuleCache {
 /// A runtime that is ready to be loaded by workers.
 #[derive(Clone, Debug)]
 pub struct Prepared {
+    /// Native code of the interpreter.
     pub(crate) module: PathBuf,
+    /// Picture of its memory.
+    pub(crate) snapshot: PathBuf,
+    /// Its standard library.
     pub(crate) stdlib: PathBuf,
 }
 
@@ -67,25 +73,37 @@ impl ModuleCache {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Prepared, InfraError> {
         let stdlib = files.stdlib(runtime);
-        read_checked(&stdlib, runtime.stdlib_hash())?;
-        let engine = engine()?;
-        let key = key(&engine, runtime);
+        let library = read_checked(&stdlib, runtime.stdlib_hash())?;
+        let code_key = code_key(&engine(Vec::new())?, runtime);
+        let snapshot_key = snapshot_key(&code_key, runtime);
         self.make_folder()?;
-        let module = self.folder.join(format!("{key}.cwasm"));
-        // Two processes that start at once: the second waits, and finds the module there.
-        let lock_path = self.folder.join(format!("{key}.lock"));
+        let module = self.folder.join(format!("{code_key}.cwasm"));
+        let snapshot = self.folder.join(format!("{snapshot_key}.memory"));
+        // Two processes that start at once: the second waits, and finds the files there.
+        let lock_path = self.folder.join(format!("{code_key}.lock"));
         let lock = fs::File::create(&lock_path).map_err(|source| self.error(source))?;
         lock.file().lock().map_err(|source| self.error(source))?;
-        if !is_whole(&module) {
+        let (has_module, has_snapshot) = (is_whole(&module), is_whole(&snapshot));
+        if has_module && has_snapshot {
+            return Ok(Prepared { module, snapshot, stdlib });
+        }
+        let exposed = expose(runtime, files)?;
+        if !has_module {
             progress(&format!(
                 "compiling {} for this machine; done once, takes some minutes",
                 runtime.name()
             ));
-            let compiled = compile(&engine, runtime, files)?;
+            let compiled = engine(Vec::new())?
+                .precompile_module(&exposed.module)
+                .map_err(|error| InfraError::Engine(format!("{error:#}")))?;
             write_whole(&module, &compiled).map_err(|source| self.error(source))?;
             progress(&format!("compiled {} into {}", runtime.name(), module.display()));
         }
-        Ok(Prepared { module, stdlib })
+        if !has_snapshot {
+            let taken = snapshot::take(&module, &exposed.memory, runtime, library)?;
+            write_whole(&snapshot, &taken).map_err(|source| self.error(source))?;
+        }
+        Ok(Prepared { module, snapshot, stdlib })
     }
 
     fn make_folder(&self) -> Result<(), InfraError> {
@@ -116,19 +134,29 @@ impl ModuleCache {
 }
 
 /// Everything that compiled code depends on.
-fn key(engine: &Engine, runtime: Runtime) -> String {
+fn code_key(engine: &Engine, runtime: Runtime) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(runtime.wasm_hash().as_bytes());
     hasher.update(&embedding::REVISION.to_le_bytes());
     hasher.update(embedding::FUNCTIONS.join(" ").as_bytes());
+    hasher.update(runtime.starters().join(" ").as_bytes());
     hasher.update(fingerprint(engine).as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-fn compile(engine: &Engine, runtime: Runtime, files: &RuntimeFiles) -> Result<Vec<u8>, InfraError> {
+/// Everything that the picture of a prepared interpreter depends on.
+fn snapshot_key(code_key: &str, runtime: Runtime) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(code_key.as_bytes());
+    hasher.update(runtime.stdlib_hash().as_bytes());
+    hasher.update(&snapshot::REVISION.to_le_bytes());
+    hasher.update(preparation::fingerprint().as_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+fn expose(runtime: Runtime, files: &RuntimeFiles) -> Result<Exposed, InfraError> {
     let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
-    let wasm = embedding::expose(&wasm).map_err(|error| InfraError::Engine(error.to_string()))?;
-    engine.precompile_module(&wasm).map_err(|error| InfraError::Engine(format!("{error:#}")))
+    embedding::expose(&wasm, runtime.starters()).map_err(|error| InfraError::Engine(error.to_string()))
 }
 
 fn read_checked(path: &Path, wanted: &'static str) -> Result<Vec<u8>, InfraError> {
@@ -149,9 +177,9 @@ fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// Where the hash of a compiled module is.
-fn hash_path(module: &Path) -> PathBuf {
-    module.with_extension("blake3")
+/// Where the hash of an entry is.
+fn hash_path(entry: &Path) -> PathBuf {
+    entry.with_extension("blake3")
 }
 
 fn is_whole(module: &Path) -> bool {
@@ -161,7 +189,7 @@ fn is_whole(module: &Path) -> bool {
     }
 }
 
-/// Writes a module and its hash, each aside and renamed; the hash comes last, so that there is none without its module.
+/// Writes an entry and its hash, each aside and renamed; the hash comes last, so that there is none without its entry.
 fn write_whole(module: &Path, bytes: &[u8]) -> io::Result<()> {
     let hash_path = hash_path(module);
     match fs::remove_file(&hash_path) {

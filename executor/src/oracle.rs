@@ -158,8 +158,7 @@ impl<'a> Oracle<'a> {
         let done = sort(act(&mut guest))?;
         self.guest = Some(guest);
         done.map_err(|ending| {
-            let why = ending.cause.map_or_else(|| ending.outcome.to_string(), |cause| cause.to_string());
-            InfraError::FaultyTest(format!("its own source ended with {why}"))
+            InfraError::FaultyTest(format!("its own source ended with {}", ending.reason()))
         })
     }
 }

@@ -180,7 +180,7 @@ impl Suite<'_> {
         if self.functions.len() == 1 {
             return Ok(ending);
         }
-        let why = ending.cause.map_or_else(|| ending.outcome.to_string(), |cause| cause.to_string());
+        let why = ending.reason();
         let note = format!("{}: {why} ({passed} of {} passed)", function.name, self.functions.len());
         Ok(Ending::because(ending.outcome, Cause::Note(note)))
     }
@@ -216,9 +216,7 @@ fn run_property(
                 }
             }
             Err(ending) => {
-                let cause =
-                    ending.cause.map_or_else(|| ending.outcome.to_string(), |cause| cause.to_string());
-                let note = Cause::Note(place(format!("ended with {cause}")));
+                let note = Cause::Note(place(format!("ended with {}", ending.reason())));
                 return Ok(Ending::because(ending.outcome, note));
             }
         }

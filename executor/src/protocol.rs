@@ -24,6 +24,8 @@ pub(crate) struct Hello {
     pub(crate) version: u32,
     /// Compiled interpreter.
     pub(crate) module: PathBuf,
+    /// Picture of its memory.
+    pub(crate) snapshot: PathBuf,
     /// Its standard library.
     pub(crate) stdlib: PathBuf,
 }

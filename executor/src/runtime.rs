@@ -36,6 +36,14 @@ impl Runtime {
         }
     }
 
+    /// Functions to call before anything else, in this order: what starts the interpreter, where the file holds one that has
+    /// not started. They take nothing, and return nothing or zero.
+    pub(crate) fn starters(self) -> &'static [&'static str] {
+        match self {
+            Self::Python315 => &[],
+        }
+    }
+
     /// BLAKE3 of the standard library archive.
     pub(crate) fn stdlib_hash(self) -> &'static str {
         match self {

@@ -119,6 +119,11 @@ impl Ending {
         self.outcome == Outcome::Passed
     }
 
+    /// Its cause in words, or its outcome where no more is known.
+    pub fn reason(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.outcome.to_string(), ToString::to_string)
+    }
+
     /// An ending with a cause.
     pub fn because(outcome: Outcome, cause: Cause) -> Self {
         Self { outcome, cause: Some(cause) }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Module;
-
-use crate::engine::{HOST_STACK_BYTES, engine};
+use crate::engine::{HOST_STACK_BYTES, engine, load};
+use crate::guest::Interpreter;
 use crate::judge::Judge;
 use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
+use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
 use crate::{InfraError, lockdown, shim};
 
@@ -72,9 +72,11 @@ fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
         return Err(format!("the parent speaks protocol {}, wanted {VERSION}", hello.version).into());
     }
     let stdlib = Arc::new(std::fs::read(&hello.stdlib)?);
-    let engine = engine()?;
-    let module = load(&engine, hello)?;
-    let interpreter = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+    let Snapshot { memories, objects } = Snapshot::open(&hello.snapshot)?;
+    let engine = engine(memories)?;
+    let module = load(&engine, &hello.module)?;
+    let instances = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+    let interpreter = Interpreter::new(instances, objects);
     if let Some(missing) = lockdown::restrict_files()? {
         warn(&format!("{missing}; going on without that second wall"));
     }
@@ -82,10 +84,4 @@ fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
     lockdown::restrict_resources()?;
     lockdown::restrict_calls()?;
     Ok((Judge::new(interpreter, stdlib)?, watchdog))
-}
-
-#[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]
-fn load(engine: &wasmtime::Engine, hello: &Hello) -> wasmtime::Result<Module> {
-    // SAFETY: the parent has checked the hash of this file, which it keeps in a folder that nobody else may write to.
-    unsafe { Module::deserialize_file(engine, &hello.module) }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rltrain_executor::Verdict;
+use rltrain_executor::{Ending, Verdict};
 use serde::Serialize;
 
 use crate::error::TrainError;
@@ -36,8 +36,7 @@ struct Line<'a> {
 
 /// The first thing that kept a program from passing all tests.
 fn failure(verdict: &Verdict) -> Option<String> {
-    let first = verdict.endings().find(|ending| !ending.passed())?;
-    Some(first.cause.as_ref().map_or_else(|| first.outcome.to_string(), ToString::to_string))
+    verdict.endings().find(|ending| !ending.passed()).map(Ending::reason)
 }
 
 impl Journal {
