@@ -13,7 +13,7 @@
 //!
 //! # What a program can and cannot do
 //!
-//! It runs in WebAssembly, in an interpreter of its own that starts from a snapshot in about a millisecond and is thrown
+//! It runs in WebAssembly, in an interpreter of its own that starts from a snapshot in well under a millisecond and is thrown
 //! away afterwards. Its world is a clock, random numbers, two captured streams and the standard library, all of them the
 //! same in every run: no files, network, processes, threads or environment. The worker around it has given up files,
 //! network and most system calls (landlock, seccomp) before it runs anything.

@@ -65,8 +65,8 @@ limit! {
     /// its tests. Default 20 000 000 000.
     ///
     /// The same program uses the same fuel on every machine and under any load, so this is the time limit that decides
-    /// verdicts. A core burns 6 to 12 thousand million per second. A start and a trivial program take about 600 000, half of
-    /// HumanEval's solutions less than 5 million, and its most expensive 4 thousand million.
+    /// verdicts. A core burns 6 to 12 thousand million per second. A trivial program takes about 240 000, half of HumanEval's
+    /// solutions less than 4 million, and its most expensive 4 thousand million.
     Fuel, key: "fuel", 1_000_000..=10_000_000_000_000, default: 20_000_000_000
 }
 

@@ -1,6 +1,6 @@
 //! The interpreter's native code and the picture of its memory, each made once per machine.
 //!
-//! Compiling takes about 200 seconds of processor time, the picture two, loading both a few milliseconds. The code runs in
+//! Compiling takes about 200 seconds of processor time, the picture less than one, loading both a few milliseconds. The code runs in
 //! the worker, so both are kept in a folder that belongs to the user alone, each under a name made of everything that it
 //! depends on, with its hash beside it: an entry that was damaged or not written to its end is built again and never loaded.
 
