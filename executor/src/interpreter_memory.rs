@@ -22,7 +22,7 @@ pub(crate) const RESERVED_BYTES: usize = 4 << 30;
 pub(crate) const GUARD_BYTES: usize = 32 << 20;
 
 /// Written pages that are kept for the next program. More are given back to the kernel: copying has its price too. One and a
-/// half times as much makes HumanEval a twelfth slower, half as much short programs.
+/// half times as much made HumanEval a tenth slower.
 const MOST_KEPT_BYTES: usize = 2 << 20;
 
 /// Stretches of written pages that one look finds; as many again are looked for after them.
