@@ -5,7 +5,6 @@
 //! depends on, with its hash beside it: an entry that was damaged or not written to its end is built again and never loaded.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use fs_err as fs;
 use wasmtime::Engine;
 
 use crate::engine::{engine, fingerprint};
-use crate::{InfraError, Runtime, RuntimeFiles, embedding};
+use crate::{InfraError, Runtime, RuntimeFiles, embedding, private_folder};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -70,7 +69,7 @@ impl ModuleCache {
         read_checked(&stdlib, runtime.stdlib_hash())?;
         let engine = engine()?;
         let key = key(&engine, runtime);
-        self.make_folder()?;
+        private_folder::make(&self.folder)?;
         let module = self.folder.join(format!("{key}.cwasm"));
         // Two processes that start at once: the second waits, and finds the module there.
         let lock_path = self.folder.join(format!("{key}.lock"));
@@ -86,28 +85,6 @@ impl ModuleCache {
             progress(&format!("compiled {} into {}", runtime.name(), module.display()));
         }
         Ok(Prepared { module, stdlib })
-    }
-
-    fn make_folder(&self) -> Result<(), InfraError> {
-        if let Some(parent) = self.folder.parent() {
-            fs::create_dir_all(parent).map_err(|source| self.error(source))?;
-        }
-        match std::fs::DirBuilder::new().mode(0o700).create(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(self.error(error)),
-            _ => {}
-        }
-        let metadata = fs::symlink_metadata(&self.folder).map_err(|source| self.error(source))?;
-        let wanted_owner = effective_user();
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_dir() || metadata.uid() != wanted_owner || mode & 0o077 != 0 {
-            return Err(InfraError::UnsafeCache {
-                path: self.folder.clone(),
-                owner: metadata.uid(),
-                wanted_owner,
-                mode,
-            });
-        }
-        Ok(())
     }
 
     fn error(&self, source: io::Error) -> InfraError {
@@ -178,12 +155,6 @@ fn write_whole(module: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-#[expect(unsafe_code, reason = "the standard library does not tell who the process runs as")]
-fn effective_user() -> u32 {
-    // SAFETY: `geteuid` has no preconditions and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,19 +179,6 @@ mod tests {
         }
         write();
         assert!(is_whole(&module));
-    }
-
-    #[test]
-    fn a_folder_that_others_can_enter_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = folder.path().join("open");
-        std::fs::create_dir(&open).unwrap();
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let message = ModuleCache::at(&open).make_folder().unwrap_err().to_string();
-        assert!(message.contains("mode 755, wanted owner") && message.ends_with("mode 700"), "{message}");
-        let own = folder.path().join("parent/own");
-        ModuleCache::at(&own).make_folder().unwrap();
-        assert_eq!(std::fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
