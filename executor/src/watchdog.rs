@@ -1,7 +1,8 @@
 //! Stops a program that uses too much processor time.
 //!
 //! Fuel decides verdicts; this catches what fuel does not see. It measures processor time, not wall time: a program is not to
-//! fail because the machine is busy. Nothing ticks while no program runs.
+//! fail because the machine is busy. Nothing ticks: the
+//! thread wakes once per deadline, however many programs run meanwhile.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,15 +18,22 @@ pub(crate) struct Watchdog {
 }
 
 struct Shared {
-    /// Processor time, of this process, at which the program under way must stop.
-    deadline: Mutex<Option<Duration>>,
+    times: Mutex<Times>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Times {
+    /// Processor time, of this process, at which the program under way must stop.
+    deadline: Option<Duration>,
+    /// Processor time until which the thread sleeps; absent while it waits to be told.
+    sleeps_until: Option<Duration>,
 }
 
 impl Watchdog {
     /// Starts the thread. It advances the engine's epoch at a deadline, which interrupts what runs.
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { deadline: Mutex::new(None), changed: Condvar::new() });
+        let shared = Arc::new(Shared { times: Mutex::default(), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&watched, &engine))?;
         Ok(Self { shared })
@@ -40,30 +48,38 @@ impl Watchdog {
     }
 
     fn set(&self, deadline: Option<Duration>) {
-        *self.shared.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
-        self.shared.changed.notify_one();
+        let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.deadline = deadline;
+        // A thread that wakes up in time anyway is let sleep: most programs end long before their deadline, and being
+        // woken twice for each would take a core from its worker.
+        let is_early = |at| times.sleeps_until.is_none_or(|until| at < until);
+        if deadline.is_some_and(is_early) {
+            self.shared.changed.notify_one();
+        }
     }
 }
 
 fn watch(shared: &Shared, engine: &EngineWeak) {
-    let mut deadline = shared.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut times = shared.times.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        deadline = match *deadline {
-            None => shared.changed.wait(deadline).unwrap_or_else(PoisonError::into_inner),
-            Some(at) => match at.checked_sub(processor_time()) {
-                // A single thread computes, so this much wall time passes at least.
-                Some(left) if !left.is_zero() => {
-                    shared.changed.wait_timeout(deadline, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                _ => {
-                    let Some(engine) = engine.upgrade() else { return };
-                    engine.increment_epoch();
-                    // Whatever the job tries next is interrupted too.
-                    *deadline = Some(processor_time() + AGAIN);
-                    deadline
-                }
-            },
+        let Some(at) = times.deadline else {
+            times.sleeps_until = None;
+            times = shared.changed.wait(times).unwrap_or_else(PoisonError::into_inner);
+            continue;
         };
+        match at.checked_sub(processor_time()) {
+            // A single thread computes, so this much wall time passes at least.
+            Some(left) if !left.is_zero() => {
+                times.sleeps_until = Some(at);
+                times = shared.changed.wait_timeout(times, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            _ => {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.increment_epoch();
+                // Whatever the job tries next is interrupted too.
+                times.deadline = Some(processor_time() + AGAIN);
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
-//! What both benchmarks need: a real executor, and a look at its processes.
+//! What the benchmarks need: a real executor, and a look at its processes.
 #![allow(dead_code, reason = "each benchmark is a crate of its own and uses its part")]
+
+pub(crate) mod resources;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
