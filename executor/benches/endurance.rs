@@ -57,11 +57,8 @@ fn main() -> Result<(), Failure> {
 
 fn job(index: usize) -> Job {
     let argument = index % TESTS;
-    Job {
-        program: format!("def f(n):\n    return [n, {index}][0]\n"),
-        tests: vec![format!("assert f({argument}) == {argument}")],
-        limits: Limits::default(),
-    }
+    let tests = [format!("assert f({argument}) == {argument}")];
+    Job::new(format!("def f(n):\n    return [n, {index}][0]\n"), tests, Limits::default())
 }
 
 fn settle(under_way: &mut VecDeque<(usize, Pending)>) -> Result<(), Failure> {
