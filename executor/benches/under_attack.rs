@@ -83,7 +83,7 @@ fn main() -> Result<(), Failure> {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                kills.fetch_add(usize::from(kill_a_worker(turn)), Ordering::Relaxed);
+                kills.fetch_add(usize::from(kill_a_worker(turn, cores.get())), Ordering::Relaxed);
             }
         });
         let checked = submit_all(&all, PROGRAMS, Kind::of, "together").and_then(check);
@@ -91,6 +91,7 @@ fn main() -> Result<(), Failure> {
         checked
     })?;
     let took = begun.elapsed().as_secs_f64();
+    let statistics = all.statistics();
     drop(all);
     let after = alone("after")?;
     let mut bound = 0.0;
@@ -106,7 +107,8 @@ fn main() -> Result<(), Failure> {
         took / bound
     );
     println!(
-        "every verdict is the one of its program; {lost} jobs lost two workers in turn and were reported as such"
+        "every verdict is the one of its program; {} workers were lost, {} jobs run again, {lost} lost two workers in turn and were reported as such",
+        statistics.workers_lost, statistics.retries
     );
     Ok(())
 }
@@ -155,10 +157,14 @@ fn check(jobs: Vec<(usize, Kind, Pending)>) -> Result<usize, Failure> {
     Ok(lost)
 }
 
-/// Kills one of this process's workers. Returns whether there was one.
-fn kill_a_worker(turn: usize) -> bool {
+/// Kills one of this process's workers: of those that have worked most, the next in turn, so that none is spared because it is
+/// only kept ready. Returns whether there was one.
+fn kill_a_worker(turn: usize, count: usize) -> bool {
     let Ok(family) = family() else { return false };
-    let workers: Vec<_> = family.iter().filter(|process| process.name.starts_with("rltrain-exec")).collect();
+    let mut workers: Vec<_> =
+        family.iter().filter(|process| process.name.starts_with("rltrain-exec")).collect();
+    workers.sort_unstable_by_key(|process| std::cmp::Reverse(process.ticks));
+    workers.truncate(count);
     let Some(worker) = workers.get(turn % workers.len().max(1)) else { return false };
     Command::new("kill").args(["-9", &worker.id.to_string()]).status().is_ok_and(|status| status.success())
 }

@@ -36,15 +36,16 @@ pub enum InfraError {
         /// Hash that this build wants.
         wanted: &'static str,
     },
-    /// The folder of compiled modules cannot be used.
-    #[error("cannot use the cache of compiled modules at `{}`", path.display())]
+    /// A folder of compiled modules or of verdicts cannot be used.
+    #[error("cannot use the cache at `{}`", path.display())]
     Cache {
         /// The file or folder.
         path: PathBuf,
         /// Why.
         source: Arc<io::Error>,
     },
-    /// The folder of compiled modules belongs to somebody else or is open to others: native code is loaded from it.
+    /// A folder of compiled modules or of verdicts belongs to somebody else or is open to others: native code is loaded from the
+    /// one, and the other decides.
     #[error("the cache folder `{}` has owner {owner} and mode {mode:o}, wanted owner {wanted_owner} and mode 700", path.display())]
     UnsafeCache {
         /// The folder.
@@ -70,18 +71,15 @@ pub enum InfraError {
     /// A worker started, and could not get ready.
     #[error("a sandbox worker is not ready: {0}")]
     WorkerNotReady(String),
-    /// Two workers in turn were lost with the same job: killed, crashed or stalled.
+    /// Two workers in turn were lost with the same job: killed, crashed or stalled; what was seen of the second.
     #[error("two sandbox workers in turn were lost with this job; the second: {0}")]
     WorkerLost(String),
-    /// The worker could not run the job.
-    #[error("the sandbox failed: {0}")]
+    /// Two workers in turn could not run the job; why the second could not.
+    #[error("the sandbox failed on two workers in turn: {0}")]
     Sandbox(String),
     /// The job is larger than anything that a model writes.
     #[error("the job is too large: {0}")]
     TooLarge(String),
-    /// More jobs are waiting than fit.
-    #[error("{0} jobs are waiting already, which is the most the executor holds")]
-    QueueFull(usize),
     /// The executor was dropped, or its thread ended, before this job was done.
     #[error("the executor stopped before the job was done")]
     Stopped,

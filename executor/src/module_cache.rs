@@ -5,7 +5,6 @@
 //! depends on, with its hash beside it: an entry that was damaged or not written to its end is built again and never loaded.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use wasmtime::Engine;
 use crate::embedding::{self, Exposed};
 use crate::engine::{engine, fingerprint};
 use crate::guest::preparation;
-use crate::{InfraError, Runtime, RuntimeFiles, snapshot};
+use crate::{InfraError, Runtime, RuntimeFiles, private_folder, snapshot};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl ModuleCache {
         let library = read_checked(&stdlib, runtime.stdlib_hash())?;
         let code_key = code_key(&engine(Vec::new())?, runtime);
         let snapshot_key = snapshot_key(&code_key, runtime);
-        self.make_folder()?;
+        private_folder::make(&self.folder)?;
         let module = self.folder.join(format!("{code_key}.cwasm"));
         let snapshot = self.folder.join(format!("{snapshot_key}.memory"));
         // Two processes that start at once: the second waits, and finds the files there.
@@ -104,28 +103,6 @@ impl ModuleCache {
             write_whole(&snapshot, &taken).map_err(|source| self.error(source))?;
         }
         Ok(Prepared { module, snapshot, stdlib })
-    }
-
-    fn make_folder(&self) -> Result<(), InfraError> {
-        if let Some(parent) = self.folder.parent() {
-            fs::create_dir_all(parent).map_err(|source| self.error(source))?;
-        }
-        match std::fs::DirBuilder::new().mode(0o700).create(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(self.error(error)),
-            _ => {}
-        }
-        let metadata = fs::symlink_metadata(&self.folder).map_err(|source| self.error(source))?;
-        let wanted_owner = effective_user();
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_dir() || metadata.uid() != wanted_owner || mode & 0o077 != 0 {
-            return Err(InfraError::UnsafeCache {
-                path: self.folder.clone(),
-                owner: metadata.uid(),
-                wanted_owner,
-                mode,
-            });
-        }
-        Ok(())
     }
 
     fn error(&self, source: io::Error) -> InfraError {
@@ -206,12 +183,6 @@ fn write_whole(module: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-#[expect(unsafe_code, reason = "the standard library does not tell who the process runs as")]
-fn effective_user() -> u32 {
-    // SAFETY: `geteuid` has no preconditions and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,19 +207,6 @@ mod tests {
         }
         write();
         assert!(is_whole(&module));
-    }
-
-    #[test]
-    fn a_folder_that_others_can_enter_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = folder.path().join("open");
-        std::fs::create_dir(&open).unwrap();
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let message = ModuleCache::at(&open).make_folder().unwrap_err().to_string();
-        assert!(message.contains("mode 755, wanted owner") && message.ends_with("mode 700"), "{message}");
-        let own = folder.path().join("parent/own");
-        ModuleCache::at(&own).make_folder().unwrap();
-        assert_eq!(std::fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -5,16 +5,22 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use crate::intake::{Intake, Order};
+use crate::launcher::Launcher;
 use crate::module_cache::{ModuleCache, Prepared};
-use crate::protocol;
-use crate::verdict_cache::{Key, Slot, VerdictCache, key};
+use crate::pending::{Decision, Pending, block_on};
+use crate::protocol::Reply;
+use crate::queue::Started;
+use crate::submission::Submission;
+use crate::verdict_cache::Identity;
+use crate::verdict_store::VerdictStore;
 use crate::worker_process::{WorkerCommand, WorkerProcess};
-use crate::{ExecutorConfig, InfraError, Job, Limits, Runtime, RuntimeFiles, Verdict};
+use crate::{ExecutorConfig, ExecutorStatistics, InfraError, RuntimeFiles};
 
-/// Jobs that may wait for a worker.
+/// Jobs that may wait for a worker, where nothing else is configured.
 const MOST_WAITING: usize = 65_536;
 
 /// Workers that a job is tried on.
@@ -25,17 +31,9 @@ const ATTEMPTS: usize = 2;
 /// Started once per run and shared by reference. When it is dropped, its workers are killed, and jobs still under way end
 /// with [`InfraError::Stopped`].
 pub struct Executor {
-    runtime: Runtime,
-    orders: Sender<Order>,
-    verdicts: Arc<VerdictCache>,
+    intake: Arc<Intake>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A verdict to come.
-#[must_use = "a job that nobody waits for is run in vain"]
-pub struct Pending {
-    slot: Arc<Slot>,
 }
 
 /// What to start an executor with, where the defaults of [`Executor::start`] do not fit.
@@ -44,22 +42,6 @@ pub struct StartOptions {
     pub cache: ModuleCache,
     /// How workers are started.
     pub worker: WorkerCommand,
-}
-
-/// A job on its way. Whatever happens to it, its slot gets decided.
-struct Order {
-    key: Key,
-    slot: Arc<Slot>,
-    verdicts: Arc<VerdictCache>,
-    request: Vec<u8>,
-    limits: Limits,
-}
-
-impl Drop for Order {
-    fn drop(&mut self) {
-        // Does nothing after a decision.
-        self.slot.decide(Err(InfraError::Stopped));
-    }
 }
 
 impl Executor {
@@ -81,7 +63,7 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// As [`Executor::start`].
+    /// As [`Executor::start`], and if the folder of verdicts cannot be used.
     pub fn start_with(
         config: &ExecutorConfig,
         files: &RuntimeFiles,
@@ -89,67 +71,40 @@ impl Executor {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, InfraError> {
         let prepared = options.cache.prepare(config.runtime, files, progress)?;
+        let intake = Arc::new(intake(config, &prepared, &options.worker)?);
         let count = config.workers.or_else(|| std::thread::available_parallelism().ok());
         let count = count.unwrap_or(NonZeroUsize::MIN).get();
-        let (orders, waiting) = mpsc::channel(MOST_WAITING);
+        let launcher = Arc::new(Launcher::new(options.worker.clone(), prepared));
         let (stop, stopped) = watch::channel(false);
         let (report, started) = std::sync::mpsc::channel();
-        let command = options.worker.clone();
+        let closing = Closing(Arc::clone(&intake));
         let thread = std::thread::Builder::new().name("executor".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => {
-                    runtime.block_on(supervise(
-                        count,
-                        Arc::new((command, prepared)),
-                        waiting,
-                        stopped,
-                        report,
-                    ));
-                }
+                Ok(runtime) => runtime.block_on(supervise(count, launcher, closing, stopped, report)),
                 Err(error) => _ = report.send(Err(not_ready(&error))),
             }
         });
         let thread = thread.map_err(|error| not_ready(&error))?;
         started.recv().map_err(|_| InfraError::Stopped)??;
-        Ok(Self { runtime: config.runtime, orders, verdicts: Arc::default(), stop, thread: Some(thread) })
+        Ok(Self { intake, stop, thread: Some(thread) })
     }
 
-    /// Hands in a job and returns at once. A duplicate of a job that is under way or decided is not run again.
-    pub fn submit(&self, job: Job) -> Pending {
-        let key = match key(self.runtime, &job) {
-            Ok(key) => key,
-            Err(error) => {
-                let slot = Arc::<Slot>::default();
-                slot.decide(Err(InfraError::TooLarge(error.to_string())));
-                return Pending { slot };
-            }
-        };
-        let (slot, is_new) = self.verdicts.slot(key);
-        if is_new && let Err(error) = self.enqueue(key, &slot, &job) {
-            self.verdicts.decide(&key, &slot, Err(error));
-        }
-        Pending { slot }
+    /// Hands in a job. Returns at once while there is room among those that wait, and otherwise blocks this thread until there
+    /// is. A duplicate of a job that is under way or decided is not run again, and needs no room.
+    pub fn submit(&self, job: impl Into<Submission>) -> Pending {
+        block_on(self.intake.submit(job.into()))
     }
 
-    fn enqueue(&self, key: Key, slot: &Arc<Slot>, job: &Job) -> Result<(), InfraError> {
-        if job.tests.is_empty() {
-            return Err(InfraError::NoTests);
-        }
-        let request = protocol::encode(job).map_err(|error| InfraError::TooLarge(error.to_string()))?;
-        // Made only once nothing can fail but the sending: it decides its slot when dropped.
-        let permit = self.orders.try_reserve().map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => InfraError::QueueFull(MOST_WAITING),
-            mpsc::error::TrySendError::Closed(()) => InfraError::Stopped,
-        })?;
-        permit.send(Order {
-            key,
-            slot: Arc::clone(slot),
-            verdicts: Arc::clone(&self.verdicts),
-            request,
-            limits: job.limits,
-        });
-        Ok(())
+    /// Hands in a job as [`Self::submit`] does, and waits for room without blocking the thread; works in any async runtime.
+    /// What is dropped while it waits was not handed in.
+    pub async fn submit_async(&self, job: impl Into<Submission>) -> Pending {
+        self.intake.submit(job.into()).await
+    }
+
+    /// What was done so far.
+    pub fn statistics(&self) -> ExecutorStatistics {
+        self.intake.statistics()
     }
 }
 
@@ -163,31 +118,52 @@ impl Drop for Executor {
     }
 }
 
-impl Pending {
-    /// Waits for the verdict.
-    ///
-    /// # Errors
-    ///
-    /// If there is none, through no fault of the program.
-    pub fn wait(self) -> Result<Verdict, InfraError> {
-        self.slot.wait()
-    }
+fn intake(
+    config: &ExecutorConfig,
+    prepared: &Prepared,
+    worker: &WorkerCommand,
+) -> Result<Intake, InfraError> {
+    let module = prepared.module.file_name().unwrap_or_default();
+    let mut parts = vec![
+        config.runtime.name().as_bytes().to_vec(),
+        // Named after the hash of everything that the compiled interpreter depends on.
+        module.as_encoded_bytes().to_vec(),
+        config.runtime.stdlib_hash().as_bytes().to_vec(),
+    ];
+    let store = match &config.verdict_cache {
+        None => None,
+        Some(folder) => {
+            // What outlives this process may meet a worker that judges in another way.
+            parts.push(worker.code_hash()?.to_vec());
+            Some(VerdictStore::open(folder)?)
+        }
+    };
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let most_waiting = config.most_waiting.map_or(MOST_WAITING, NonZeroUsize::get);
+    Ok(Intake::new(Identity::new(&parts), store, most_waiting))
 }
 
-type Launch = Arc<(WorkerCommand, Prepared)>;
+/// Decides whatever still waits when the executor's thread ends, however it ends.
+struct Closing(Arc<Intake>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
 
 /// Starts the workers, reports, and keeps them busy until told to stop.
 async fn supervise(
     count: usize,
-    launch: Launch,
-    waiting: Receiver<Order>,
+    launcher: Arc<Launcher>,
+    closing: Closing,
     mut stopped: watch::Receiver<bool>,
     report: std::sync::mpsc::Sender<Result<(), InfraError>>,
 ) {
-    let mut starting = tokio::task::JoinSet::new();
+    let mut starting = JoinSet::new();
     for _ in 0..count {
-        let launch = Arc::clone(&launch);
-        starting.spawn(async move { WorkerProcess::start(&launch.0, &launch.1).await });
+        let launcher = Arc::clone(&launcher);
+        starting.spawn(async move { launcher.start().await });
     }
     let mut workers = Vec::with_capacity(count);
     while let Some(started) = starting.join_next().await {
@@ -203,53 +179,71 @@ async fn supervise(
     if report.send(Ok(())).is_err() {
         return;
     }
-    let waiting = Arc::new(Mutex::new(waiting));
-    let mut serving = tokio::task::JoinSet::new();
+    let mut serving = JoinSet::new();
     for worker in workers {
-        serving.spawn(serve(worker, Arc::clone(&launch), Arc::clone(&waiting)));
+        serving.spawn(serve(worker, Arc::clone(&launcher), Arc::clone(&closing.0)));
     }
-    // Dropping the set ends its tasks, which kills their workers and decides their orders.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+    // Serving ends only by a panic, after which jobs would wait for ever. Dropping the set ends its tasks, which kills their
+    // workers and decides their orders.
+    tokio::select! {
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        _ = serving.join_next() => {}
+    }
 }
 
 /// Gives jobs to one worker, and replaces it when it is lost.
-async fn serve(worker: WorkerProcess, launch: Launch, waiting: Arc<Mutex<Receiver<Order>>>) {
+async fn serve(worker: WorkerProcess, launcher: Arc<Launcher>, intake: Arc<Intake>) {
     let mut worker = Some(worker);
     loop {
-        let next = waiting.lock().await.recv().await;
-        let Some(order) = next else { return };
-        let decision = judge(&mut worker, &launch, &order).await;
-        order.verdicts.decide(&order.key, &order.slot, decision);
+        let Started { job: order, ticket } = intake.next().await;
+        let decision = judge(&mut worker, &launcher, &intake, &order).await;
+        intake.finish(&order, ticket, decision);
     }
 }
 
-/// Has an order judged, on a fresh worker if the first is lost.
+/// Has an order judged. Where the sandbox fails, whether its worker is lost with it or not, the job is tried once more on a fresh
+/// worker: what has failed once is not trusted any more.
 async fn judge(
     worker: &mut Option<WorkerProcess>,
-    launch: &Launch,
+    launcher: &Arc<Launcher>,
+    intake: &Intake,
     order: &Order,
-) -> Result<Verdict, InfraError> {
-    let mut loss = String::new();
-    for _ in 0..ATTEMPTS {
-        let mut live = match worker.take() {
-            Some(live) => live,
-            None => match WorkerProcess::start(&launch.0, &launch.1).await {
-                Ok(started) => started,
-                Err(error) => {
-                    loss = error.to_string();
-                    continue;
-                }
-            },
+) -> Decision {
+    let mut attempt = 1;
+    loop {
+        let error = match attempt_on(worker, launcher, order).await {
+            Ok(verdict) => return Ok(verdict),
+            // A faulty test is one on every worker.
+            Err(error @ InfraError::FaultyTest(_)) => return Err(error),
+            Err(error) => error,
         };
-        match live.judge(&order.request, order.limits).await {
-            Ok(decision) => {
-                *worker = Some(live);
-                return decision;
-            }
-            Err(error) => loss = error.to_string(),
+        let is_retried = attempt < ATTEMPTS && intake.is_wanted(order);
+        intake.count_loss(is_retried);
+        if !is_retried {
+            return Err(error);
         }
+        attempt += 1;
     }
-    Err(InfraError::WorkerLost(loss))
+}
+
+/// Has an order judged by the worker at hand, or by a fresh one. The worker is kept only if it gave a verdict.
+async fn attempt_on(worker: &mut Option<WorkerProcess>, launcher: &Arc<Launcher>, order: &Order) -> Decision {
+    let mut live = match worker.take() {
+        Some(live) => live,
+        None => launcher.replace().await?,
+    };
+    match live.judge(&order.request, order.limits).await {
+        Ok(Reply::Judged(verdict)) => {
+            *worker = Some(live);
+            Ok(verdict)
+        }
+        Ok(Reply::FaultyTest(message)) => {
+            *worker = Some(live);
+            Err(InfraError::FaultyTest(message))
+        }
+        Ok(Reply::Fault(message)) => Err(InfraError::Sandbox(message)),
+        Err(error) => Err(InfraError::WorkerLost(error.to_string())),
+    }
 }
 
 fn not_ready(error: &io::Error) -> InfraError {

@@ -1,7 +1,8 @@
 //! Stops a program that uses too much processor time.
 //!
 //! Fuel decides verdicts; this catches what fuel does not see. It measures processor time, not wall time: a program is not to
-//! fail because the machine is busy. Nothing ticks while no programs come.
+//! fail because the machine is busy. Nothing ticks: the
+//! thread wakes once per deadline, however many programs run meanwhile.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,40 +12,34 @@ use wasmtime::EngineWeak;
 /// Processor time between interruptions of a job that is over its limit.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Time between looks while jobs come. Waking the watchdog for each would cost more than a short program.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Looks without a job after which the watchdog sleeps until it is woken.
-const MOST_IDLE: u32 = 50;
-
 /// Watches one program at a time from a thread of its own.
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    watch: Mutex<Watch>,
+    times: Mutex<Times>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Watch {
+struct Times {
     /// Processor time, of this process, at which the program under way must stop.
     deadline: Option<Duration>,
-    /// Whether the thread has to be woken.
-    is_asleep: bool,
+    /// Processor time until which the thread sleeps; absent while it waits to be told.
+    sleeps_until: Option<Duration>,
 }
 
 impl Watchdog {
-    /// Starts the thread. It advances the engine's epoch after a deadline, which interrupts what runs.
+    /// Starts the thread. It advances the engine's epoch at a deadline, which interrupts what runs.
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { watch: Mutex::new(Watch::default()), changed: Condvar::new() });
+        let shared = Arc::new(Shared { times: Mutex::default(), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || watch(&watched, &engine))?;
         Ok(Self { shared })
     }
 
-    /// Runs `act`, which is interrupted once the process has used `limit` more processor time, or soon after.
+    /// Runs `act`, which is interrupted once the process has used `limit` more processor time.
     pub(crate) fn limit<T>(&self, limit: Duration, act: impl FnOnce() -> T) -> T {
         self.set(Some(processor_time() + limit));
         let result = act();
@@ -53,42 +48,38 @@ impl Watchdog {
     }
 
     fn set(&self, deadline: Option<Duration>) {
-        let mut watch = self.shared.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.deadline = deadline;
-        if deadline.is_some() && watch.is_asleep {
+        let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.deadline = deadline;
+        // A thread that wakes up in time anyway is let sleep: most programs end long before their deadline, and being
+        // woken twice for each would take a core from its worker.
+        let is_early = |at| times.sleeps_until.is_none_or(|until| at < until);
+        if deadline.is_some_and(is_early) {
             self.shared.changed.notify_one();
         }
     }
 }
 
 fn watch(shared: &Shared, engine: &EngineWeak) {
-    let mut watch = shared.watch.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut idle = 0;
+    let mut times = shared.times.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let mut pause = TICK;
-        match watch.deadline {
-            None if idle == MOST_IDLE => {
-                watch.is_asleep = true;
-                watch = shared.changed.wait(watch).unwrap_or_else(PoisonError::into_inner);
-                watch.is_asleep = false;
-                idle = 0;
-                continue;
+        let Some(at) = times.deadline else {
+            times.sleeps_until = None;
+            times = shared.changed.wait(times).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        match at.checked_sub(processor_time()) {
+            // A single thread computes, so this much wall time passes at least.
+            Some(left) if !left.is_zero() => {
+                times.sleeps_until = Some(at);
+                times = shared.changed.wait_timeout(times, left).unwrap_or_else(PoisonError::into_inner).0;
             }
-            None => idle += 1,
-            Some(at) => {
-                idle = 0;
-                let left = at.saturating_sub(processor_time());
-                if left.is_zero() {
-                    let Some(engine) = engine.upgrade() else { return };
-                    engine.increment_epoch();
-                    // Whatever the job tries next is interrupted too.
-                    watch.deadline = Some(processor_time() + AGAIN);
-                } else {
-                    pause = left.min(TICK);
-                }
+            _ => {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.increment_epoch();
+                // Whatever the job tries next is interrupted too.
+                times.deadline = Some(processor_time() + AGAIN);
             }
         }
-        watch = shared.changed.wait_timeout(watch, pause).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 

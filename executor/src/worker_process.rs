@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::module_cache::Prepared;
 use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome};
-use crate::{InfraError, Limits, Verdict};
+use crate::{InfraError, Limits};
 
 /// How long a worker may take to get ready. Milliseconds suffice, unless the machine is overloaded or its disk is slow.
 const MOST_START: Duration = Duration::from_secs(120);
@@ -41,14 +41,23 @@ impl WorkerCommand {
         })?;
         Ok(Self { program, arguments: vec!["exec-worker".into()] })
     }
+
+    /// Hash of the program: of the code that judges.
+    pub(crate) fn code_hash(&self) -> Result<[u8; 32], InfraError> {
+        let code = std::fs::read(&self.program).map_err(|source| InfraError::WorkerStart {
+            command: self.program.display().to_string(),
+            source: Arc::new(source),
+        })?;
+        Ok(*blake3::hash(&code).as_bytes())
+    }
 }
 
 /// A worker that is ready for jobs. Killed when dropped.
 pub(crate) struct WorkerProcess {
-    /// Ends with this value.
-    _child: Child,
+    child: Child,
     requests: ChildStdin,
-    replies: ChildStdout,
+    /// Buffered: a reply comes in one piece.
+    replies: BufReader<ChildStdout>,
 }
 
 impl WorkerProcess {
@@ -70,7 +79,7 @@ impl WorkerProcess {
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
         };
-        let mut worker = Self { _child: child, requests, replies };
+        let mut worker = Self { child, requests, replies: BufReader::new(replies) };
         let Prepared { module, snapshot, stdlib } = prepared.clone();
         let hello = Hello { version: VERSION, module, snapshot, stdlib };
         let hello = protocol::encode(&hello).map_err(not_ready)?;
@@ -88,22 +97,19 @@ impl WorkerProcess {
         }
     }
 
+    /// This worker, unless it has ended meanwhile.
+    pub(crate) fn if_alive(mut self) -> Option<Self> {
+        matches!(self.child.try_wait(), Ok(None)).then_some(self)
+    }
+
     /// Has a job judged. `Err` if the worker is lost: it must not be used again.
-    pub(crate) async fn judge(
-        &mut self,
-        request: &[u8],
-        limits: Limits,
-    ) -> io::Result<Result<Verdict, InfraError>> {
+    pub(crate) async fn judge(&mut self, request: &[u8], limits: Limits) -> io::Result<Reply> {
         let exchange = async {
             self.requests.write_all(request).await?;
             self.receive().await
         };
         match timeout(patience(limits), exchange).await {
-            Ok(reply) => Ok(match reply? {
-                Reply::Judged(verdict) => Ok(verdict),
-                Reply::FaultyTest(message) => Err(InfraError::FaultyTest(message)),
-                Reply::Fault(message) => Err(InfraError::Sandbox(message)),
-            }),
+            Ok(reply) => reply,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it stalled")),
         }
     }

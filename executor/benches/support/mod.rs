@@ -1,5 +1,10 @@
-//! What both benchmarks need: a real executor, and a look at its processes.
+//! What the benchmarks need: a real executor, and a look at its processes.
 #![allow(dead_code, reason = "each benchmark is a crate of its own and uses its part")]
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+
+pub(crate) mod peers;
+pub(crate) mod resources;
+pub(crate) mod service;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,16 @@
 //! The same job, the same verdict.
+#![expect(clippy::print_stdout, reason = "a proof is read")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::human_eval::problems;
 use super::{job, start};
-use rltrain_executor::{Job, Verdict};
+use rltrain_executor::{Executor, Job, Verdict};
+
+/// Runs of all programs, unless this variable says how many. `make verify-determinism` asks for twenty.
+const RUNS_VARIABLE: &str = "RLTRAIN_DETERMINISM_RUNS";
+const RUNS: usize = 4;
 
 /// Jobs whose results would differ wherever a clock, an address or a random number came from outside.
 fn jobs() -> Vec<Job> {
@@ -39,4 +48,122 @@ fn verdict_output_and_fuel_do_not_depend_on_workers_order_or_load() {
     assert!(alone[..6].iter().all(|verdict| verdict.all_passed()), "{alone:?}");
     // Nor are they the same because there is nothing to see.
     assert!(alone[..5].iter().all(|verdict| verdict.stdout.len() > 40), "{alone:?}");
+}
+
+/// HumanEval's solutions, the same without bodies, and mutants of them. Some mutants loop, recurse or fill memory.
+fn human_eval_jobs() -> Vec<(&'static str, Job)> {
+    let changes =
+        [("<=", "<"), ("+ 1", "- 1"), ("==", "!="), ("return ", "return not "), (" in ", " not in ")];
+    let mut jobs = Vec::new();
+    for (index, (prompt, solution, test)) in problems().iter().enumerate() {
+        let mut add = |kind, program: String| {
+            let mut job = job(&program, &[test]);
+            // What never ends is to be cut off soon, and in the same place.
+            job.limits.fuel = 8_000_000_000_u64.try_into().unwrap();
+            jobs.push((kind, job));
+        };
+        add("canonical", format!("{prompt}{solution}"));
+        add("hollow", format!("{prompt}    return None\n"));
+        let (old, new) = (0..changes.len())
+            .map(|step| changes[(index + step) % changes.len()])
+            .find(|(old, _)| solution.contains(old))
+            .unwrap_or(("    ", "    pass;"));
+        add("mutated", format!("{prompt}{}", solution.replacen(old, new, 1)));
+    }
+    jobs
+}
+
+/// Every job's verdict from an executor that has not seen it.
+fn judge_all(executor: &Executor, jobs: &[(&str, Job)], is_backwards: bool) -> Vec<Verdict> {
+    let submit = |index: usize| (index, executor.submit(jobs[index].1.clone()));
+    let mut pending: Vec<_> = match is_backwards {
+        false => (0..jobs.len()).map(submit).collect(),
+        true => (0..jobs.len()).rev().map(submit).collect(),
+    };
+    pending.sort_by_key(|(index, _)| *index);
+    pending.into_iter().map(|(_, pending)| pending.wait().unwrap()).collect()
+}
+
+/// Does something else on every core while `act` runs.
+fn crowded<T>(act: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get) {
+            scope.spawn(|| {
+                let mut state = 1_u64;
+                while !is_over.load(Ordering::Relaxed) {
+                    state =
+                        std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+                }
+            });
+        }
+        let result = act();
+        is_over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn counted(verdicts: &[Verdict], jobs: &[(&str, Job)], kind: &str) -> String {
+    let of_kind =
+        verdicts.iter().zip(jobs).filter(|(_, (other, _))| *other == kind).map(|(verdict, _)| verdict);
+    let (mut total, mut passed) = (0, 0);
+    for verdict in of_kind {
+        total += 1;
+        passed += usize::from(verdict.all_passed());
+    }
+    format!("{passed}/{total}")
+}
+
+#[test]
+fn human_eval_gets_the_same_verdicts_and_fuel_in_every_run_on_any_number_of_workers_under_any_load() {
+    let runs = std::env::var(RUNS_VARIABLE).map_or(RUNS, |runs| runs.parse().unwrap());
+    let jobs = human_eval_jobs();
+    if jobs.is_empty() {
+        return;
+    }
+    let mut first: Vec<Verdict> = Vec::new();
+    println!(
+        "| run | workers | cores | order | canonical | hollow | mutated | fuel | differ from run 1 | seconds |"
+    );
+    println!("|---:|---:|---|---|---:|---:|---:|---:|---:|---:|");
+    for run in 0..runs {
+        // Sixteen runs make every combination of number, load and order.
+        let (workers, is_loaded) = (run % 4 + 1, (run / 2 + run / 4) % 2 == 1);
+        let is_backwards = (run + run / 8) % 2 == 1;
+        let executor = start(workers, "human-eval determinism");
+        let begun = Instant::now();
+        let judge = || judge_all(&executor, &jobs, is_backwards);
+        let verdicts = if is_loaded { crowded(judge) } else { judge() };
+        let took: Duration = begun.elapsed();
+        if run == 0 {
+            first.clone_from(&verdicts);
+        }
+        let differing: Vec<usize> =
+            (0..jobs.len()).filter(|index| verdicts[*index] != first[*index]).collect();
+        println!(
+            "| {} | {workers} | {} | {} | {} | {} | {} | {} | {} | {:.1} |",
+            run + 1,
+            if is_loaded { "busy" } else { "free" },
+            if is_backwards { "backwards" } else { "forwards" },
+            counted(&verdicts, &jobs, "canonical"),
+            counted(&verdicts, &jobs, "hollow"),
+            counted(&verdicts, &jobs, "mutated"),
+            verdicts.iter().map(|verdict| verdict.fuel).sum::<u64>(),
+            differing.len(),
+            took.as_secs_f64(),
+        );
+        for index in &differing {
+            println!("{:?}\nthen {:?}", first[*index], verdicts[*index]);
+        }
+        assert!(differing.is_empty(), "programs {differing:?} differ in run {}", run + 1);
+    }
+    let passing = |kind| {
+        first
+            .iter()
+            .zip(&jobs)
+            .filter(|(_, job)| job.0 == kind)
+            .filter(|(verdict, _)| verdict.all_passed())
+            .count()
+    };
+    assert_eq!((passing("canonical"), passing("hollow")), (jobs.len() / 3, 0));
 }

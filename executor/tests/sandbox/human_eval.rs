@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{EXECUTOR, job};
 
 /// Problems as prompt, solution, and test; none where the data is absent.
-fn problems() -> Vec<(String, String, String)> {
+pub(super) fn problems() -> Vec<(String, String, String)> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/HumanEval.jsonl.gz");
     if !data.exists() {
         println!("skipped: {} is absent", data.display());

@@ -7,6 +7,7 @@ mod determinism;
 mod hostile;
 mod human_eval;
 mod mbpp;
+mod pool;
 mod start;
 mod test_kinds;
 mod tests_in_jobs;
