@@ -48,6 +48,7 @@ mod module_cache;
 mod oracle;
 mod plan;
 mod pool;
+pub mod process;
 mod protocol;
 mod runtime;
 mod sandbox;

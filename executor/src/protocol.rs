@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::process::Surroundings;
 use crate::{Job, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
@@ -22,6 +23,22 @@ pub(crate) const VERSION: u32 = 3;
 pub(crate) struct Hello {
     /// [`VERSION`] of the parent.
     pub(crate) version: u32,
+    /// What the worker is for.
+    pub(crate) work: Work,
+}
+
+/// Kinds of workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Programs in an interpreter in WebAssembly.
+    Interpreter(Interpreter),
+    /// Single commands in the jail of the process backend.
+    Commands(Surroundings),
+}
+
+/// What a worker runs programs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Interpreter {
     /// Compiled interpreter.
     pub(crate) module: PathBuf,
     /// Its standard library.

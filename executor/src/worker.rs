@@ -10,7 +10,8 @@ use wasmtime::Module;
 
 use crate::engine::{HOST_STACK_BYTES, engine};
 use crate::judge::Judge;
-use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
+use crate::process;
+use crate::protocol::{self, Hello, Interpreter, Reply, Request, VERSION, Welcome, Work};
 use crate::watchdog::Watchdog;
 use crate::{InfraError, lockdown, shim};
 
@@ -46,7 +47,19 @@ fn serve() -> Result<(), Box<dyn Error>> {
     lockdown::end_with_parent()?;
     let (mut requests, mut replies) = (io::stdin().lock(), io::stdout().lock());
     let Some(hello) = protocol::read::<Hello>(&mut requests)? else { return Ok(()) };
-    let (mut judge, watchdog) = match prepare(&hello) {
+    let version = hello.version;
+    if version != VERSION {
+        let refusal = format!("the parent speaks protocol {version}, wanted {VERSION}");
+        protocol::write(&mut replies, &Welcome::Refused(refusal.clone()))?;
+        return Err(refusal.into());
+    }
+    let interpreter = match hello.work {
+        Work::Interpreter(interpreter) => interpreter,
+        Work::Commands(surroundings) => {
+            return process::serve_commands(&surroundings, &mut requests, &mut replies);
+        }
+    };
+    let (mut judge, watchdog) = match prepare(&interpreter) {
         Ok(ready) => ready,
         Err(error) => {
             protocol::write(&mut replies, &Welcome::Refused(error.to_string()))?;
@@ -67,13 +80,10 @@ fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 /// Loads everything, then locks the door.
-fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
-    if hello.version != VERSION {
-        return Err(format!("the parent speaks protocol {}, wanted {VERSION}", hello.version).into());
-    }
-    let stdlib = Arc::new(std::fs::read(&hello.stdlib)?);
+fn prepare(files: &Interpreter) -> Result<(Judge, Watchdog), Box<dyn Error>> {
+    let stdlib = Arc::new(std::fs::read(&files.stdlib)?);
     let engine = engine()?;
-    let module = load(&engine, hello)?;
+    let module = load(&engine, files)?;
     let interpreter = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
     if let Some(missing) = lockdown::restrict_files()? {
         warn(&format!("{missing}; going on without that second wall"));
@@ -85,7 +95,7 @@ fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
 }
 
 #[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]
-fn load(engine: &wasmtime::Engine, hello: &Hello) -> wasmtime::Result<Module> {
+fn load(engine: &wasmtime::Engine, files: &Interpreter) -> wasmtime::Result<Module> {
     // SAFETY: the parent has checked the hash of this file, which it keeps in a folder that nobody else may write to.
-    unsafe { Module::deserialize_file(engine, &hello.module) }
+    unsafe { Module::deserialize_file(engine, &files.module) }
 }

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::module_cache::Prepared;
-use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome};
+use crate::protocol::{self, HEADER_BYTES, Hello, Interpreter, Reply, VERSION, Welcome, Work};
 use crate::{InfraError, Limits, Verdict};
 
 /// How long a worker may take to get ready. Milliseconds suffice, unless the machine is overloaded or its disk is slow.
@@ -71,8 +71,8 @@ impl WorkerProcess {
             return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
         };
         let mut worker = Self { _child: child, requests, replies };
-        let hello =
-            Hello { version: VERSION, module: prepared.module.clone(), stdlib: prepared.stdlib.clone() };
+        let interpreter = Interpreter { module: prepared.module.clone(), stdlib: prepared.stdlib.clone() };
+        let hello = Hello { version: VERSION, work: Work::Interpreter(interpreter) };
         let hello = protocol::encode(&hello).map_err(not_ready)?;
         let greeted = async {
             worker.requests.write_all(&hello).await?;
