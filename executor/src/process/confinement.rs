@@ -20,8 +20,8 @@ const STACK: u64 = 8 << 20;
 /// The kernel's own limits. Those that count processes one by one are the second net: the supervisor watches all together.
 pub(crate) fn restrict_resources(bounds: &Bounds) -> nix::Result<()> {
     let seconds = bounds.cpu.as_secs() + u64::from(bounds.cpu.subsec_nanos() > 0);
-    // First a signal, then the end.
-    setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1)?;
+    // The supervisor counts more finely; this is for one that comes too late.
+    setrlimit(Resource::RLIMIT_CPU, seconds + 1, seconds + 2)?;
     let mut limits = vec![
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, bounds.file_bytes),

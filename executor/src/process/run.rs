@@ -25,7 +25,9 @@ pub struct Command {
 pub struct Bounds {
     /// Processor time of all processes together.
     pub cpu: Duration,
-    /// Time by the clock on the wall: for those that sleep.
+    /// Time in which none of them wants a processor: sleep, and waiting for each other.
+    pub asleep: Duration,
+    /// Time by the clock on the wall, for programs that neither work nor sleep by the two measures above.
     pub wall: Duration,
     /// Memory of all processes together, in bytes, files in the scratch folder included.
     pub memory_bytes: u64,
@@ -50,8 +52,9 @@ impl Bounds {
     pub fn new(cpu: Duration, memory_bytes: u64, output_bytes: u64) -> Self {
         Self {
             cpu,
-            // A machine that is crowded three times over is still no reason to fail a program that computes.
-            wall: 3 * cpu + Duration::from_secs(1),
+            asleep: cpu,
+            // A program that waits for its turn on a crowded machine has done nothing wrong.
+            wall: 20 * cpu + Duration::from_secs(10),
             memory_bytes,
             // The supervisor stops what uses too much. This stops what it would be too late for.
             data_bytes: 2 * memory_bytes,
@@ -72,7 +75,7 @@ pub enum How {
     Exited(i32),
     /// By this signal, which the supervisor did not send.
     Signalled(i32),
-    /// Stopped: processor time or wall time.
+    /// Stopped: processor time, time asleep or wall time.
     OutOfTime,
     /// Stopped: memory.
     OutOfMemory,

@@ -40,7 +40,9 @@ pub(crate) struct Supervisor {
     child: Child,
     bounds: Bounds,
     started: Instant,
-    next_look: Instant,
+    last_look: Instant,
+    cpu: Duration,
+    asleep: Duration,
     stdout: Stream,
     stderr: Stream,
     report: File,
@@ -74,7 +76,9 @@ impl Supervisor {
             child,
             bounds,
             started,
-            next_look: started + INTERVAL,
+            last_look: started,
+            cpu: Duration::ZERO,
+            asleep: Duration::ZERO,
             stdout: Stream::new(ends.stdout)?,
             stderr: Stream::new(ends.stderr)?,
             report: ends.report.into(),
@@ -108,14 +112,15 @@ impl Supervisor {
             if ready.has_ended {
                 return self.conclude();
             }
-            if Instant::now() >= self.next_look {
+            if self.stopped.is_none() && self.last_look.elapsed() >= INTERVAL {
                 self.look()?;
             }
         }
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let left = self.next_look.saturating_duration_since(Instant::now()).as_millis();
+        // After a stop there is nothing to look at any more; the end comes by itself.
+        let left = INTERVAL.saturating_sub(self.last_look.elapsed()).as_millis();
         let timeout = PollTimeout::from(u16::try_from(left + 1).unwrap_or(u16::MAX));
         let sources = [
             Some(self.child.as_fd()),
@@ -198,12 +203,20 @@ impl Supervisor {
         let keeper = self.child.id().as_raw().cast_unsigned();
         let sample = watch::sample(keeper, self.bounds.memory_bytes)?;
         self.peak_memory_bytes = self.peak_memory_bytes.max(sample.memory_bytes);
+        if !sample.is_active && sample.cpu <= self.cpu {
+            // If this process had to wait for its turn, so may the program have had to.
+            self.asleep += self.last_look.elapsed().min(2 * INTERVAL);
+        }
+        self.cpu = self.cpu.max(sample.cpu);
+        self.last_look = Instant::now();
+        let is_late = sample.cpu >= self.bounds.cpu
+            || self.asleep >= self.bounds.asleep
+            || self.started.elapsed() >= self.bounds.wall;
         if sample.memory_bytes > self.bounds.memory_bytes {
             self.stop(How::OutOfMemory);
-        } else if sample.cpu >= self.bounds.cpu || self.started.elapsed() >= self.bounds.wall {
+        } else if is_late {
             self.stop(How::OutOfTime);
         }
-        self.next_look = Instant::now() + INTERVAL;
         Ok(())
     }
 
@@ -214,13 +227,15 @@ impl Supervisor {
         let has_too_much = self.written() > self.bounds.output_bytes;
         let wall = self.started.elapsed();
         let remains = self.child.wait()?;
+        // The kernel forgets the time of processes that end with their namespace. It was seen, if it was long.
+        let cpu = remains.cpu.max(self.cpu);
         let how = match self.stopped {
             Some(how) => how,
             None => {
                 let how = reported(&mut self.report, remains.status)?;
                 if has_too_much {
                     How::OutputLimit
-                } else if how == How::Signalled(libc::SIGXCPU) || remains.cpu > self.bounds.cpu {
+                } else if how == How::Signalled(libc::SIGXCPU) || cpu > self.bounds.cpu {
                     How::OutOfTime
                 } else {
                     how
@@ -235,7 +250,7 @@ impl Supervisor {
             how,
             stdout,
             stderr,
-            cpu: remains.cpu,
+            cpu,
             wall,
             peak_memory_bytes: self.peak_memory_bytes.max(remains.peak_memory_bytes),
             denied: self.denied,

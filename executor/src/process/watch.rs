@@ -14,6 +14,8 @@ pub(crate) struct Sample {
     pub(crate) cpu: Duration,
     /// Memory, in bytes.
     pub(crate) memory_bytes: u64,
+    /// Whether one of them is running, about to run, or waiting for a disk.
+    pub(crate) is_active: bool,
 }
 
 /// Looks at all processes but this one. To be called in the first process of a namespace that holds nothing but a program,
@@ -32,7 +34,12 @@ pub(crate) fn sample(keeper: u32, most_bytes: u64) -> io::Result<Sample> {
             processes.push(process);
         }
     }
-    sample.cpu = processes.iter().filter_map(|process| cpu(*process)).sum();
+    for process in &processes {
+        // One that is gone by now has been waited for, so that another one holds its time.
+        let Some((cpu, state)) = activity(*process) else { continue };
+        sample.cpu += cpu;
+        sample.is_active |= matches!(state, 'R' | 'D');
+    }
     processes.retain(|process| *process != keeper);
     sample.memory_bytes = processes.iter().filter_map(|process| memory(*process)).sum();
     let files = files_in(SCRATCH)? + files_in(PROGRAM)?;
@@ -44,15 +51,15 @@ pub(crate) fn sample(keeper: u32, most_bytes: u64) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// Processor time of a process and of its children that have ended; `None` if it is gone.
-fn cpu(process: u32) -> Option<Duration> {
+/// Processor time of a process and of its children that have ended, and its state; `None` if it is gone.
+fn activity(process: u32) -> Option<(Duration, char)> {
     /// `USER_HZ`, which is the same on every Linux.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs_err::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name in parentheses may hold anything.
     let (_, fields) = stat.rsplit_once(") ")?;
     let ticks: u32 = fields.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u32>().ok()).sum();
-    Some(TICK * ticks)
+    Some((TICK * ticks, fields.chars().next()?))
 }
 
 /// Memory of a process, what it shares with others included.
@@ -101,9 +108,10 @@ mod tests {
     fn this_process_holds_memory_and_has_used_time() {
         let own = std::process::id();
         assert!(memory(own).unwrap() > 100_000);
-        let start = cpu(own).unwrap();
+        let cpu = || activity(own).unwrap().0;
+        let start = cpu();
         let mut sum = 0_u64;
-        while cpu(own).unwrap() < start + Duration::from_millis(20) {
+        while cpu() < start + Duration::from_millis(20) {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(share(own).unwrap() <= memory(own).unwrap());

@@ -48,7 +48,7 @@ pub struct Surroundings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Names and contents.
-    pub files: Vec<(String, Vec<u8>)>,
+    pub files: Vec<(String, String)>,
     /// What turns them into a program, if that takes anything.
     pub compile: Option<Command>,
     /// What is run once that has been done.
@@ -81,7 +81,7 @@ fn perform(jail: &Jail, task: &Task) -> io::Result<Done> {
     const MOST_PROGRAM: u64 = 256 << 20;
     let folder = jail.program_folder(MOST_PROGRAM)?;
     for (name, content) in &task.files {
-        folder.add(name, content)?;
+        folder.add(name, content.as_bytes())?;
     }
     if let Some(compile) = &task.compile {
         let ended = jail.run(compile)?;

@@ -2,14 +2,20 @@
 //!
 //! Where the host does not offer what the backend is made of, these tests say so on stderr and test nothing.
 
-mod jail;
+mod files;
+mod innocent;
+mod kernel;
+mod limits;
+mod network;
+mod processes;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rltrain_executor::WorkerCommand;
 use rltrain_executor::process::{
-    Bounds, Command, CommandWorker, Done, Ended, Isolation, LayerSet, Surroundings, Task, View,
+    Bounds, Command, CommandWorker, Done, Ended, How, Isolation, LayerSet, Surroundings, Task, View,
 };
 
 /// Whether this host can run the tests. Says so if not.
@@ -31,8 +37,51 @@ fn surroundings() -> Surroundings {
     Surroundings { view: View::of_system_and(&[]).unwrap(), accept_missing: LayerSet::default() }
 }
 
-fn worker() -> CommandWorker {
-    CommandWorker::start(&worker_command(), &surroundings()).unwrap()
+/// Starts a worker as this user and, if that is root, one as an ordinary user too, and has each face the test.
+///
+/// Does nothing but say so where the host does not offer what it takes.
+fn everyone(face: impl Fn(&mut CommandWorker)) {
+    if !is_possible() {
+        return;
+    }
+    face(&mut CommandWorker::start(&worker_command(), &surroundings()).unwrap());
+    if let Some(command) = ordinary_user() {
+        face(&mut CommandWorker::start(&command, &surroundings()).unwrap());
+    }
+}
+
+/// How to start a worker as an ordinary user, if this one is root.
+fn ordinary_user() -> Option<WorkerCommand> {
+    let worker = worker_command();
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let drop = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let can_start = || {
+        let mut trial = std::process::Command::new("setpriv");
+        trial.args(drop).arg(&worker.program).stdin(std::process::Stdio::null());
+        trial.status().is_ok_and(|status| status.success())
+    };
+    if !is_root {
+        return None;
+    }
+    if !can_start() {
+        eprintln!("not tried as an ordinary user: setpriv cannot start the worker");
+        return None;
+    }
+    let arguments = drop.iter().map(Into::into).chain([worker.program.into()]).collect();
+    Some(WorkerCommand { program: "/usr/bin/setpriv".into(), arguments })
+}
+
+/// What a Python program writes to stdout when each kind of user runs it; it must end by itself, with status 0.
+#[track_caller]
+fn says(program: &str, wanted: &str) {
+    if !has("/usr/bin/python3") {
+        return;
+    }
+    everyone(|worker| {
+        let ended = ran(worker.perform(&python_task(program)).unwrap());
+        let (stdout, stderr) = (text(&ended.stdout), text(&ended.stderr));
+        assert_eq!((ended.how, stdout.as_str()), (How::Exited(0), wanted), "{program}\n{stderr}\n{ended:?}");
+    });
 }
 
 /// A second, 128 MiB, 64 KiB of output.
@@ -52,7 +101,7 @@ fn command(arguments: &[&str], bounds: Bounds) -> Command {
 fn c_task(source: &str) -> Task {
     let compile = ["/usr/bin/cc", "-O1", "-pthread", "-o", "/program/main", "/program/main.c"];
     Task {
-        files: vec![("main.c".to_owned(), source.as_bytes().to_vec())],
+        files: vec![("main.c".to_owned(), source.to_owned())],
         compile: Some(command(&compile, compiler_bounds())),
         run: command(&["/program/main"], bounds()),
     }
@@ -60,7 +109,7 @@ fn c_task(source: &str) -> Task {
 
 fn python_task(source: &str) -> Task {
     Task {
-        files: vec![("main.py".to_owned(), source.as_bytes().to_vec())],
+        files: vec![("main.py".to_owned(), source.to_owned())],
         compile: None,
         run: command(&["/usr/bin/python3", "-I", "/program/main.py"], bounds()),
     }
