@@ -60,6 +60,14 @@ pub enum InfraError {
     /// The interpreter's module could not be compiled or loaded.
     #[error("cannot compile or load the interpreter: {0}")]
     Engine(String),
+    /// The host lacks a layer of the process backend, and the configuration does not accept that.
+    #[error("this host does not offer {found}: {remedy}")]
+    MissingIsolation {
+        /// The layers, and why each is missing.
+        found: String,
+        /// What can be done about it.
+        remedy: String,
+    },
     /// A worker process could not be started.
     #[error("cannot start the worker `{command}`")]
     WorkerStart {

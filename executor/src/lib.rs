@@ -56,6 +56,7 @@ mod pending;
 mod plan;
 mod pool;
 mod private_folder;
+pub mod process;
 mod protocol;
 mod queue;
 mod runtime;

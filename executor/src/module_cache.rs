@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
 use crate::embedding::{self, Exposed};
@@ -23,7 +24,7 @@ pub struct ModuleCache {
 }
 
 /// A runtime that is ready to be loaded by workers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     /// Native code of the interpreter.
     pub(crate) module: PathBuf,

@@ -1,11 +1,12 @@
 //! What parent and worker say to each other: JSON in frames with a length before them.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::module_cache::Prepared;
+use crate::process::Surroundings;
 use crate::{Job, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
@@ -22,12 +23,17 @@ pub(crate) const VERSION: u32 = 3;
 pub(crate) struct Hello {
     /// [`VERSION`] of the parent.
     pub(crate) version: u32,
-    /// Compiled interpreter.
-    pub(crate) module: PathBuf,
-    /// Picture of its memory.
-    pub(crate) snapshot: PathBuf,
-    /// Its standard library.
-    pub(crate) stdlib: PathBuf,
+    /// What the worker is for.
+    pub(crate) work: Work,
+}
+
+/// Kinds of workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Programs in an interpreter in WebAssembly.
+    Interpreter(Prepared),
+    /// Single commands in the jail of the process backend.
+    Commands(Surroundings),
 }
 
 /// First frame from a worker.

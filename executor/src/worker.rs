@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::engine::{HOST_STACK_BYTES, engine, load};
 use crate::guest::Interpreter;
 use crate::judge::Judge;
-use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
+use crate::module_cache::Prepared;
+use crate::process;
+use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
 use crate::{InfraError, lockdown, shim};
@@ -46,7 +48,19 @@ fn serve() -> Result<(), Box<dyn Error>> {
     lockdown::end_with_parent()?;
     let (mut requests, mut replies) = (io::stdin().lock(), io::stdout().lock());
     let Some(hello) = protocol::read::<Hello>(&mut requests)? else { return Ok(()) };
-    let (mut judge, watchdog) = match prepare(&hello) {
+    let version = hello.version;
+    if version != VERSION {
+        let refusal = format!("the parent speaks protocol {version}, wanted {VERSION}");
+        protocol::write(&mut replies, &Welcome::Refused(refusal.clone()))?;
+        return Err(refusal.into());
+    }
+    let interpreter = match hello.work {
+        Work::Interpreter(interpreter) => interpreter,
+        Work::Commands(surroundings) => {
+            return process::serve_commands(&surroundings, &mut requests, &mut replies);
+        }
+    };
+    let (mut judge, watchdog) = match prepare(&interpreter) {
         Ok(ready) => ready,
         Err(error) => {
             protocol::write(&mut replies, &Welcome::Refused(error.to_string()))?;
@@ -67,14 +81,11 @@ fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 /// Loads everything, then locks the door.
-fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
-    if hello.version != VERSION {
-        return Err(format!("the parent speaks protocol {}, wanted {VERSION}", hello.version).into());
-    }
-    let stdlib = Arc::new(std::fs::read(&hello.stdlib)?);
-    let Snapshot { memories, objects } = Snapshot::open(&hello.snapshot)?;
+fn prepare(files: &Prepared) -> Result<(Judge, Watchdog), Box<dyn Error>> {
+    let stdlib = Arc::new(std::fs::read(&files.stdlib)?);
+    let Snapshot { memories, objects } = Snapshot::open(&files.snapshot)?;
     let engine = engine(memories)?;
-    let module = load(&engine, &hello.module)?;
+    let module = load(&engine, &files.module)?;
     let instances = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
     let interpreter = Interpreter::new(instances, objects);
     if let Some(missing) = lockdown::restrict_files()? {
