@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -123,11 +124,12 @@ fn intake(
     prepared: &Prepared,
     worker: &WorkerCommand,
 ) -> Result<Intake, InfraError> {
-    let module = prepared.module.file_name().unwrap_or_default();
+    let name = |file: &Path| file.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
     let mut parts = vec![
         config.runtime.name().as_bytes().to_vec(),
-        // Named after the hash of everything that the compiled interpreter depends on.
-        module.as_encoded_bytes().to_vec(),
+        // Named after hashes of everything that the interpreter and its state depend on.
+        name(&prepared.module),
+        name(&prepared.snapshot),
         config.runtime.stdlib_hash().as_bytes().to_vec(),
     ];
     let store = match &config.verdict_cache {

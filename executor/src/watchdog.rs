@@ -1,8 +1,7 @@
 //! Stops a program that uses too much processor time.
 //!
 //! Fuel decides verdicts; this catches what fuel does not see. It measures processor time, not wall time: a program is not to
-//! fail because the machine is busy. Nothing ticks: the
-//! thread wakes once per deadline, however many programs run meanwhile.
+//! fail because the machine is busy. Nothing ticks: the thread wakes once per deadline, however many programs run meanwhile.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -89,6 +89,9 @@ impl WorkerProcess {
         match timeout(MOST_START, greeted).await {
             Ok(Ok(Welcome::Ready)) => Ok(worker),
             Ok(Ok(Welcome::Refused(message))) => Err(InfraError::WorkerNotReady(message)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(InfraError::WorkerNotReady("it ended before it was ready".to_owned()))
+            }
             Ok(Err(error)) => Err(not_ready(error)),
             Err(_) => {
                 Err(InfraError::WorkerNotReady(format!("nothing heard for {} s", MOST_START.as_secs())))

@@ -61,7 +61,8 @@ fn a_job_that_loses_every_worker_is_a_failure_of_the_sandbox() {
         is_over.store(true, Ordering::Relaxed);
         result
     });
-    assert!(matches!(result, Err(InfraError::WorkerLost(_))), "{result:?}");
+    // The second is killed at work, or on a crowded machine before it has got there.
+    assert!(matches!(result, Err(InfraError::WorkerLost(_) | InfraError::WorkerNotReady(_))), "{result:?}");
 }
 
 #[test]

@@ -143,7 +143,8 @@ impl Recipe {
 
     /// Makes relative paths absolute, as seen from `folder`.
     fn resolve(mut self, folder: &Path) -> Recipe {
-        for path in [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout] {
+        let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
+        for path in paths.into_iter().chain(&mut self.executor.verdict_cache) {
             *path = join(folder, path);
         }
         self
