@@ -60,6 +60,16 @@ pub enum InfraError {
     /// The interpreter's module could not be compiled or loaded.
     #[error("cannot compile or load the interpreter: {0}")]
     Engine(String),
+    /// The host lacks what a language takes.
+    #[error("{language} programs take {wanted}: {remedy}")]
+    MissingToolchain {
+        /// The language.
+        language: &'static str,
+        /// What was looked for, and what was found instead if anything.
+        wanted: String,
+        /// What can be done about it.
+        remedy: &'static str,
+    },
     /// The host lacks a layer of the process backend, and the configuration does not accept that.
     #[error("this host does not offer {found}: {remedy}")]
     MissingIsolation {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::module_cache::Prepared;
-use crate::process::Surroundings;
+use crate::process::{Surroundings, Toolchain};
 use crate::{Job, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
@@ -34,6 +34,8 @@ pub(crate) enum Work {
     Interpreter(Prepared),
     /// Single commands in the jail of the process backend.
     Commands(Surroundings),
+    /// Programs in a language, in the same jail.
+    Programs(Surroundings, Toolchain),
 }
 
 /// First frame from a worker.

@@ -59,6 +59,9 @@ fn serve() -> Result<(), Box<dyn Error>> {
         Work::Commands(surroundings) => {
             return process::serve_commands(&surroundings, &mut requests, &mut replies);
         }
+        Work::Programs(surroundings, toolchain) => {
+            return process::serve_programs(&surroundings, &toolchain, &mut requests, &mut replies);
+        }
     };
     let (mut judge, watchdog) = match prepare(&interpreter) {
         Ok(ready) => ready,

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use nix::sys::stat::{Mode, umask};
@@ -37,6 +38,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) stdout: OwnedFd,
     /// The program's.
     pub(crate) stderr: OwnedFd,
+    /// The program's too, if it is to have one: a stream for its answer.
+    pub(crate) answer: Option<OwnedFd>,
     /// Its executable and arguments.
     pub(crate) arguments: Vec<CString>,
     /// All of its environment.
@@ -124,6 +127,9 @@ fn start(setup: Setup<'_>) -> Result<std::convert::Infallible, Failure> {
     dup2_stdout(&setup.stdout)?;
     dup2_stderr(&setup.stderr)?;
     close_on_exec()?;
+    if let Some(answer) = &setup.answer {
+        fcntl(answer, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
     umask(Mode::from_bits_truncate(0o022));
     chdir(mounts::SCRATCH)?;
     if setup.has_landlock {

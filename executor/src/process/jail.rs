@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
@@ -58,7 +58,7 @@ impl Jail {
     pub(crate) fn run(&self, command: &Command) -> io::Result<Ended> {
         let scratch = self.tmpfs_options(command.bounds.scratch_bytes);
         mounts::mount_tmpfs(SCRATCH, &scratch, MsFlags::MS_NOSUID)?;
-        let ended = self.run_with_scratch(command);
+        let ended = lay_out(&command.files).and_then(|()| self.run_with_scratch(command));
         let cleared = mounts::unmount(SCRATCH);
         let ended = ended?;
         cleared.map(|()| ended)
@@ -71,6 +71,11 @@ impl Jail {
         let (stderr, stderr_in) = pipe2(OFlag::O_CLOEXEC)?;
         let (handover, handover_in) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (answer, answer_in) = pipe2(OFlag::O_CLOEXEC)?;
+        let mut environment = environment(command);
+        if command.answers {
+            environment.push(format!("ANSWER={}", answer_in.as_raw_fd()));
+        }
         let setup = Setup {
             go: go_in,
             report: report_in,
@@ -78,8 +83,9 @@ impl Jail {
             stdin: sealed(&command.stdin)?,
             stdout: stdout_in,
             stderr: stderr_in,
+            answer: command.answers.then_some(answer_in),
             arguments: strings(command.arguments.iter().cloned())?,
-            environment: strings(environment(command))?,
+            environment: strings(environment.into_iter())?,
             bounds: command.bounds,
             filters: &self.filters,
             has_landlock: self.has_landlock,
@@ -89,7 +95,7 @@ impl Jail {
         let side = unsafe { clone_process(NAMESPACES, None) }?;
         let child = match side {
             Side::Child => {
-                drop((go, report, stdout, stderr, handover));
+                drop((go, report, stdout, stderr, answer, handover));
                 init::main(setup)
             }
             Side::Parent(child) => child,
@@ -97,7 +103,7 @@ impl Jail {
         drop(setup);
         self.map_ids(&child)?;
         File::from(go).write_all(&[0])?;
-        let ends = Ends { stdout, stderr, report, handover };
+        let ends = Ends { stdout, stderr, answer, report, handover };
         Supervisor::new(child, ends, command.bounds)?.supervise()
     }
 
@@ -146,10 +152,22 @@ fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn environment(command: &Command) -> impl Iterator<Item = String> {
+/// Writes files into the scratch folder. Whether their paths are within it is for the caller to see to.
+fn lay_out(files: &[(String, String)]) -> io::Result<()> {
+    for (path, content) in files {
+        let path = Path::new(SCRATCH).join(path);
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        fs_err::write(path, content)?;
+    }
+    Ok(())
+}
+
+fn environment(command: &Command) -> Vec<String> {
     let always = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", SCRATCH), ("LANG", "C.UTF-8")];
     let always = always.into_iter().map(|(name, value)| format!("{name}={value}"));
-    always.chain(command.environment.iter().map(|(name, value)| format!("{name}={value}")))
+    always.chain(command.environment.iter().map(|(name, value)| format!("{name}={value}"))).collect()
 }
 
 fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {

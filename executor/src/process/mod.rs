@@ -3,25 +3,29 @@
 
 mod calls;
 mod clone;
-mod commands;
 mod confinement;
+mod explanation;
 mod groups;
 mod init;
 mod isolation;
 mod jail;
+mod judge;
 mod layers;
 mod mounts;
+mod owner;
 mod run;
 mod seccomp;
 mod supervisor;
+mod toolchain;
 mod watch;
 mod worker;
 
-pub use commands::CommandWorker;
 pub use isolation::{Isolation, LayerReport};
 pub use layers::{Layer, LayerSet};
 pub use mounts::View;
+pub use owner::{CommandWorker, ProgramWorker};
 pub use run::{Bounds, Command, Ended, How};
+pub use toolchain::{Language, Toolchain};
 pub use worker::{Done, Surroundings, Task};
 
-pub(crate) use worker::serve_commands;
+pub(crate) use worker::{serve_commands, serve_programs};

@@ -37,7 +37,7 @@ const HOST: &str = "/host";
 /// Which of the host's files and folders a program can read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// Absolute paths without symbolic links, each seen at the same place.
+    /// Beside the system's: absolute paths without symbolic links, each seen at the same place.
     folders: Vec<PathBuf>,
 }
 
@@ -48,10 +48,11 @@ impl View {
     ///
     /// If one of `folders` is not there.
     pub fn of_system_and(folders: &[PathBuf]) -> io::Result<Self> {
-        let mut seen: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+        let mut seen: Vec<PathBuf> = Vec::new();
         for folder in folders {
             let real = fs_err::canonicalize(folder)?;
-            if !seen.iter().any(|known| real.starts_with(known)) {
+            let mut known = SYSTEM.iter().map(Path::new).chain(seen.iter().map(PathBuf::as_path));
+            if !known.any(|known| real.starts_with(known)) {
                 seen.push(real);
             }
         }
@@ -67,9 +68,12 @@ pub(crate) fn enter(view: &View) -> io::Result<()> {
     fs_err::create_dir("/tmp/host")?;
     named("pivot_root", pivot_root("/tmp", "/tmp/host"))?;
     named("chdir", chdir("/"))?;
-    for folder in &view.folders {
-        show(folder)?;
+    for path in SYSTEM.map(Path::new) {
+        if fs_err::symlink_metadata(in_host(path)?).is_ok() {
+            show(path)?;
+        }
     }
+    view.folders.iter().try_for_each(|folder| show(folder))?;
     devices()?;
     for folder in ["/proc", PROGRAM, SCRATCH] {
         fs_err::create_dir_all(folder)?;
@@ -111,10 +115,16 @@ pub(crate) fn freeze(at: &str) -> io::Result<()> {
 
 const NONE: Option<&str> = None;
 
+fn in_host(path: &Path) -> io::Result<PathBuf> {
+    Ok(Path::new(HOST).join(path.strip_prefix("/").map_err(io::Error::other)?))
+}
+
 fn show(path: &Path) -> io::Result<()> {
-    let inner = path.strip_prefix("/").map_err(io::Error::other)?;
-    let outer = Path::new(HOST).join(inner);
-    let Ok(metadata) = fs_err::symlink_metadata(&outer) else { return Ok(()) };
+    let outer = in_host(path)?;
+    let metadata = fs_err::symlink_metadata(&outer).map_err(|error| {
+        let path = path.display();
+        io::Error::other(format!("the user of this worker cannot show `{path}` to programs: {error}"))
+    })?;
     if let Some(parent) = path.parent() {
         fs_err::create_dir_all(parent)?;
     }

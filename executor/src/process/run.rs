@@ -15,6 +15,11 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// What it reads from stdin.
     pub stdin: Vec<u8>,
+    /// Files that it finds in its working folder: paths relative to that, and contents.
+    pub files: Vec<(String, String)>,
+    /// Whether it is given a further stream, for an answer that is not mixed up with what it prints. The number of its
+    /// descriptor is in the variable `ANSWER`.
+    pub answers: bool,
     /// What it may use up.
     pub bounds: Bounds,
 }
@@ -35,7 +40,7 @@ pub struct Bounds {
     pub data_bytes: u64,
     /// Address space of one process, in bytes; `None` for runtimes that reserve a lot and use little.
     pub address_bytes: Option<u64>,
-    /// Bytes of stdout and stderr together.
+    /// Bytes of stdout, stderr and the answer together.
     pub output_bytes: u64,
     /// Processes and threads at once.
     pub processes: u64,
@@ -93,8 +98,12 @@ pub struct Ended {
     pub stdout: Vec<u8>,
     /// What it wrote to stderr, within the bound.
     pub stderr: Vec<u8>,
+    /// What it wrote to the stream for its answer, within the bound.
+    pub answer: Vec<u8>,
     /// Processor time of all its processes.
     pub cpu: Duration,
+    /// Time in which none of them wanted a processor.
+    pub asleep: Duration,
     /// Time by the clock on the wall, its start and end in the jail included.
     pub wall: Duration,
     /// Most memory that was seen to be held at once, in bytes.

@@ -29,6 +29,8 @@ pub(crate) struct Ends {
     pub(crate) stdout: OwnedFd,
     /// What it writes to stderr.
     pub(crate) stderr: OwnedFd,
+    /// What it answers, if it was given a stream for that.
+    pub(crate) answer: OwnedFd,
     /// What the first process of its namespaces says.
     pub(crate) report: OwnedFd,
     /// Where the descriptor of refused calls comes from.
@@ -45,6 +47,7 @@ pub(crate) struct Supervisor {
     asleep: Duration,
     stdout: Stream,
     stderr: Stream,
+    answer: Stream,
     report: File,
     handover: Option<OwnedFd>,
     refusals: Option<Refusals>,
@@ -64,6 +67,7 @@ struct Ready {
     has_ended: bool,
     stdout: bool,
     stderr: bool,
+    answer: bool,
     handover: bool,
     refusals: bool,
 }
@@ -81,6 +85,7 @@ impl Supervisor {
             asleep: Duration::ZERO,
             stdout: Stream::new(ends.stdout)?,
             stderr: Stream::new(ends.stderr)?,
+            answer: Stream::new(ends.answer)?,
             report: ends.report.into(),
             handover: Some(ends.handover),
             refusals: None,
@@ -106,6 +111,9 @@ impl Supervisor {
             if ready.stderr {
                 self.stderr.read(self.room())?;
             }
+            if ready.answer {
+                self.answer.read(self.room())?;
+            }
             if self.written() > self.bounds.output_bytes {
                 self.stop(How::OutputLimit);
             }
@@ -126,6 +134,7 @@ impl Supervisor {
             Some(self.child.as_fd()),
             self.stdout.pipe.as_ref().map(AsFd::as_fd),
             self.stderr.pipe.as_ref().map(AsFd::as_fd),
+            self.answer.pipe.as_ref().map(AsFd::as_fd),
             self.handover.as_ref().map(AsFd::as_fd),
             self.refusals.as_ref().map(AsFd::as_fd),
         ];
@@ -138,8 +147,8 @@ impl Supervisor {
         let mut results = polled.iter();
         let mut is_ready =
             |source: &Option<_>| source.is_some() && results.next().and_then(PollFd::any).unwrap_or(false);
-        let [has_ended, stdout, stderr, handover, refusals] = sources.each_ref().map(&mut is_ready);
-        Ok(Ready { has_ended, stdout, stderr, handover, refusals })
+        let [has_ended, stdout, stderr, answer, handover, refusals] = sources.each_ref().map(&mut is_ready);
+        Ok(Ready { has_ended, stdout, stderr, answer, handover, refusals })
     }
 
     /// Bytes that may still be written, and one more, by which an excess is noticed.
@@ -148,7 +157,7 @@ impl Supervisor {
     }
 
     fn written(&self) -> u64 {
-        (self.stdout.content.len() + self.stderr.content.len()) as u64
+        [&self.stdout, &self.stderr, &self.answer].iter().map(|stream| stream.content.len() as u64).sum()
     }
 
     fn stop(&mut self, reason: How) {
@@ -224,6 +233,7 @@ impl Supervisor {
     fn conclude(mut self) -> io::Result<Ended> {
         self.stdout.read(self.room())?;
         self.stderr.read(self.room())?;
+        self.answer.read(self.room())?;
         let has_too_much = self.written() > self.bounds.output_bytes;
         let wall = self.started.elapsed();
         let remains = self.child.wait()?;
@@ -250,7 +260,9 @@ impl Supervisor {
             how,
             stdout,
             stderr,
+            answer: self.answer.content,
             cpu,
+            asleep: self.asleep,
             wall,
             peak_memory_bytes: self.peak_memory_bytes.max(remains.peak_memory_bytes),
             denied: self.denied,

@@ -15,11 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::clone::{Child, Side, clone_process, leave};
 use super::isolation::Isolation;
 use super::jail::Jail;
+use super::judge::Judge;
 use super::layers::{Layer, LayerSet};
 use super::mounts::{self, View};
 use super::run::{Command, Ended};
 use super::seccomp::Filters;
-use crate::protocol::{self, Welcome};
+use super::toolchain::Toolchain;
+use crate::protocol::{self, Reply, Welcome};
+use crate::{InfraError, Job};
 
 /// Namespaces of a worker, which all its programs run in.
 const NAMESPACES: [(Layer, libc::c_int); 7] = [
@@ -74,6 +77,21 @@ pub(crate) fn serve_commands(
 ) -> Result<(), Box<dyn Error>> {
     serve(surroundings, requests, replies, |jail, task: Task| {
         perform(jail, &task).unwrap_or_else(|error| Done::Fault(error.to_string()))
+    })
+}
+
+/// Serves a parent that sends jobs.
+pub(crate) fn serve_programs(
+    surroundings: &Surroundings,
+    toolchain: &Toolchain,
+    requests: &mut impl Read,
+    replies: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let judge = Judge::new(toolchain.clone());
+    serve(surroundings, requests, replies, |jail, job: Job| match judge.judge(jail, &job) {
+        Ok(verdict) => Reply::Judged(verdict),
+        Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
+        Err(error) => Reply::Fault(error.to_string()),
     })
 }
 

@@ -5,6 +5,7 @@
 mod files;
 mod innocent;
 mod kernel;
+mod languages;
 mod limits;
 mod network;
 mod processes;
@@ -95,7 +96,14 @@ fn compiler_bounds() -> Bounds {
 
 fn command(arguments: &[&str], bounds: Bounds) -> Command {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Command { arguments, environment: Vec::new(), stdin: Vec::new(), bounds }
+    Command {
+        arguments,
+        environment: Vec::new(),
+        stdin: Vec::new(),
+        files: Vec::new(),
+        answers: false,
+        bounds,
+    }
 }
 
 fn c_task(source: &str) -> Task {
