@@ -29,8 +29,12 @@ def _judge():
     def run():
         namespace = {"__name__": "__main__"}
         if request["program"]:
-            with open(source_path, encoding="utf-8", errors="surrogateescape") as file:
-                code = compile(file.read(), source_path, "exec")
+            with open(source_path, "rb") as file:
+                source = file.read()
+            try:
+                code = compile(source, source_path, "exec")
+            except ValueError as error:
+                raise SyntaxError(*error.args) from None
             if request["act"] == "check":
                 return say("done")
             module = types.ModuleType("program")

@@ -2,7 +2,10 @@
 //!
 //! Where the host does not offer what the backend is made of, these tests say so on stderr and test nothing.
 
+mod adversarial;
 mod files;
+#[path = "../sandbox/hostile_programs.rs"]
+mod hostile_programs;
 mod innocent;
 mod kernel;
 mod languages;

@@ -7,7 +7,7 @@ use rltrain_executor::process::{CommandWorker, How};
 use super::{bounds, everyone, has, is_possible, python_task, ran, says, surroundings, text, worker_command};
 
 /// All descendants of a process, by `/proc`.
-fn descendants(ancestor: u32) -> Vec<u32> {
+pub(crate) fn descendants(ancestor: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -5,6 +5,7 @@
 mod adversarial;
 mod determinism;
 mod hostile;
+mod hostile_programs;
 mod human_eval;
 mod mbpp;
 mod pool;
