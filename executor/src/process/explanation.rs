@@ -107,11 +107,11 @@ fn python(text: &str) -> Option<Ending> {
         ending.outcome = Outcome::Raised;
     }
     if let Some(Cause::Exception { line, .. }) = &mut ending.cause {
-        let places = text.lines().filter_map(|line| {
+        let mut places = text.lines().filter_map(|line| {
             let (_, rest) = line.split_once("File \"/program/main.py\", line ")?;
             rest.split(',').next()?.trim().parse().ok()
         });
-        *line = places.last();
+        *line = places.next_back();
     }
     Some(ending)
 }

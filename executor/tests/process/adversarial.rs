@@ -15,9 +15,7 @@ const TARGETS: [&str; 4] = ["/tmp/made", "/tmp/passwd", "/tmp/pipe", "/usr/local
 const SLACK: u64 = 384 << 20;
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.timeout_ms = 1000.try_into().unwrap();
-    limits
+    Limits { timeout_ms: 1000.try_into().unwrap(), ..Limits::default() }
 }
 
 /// Runs programs and canaries by turns, and tells every surprise at once.

@@ -3,7 +3,7 @@
 use rltrain_executor::process::{Language, ProgramWorker, Surroundings, Toolchain, View};
 use rltrain_executor::{CallTest, Cause, Job, Limits, Outcome, StdinTest, Test, TextComparison, Verdict};
 
-use super::{is_possible, ordinary_user, worker_command};
+use super::{is_possible, ordinary_user, say, worker_command};
 
 /// Starts a worker for the language as this user, and has it face the test; with `as_both`, one as an ordinary user too.
 pub(crate) fn judges(language: Language, as_both: bool, face: impl Fn(&mut ProgramWorker)) {
@@ -13,7 +13,7 @@ pub(crate) fn judges(language: Language, as_both: bool, face: impl Fn(&mut Progr
     let toolchain = match Toolchain::find(language) {
         Ok(toolchain) => toolchain,
         Err(error) => {
-            eprintln!("skipped: {error}");
+            say(&format!("skipped: {error}"));
             return;
         }
     };
@@ -29,16 +29,14 @@ pub(crate) fn judges(language: Language, as_both: bool, face: impl Fn(&mut Progr
             // A toolchain in the home folder of root, say.
             Err(error) => {
                 assert!(error.to_string().contains("cannot show"), "{error}");
-                eprintln!("not tried as an ordinary user: {error}");
+                say(&format!("not tried as an ordinary user: {error}"));
             }
         }
     }
 }
 
 pub(crate) fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.timeout_ms = 3000.try_into().unwrap();
-    limits
+    Limits { timeout_ms: 3000.try_into().unwrap(), ..Limits::default() }
 }
 
 fn stdin(stdin: &str, stdout: &str) -> Test {

@@ -22,12 +22,18 @@ use rltrain_executor::process::{
     Bounds, Command, CommandWorker, Done, Ended, How, Isolation, LayerSet, Surroundings, Task, View,
 };
 
+/// Tells people what was not tested.
+#[expect(clippy::print_stderr, reason = "a test has no other way to say that it did not test something")]
+fn say(message: &str) {
+    eprintln!("{message}");
+}
+
 /// Whether this host can run the tests. Says so if not.
 fn is_possible() -> bool {
     match Isolation::probe().check(LayerSet::default()) {
         Ok(()) => true,
         Err(error) => {
-            eprintln!("skipped: {error}");
+            say(&format!("skipped: {error}"));
             false
         }
     }
@@ -68,7 +74,7 @@ fn ordinary_user() -> Option<WorkerCommand> {
         return None;
     }
     if !can_start() {
-        eprintln!("not tried as an ordinary user: setpriv cannot start the worker");
+        say("not tried as an ordinary user: setpriv cannot start the worker");
         return None;
     }
     let arguments = drop.iter().map(Into::into).chain([worker.program.into()]).collect();
@@ -129,7 +135,7 @@ fn python_task(source: &str) -> Task {
 fn has(program: &str) -> bool {
     let is_there = Path::new(program).exists();
     if !is_there {
-        eprintln!("skipped: there is no `{program}`");
+        say(&format!("skipped: there is no `{program}`"));
     }
     is_there
 }
