@@ -3,6 +3,7 @@
 
 mod calls;
 mod clone;
+mod config;
 mod confinement;
 mod explanation;
 mod groups;
@@ -20,6 +21,7 @@ mod toolchain;
 mod watch;
 mod worker;
 
+pub use config::ProcessConfig;
 pub use isolation::{Isolation, LayerReport};
 pub use layers::{Layer, LayerSet};
 pub use mounts::View;
