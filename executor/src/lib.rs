@@ -32,7 +32,9 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod account;
 mod assertion;
+mod command;
 mod comparison;
 mod config;
 mod embedding;
@@ -43,6 +45,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guest;
+mod javascript;
 mod job;
 mod judge;
 mod limits;

@@ -13,7 +13,7 @@ use fs_err as fs;
 use wasmtime::Engine;
 
 use crate::engine::{engine, fingerprint};
-use crate::{InfraError, Runtime, RuntimeFiles, embedding};
+use crate::{InfraError, Runtime, RuntimeFiles, embedding, javascript};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -24,8 +24,10 @@ pub struct ModuleCache {
 /// A runtime that is ready to be loaded by workers.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    pub(crate) module: PathBuf,
-    pub(crate) stdlib: PathBuf,
+    pub(crate) runtime: Runtime,
+    /// Its compiled module; `None` where the program is the module.
+    pub(crate) module: Option<PathBuf>,
+    pub(crate) stdlib: Option<PathBuf>,
 }
 
 impl ModuleCache {
@@ -66,8 +68,13 @@ impl ModuleCache {
         files: &RuntimeFiles,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Prepared, InfraError> {
+        let Some(wasm) = files.wasm(runtime) else {
+            return Ok(Prepared { runtime, module: None, stdlib: None });
+        };
         let stdlib = files.stdlib(runtime);
-        read_checked(&stdlib, runtime.stdlib_hash())?;
+        if let (Some(stdlib), Some(hash)) = (&stdlib, runtime.stdlib_hash()) {
+            read_checked(stdlib, hash)?;
+        }
         let engine = engine()?;
         let key = key(&engine, runtime);
         self.make_folder()?;
@@ -81,11 +88,11 @@ impl ModuleCache {
                 "compiling {} for this machine; done once, takes some minutes",
                 runtime.name()
             ));
-            let compiled = compile(&engine, runtime, files)?;
+            let compiled = compile(&engine, runtime, &wasm)?;
             write_whole(&module, &compiled).map_err(|source| self.error(source))?;
             progress(&format!("compiled {} into {}", runtime.name(), module.display()));
         }
-        Ok(Prepared { module, stdlib })
+        Ok(Prepared { runtime, module: Some(module), stdlib })
     }
 
     fn make_folder(&self) -> Result<(), InfraError> {
@@ -119,15 +126,28 @@ impl ModuleCache {
 fn key(engine: &Engine, runtime: Runtime) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(runtime.wasm_hash().as_bytes());
-    hasher.update(&embedding::REVISION.to_le_bytes());
-    hasher.update(embedding::FUNCTIONS.join(" ").as_bytes());
+    match runtime {
+        Runtime::JavaScript => {
+            hasher.update(&javascript::snapshot::REVISION.to_le_bytes());
+            hasher.update(javascript::snapshot::sources().as_bytes());
+        }
+        Runtime::Python315 | Runtime::Wasm => {
+            hasher.update(&embedding::REVISION.to_le_bytes());
+            hasher.update(embedding::FUNCTIONS.join(" ").as_bytes());
+        }
+    }
     hasher.update(fingerprint(engine).as_bytes());
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-fn compile(engine: &Engine, runtime: Runtime, files: &RuntimeFiles) -> Result<Vec<u8>, InfraError> {
-    let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
-    let wasm = embedding::expose(&wasm).map_err(|error| InfraError::Engine(error.to_string()))?;
+fn compile(engine: &Engine, runtime: Runtime, wasm: &Path) -> Result<Vec<u8>, InfraError> {
+    let wasm = read_checked(wasm, runtime.wasm_hash())?;
+    let wasm = match runtime {
+        Runtime::JavaScript => javascript::snapshot::take(engine, &wasm)?,
+        Runtime::Python315 | Runtime::Wasm => {
+            embedding::expose(&wasm).map_err(|error| InfraError::Engine(error.to_string()))?
+        }
+    };
     engine.precompile_module(&wasm).map_err(|error| InfraError::Engine(format!("{error:#}")))
 }
 

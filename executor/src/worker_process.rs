@@ -71,8 +71,12 @@ impl WorkerProcess {
             return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
         };
         let mut worker = Self { _child: child, requests, replies };
-        let hello =
-            Hello { version: VERSION, module: prepared.module.clone(), stdlib: prepared.stdlib.clone() };
+        let hello = Hello {
+            version: VERSION,
+            module: prepared.module.clone(),
+            runtime: prepared.runtime,
+            stdlib: prepared.stdlib.clone(),
+        };
         let hello = protocol::encode(&hello).map_err(not_ready)?;
         let greeted = async {
             worker.requests.write_all(&hello).await?;
