@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the sandboxes of Python, JavaScript and
-Ruby, the base model.
+"""Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the sandboxes of Python and
+JavaScript, the base model.
 
     python3 scripts/fetch.py                     everything
     python3 scripts/fetch.py libtorch sandbox    only these
