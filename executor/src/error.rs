@@ -19,10 +19,14 @@ pub enum InfraError {
     #[error("the test is faulty: {0}")]
     FaultyTest(String),
     /// A file of the runtime cannot be read.
-    #[error("cannot read `{}`; `python3 scripts/fetch.py` fetches it", path.display())]
+    #[error("cannot read `{}`, a part of the runtime `{runtime}`; `{provider}` provides it", path.display())]
     MissingRuntime {
         /// The file.
         path: PathBuf,
+        /// Name of the runtime.
+        runtime: &'static str,
+        /// The command that puts it there.
+        provider: &'static str,
         /// Why.
         source: Arc<io::Error>,
     },

@@ -26,6 +26,13 @@ pub(crate) enum FilesError {
     TooMany(usize),
 }
 
+/// A tree without files.
+impl Default for Files {
+    fn default() -> Self {
+        Self { entries: vec![Entry { path: String::new(), content: None }] }
+    }
+}
+
 /// A file or folder: its place in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Node(usize);

@@ -469,22 +469,28 @@ impl Guest {
         called.map_err(|error| self.sort(error))
     }
 
-    /// Tells a program's fault from the sandbox's.
     fn sort(&self, error: wasmtime::Error) -> Broken {
+        Broken::sort(error, self.store.data())
+    }
+}
+
+impl Broken {
+    /// Tells a program's fault from the sandbox's.
+    pub(crate) fn sort(error: wasmtime::Error, sandbox: &Sandbox) -> Self {
         if let Some(stopped) = error.downcast_ref::<Stopped>() {
-            return Broken::Program(Outcome::from(*stopped));
+            return Self::Program(Outcome::from(*stopped));
         }
         let outcome = match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => Outcome::OutOfFuel,
             Some(Trap::Interrupt) => Outcome::OutOfTime,
             Some(Trap::StackOverflow) => Outcome::StackOverflow,
-            // CPython aborts where it cannot raise for want of memory.
-            Some(_) if self.store.data().memory_refused => Outcome::OutOfMemory,
+            // Interpreters abort where they cannot raise for want of memory.
+            Some(_) if sandbox.memory_refused => Outcome::OutOfMemory,
             Some(_) => Outcome::Crashed,
             None if error.is::<ThrownException>() => Outcome::Crashed,
             None => return infra(error),
         };
-        Broken::Program(outcome)
+        Self::Program(outcome)
     }
 }
 

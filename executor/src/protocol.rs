@@ -1,11 +1,11 @@
 //! What parent and worker say to each other: JSON in frames with a length before them.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::module_cache::Prepared;
 use crate::process::{Surroundings, Toolchain};
 use crate::{Job, Verdict};
 
@@ -16,7 +16,7 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// First frame to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +30,27 @@ pub(crate) struct Hello {
 /// Kinds of workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Work {
-    /// Programs in an interpreter in WebAssembly.
-    Interpreter(Prepared),
+    /// Python programs, in an interpreter in WebAssembly.
+    Python(PythonFiles),
+    /// JavaScript programs, in an interpreter in WebAssembly, which is the compiled module at this path.
+    JavaScript(PathBuf),
+    /// Programs that are WebAssembly modules themselves.
+    Modules,
     /// Single commands in the jail of the process backend.
     Commands(Surroundings),
     /// Programs in a language, in the same jail.
     Programs(Surroundings, Toolchain),
+}
+
+/// What Python programs run in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PythonFiles {
+    /// Native code of the interpreter.
+    pub(crate) module: PathBuf,
+    /// Picture of its memory.
+    pub(crate) snapshot: PathBuf,
+    /// Its standard library.
+    pub(crate) stdlib: PathBuf,
 }
 
 /// First frame from a worker.

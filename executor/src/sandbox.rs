@@ -27,6 +27,8 @@ pub(crate) enum Stopped {
     OutputLimit,
     /// It slept too long.
     OutOfTime,
+    /// The host could not place in its memory what it asked for.
+    OutOfMemory,
 }
 
 impl fmt::Display for Stopped {
@@ -43,6 +45,7 @@ impl From<Stopped> for Outcome {
             Stopped::Exited => Outcome::Exited,
             Stopped::OutputLimit => Outcome::OutputLimit,
             Stopped::OutOfTime => Outcome::OutOfTime,
+            Stopped::OutOfMemory => Outcome::OutOfMemory,
         }
     }
 }
@@ -106,6 +109,8 @@ pub(crate) struct Sandbox {
     pub(crate) exit_code: Option<i32>,
     /// All of stdout, where more than its beginning is wanted.
     pub(crate) printed: Option<Vec<u8>>,
+    /// Rejected promises of JavaScript that nobody handles, each with its reason.
+    pub(crate) unhandled: Vec<(i64, i64)>,
     /// Whether growth was refused since this was last reset.
     pub(crate) memory_refused: bool,
     limits: Limits,
@@ -123,6 +128,7 @@ impl Sandbox {
             open: Vec::new(),
             exit_code: None,
             printed: None,
+            unhandled: Vec::new(),
             memory_refused: false,
             limits,
             random: RANDOM_SEED,

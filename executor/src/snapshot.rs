@@ -16,7 +16,7 @@ use crate::guest::preparation::PreparedMemory;
 use crate::guest::{Broken, Guest, Objects};
 use crate::interpreter_memory::InterpreterMemory;
 use crate::world::World;
-use crate::{InfraError, Runtime, shim};
+use crate::{InfraError, shim};
 
 /// Changes when the format does: part of the key under which pictures are kept.
 pub(crate) const REVISION: u32 = 1;
@@ -87,11 +87,11 @@ impl Trailer {
 pub(crate) fn take(
     module: &Path,
     memory: &[u8],
-    runtime: Runtime,
+    starters: &[&str],
     stdlib: Vec<u8>,
 ) -> Result<Vec<u8>, InfraError> {
     let prepared = std::thread::scope(|scope| {
-        let prepare = || prepare(module, memory, runtime, stdlib);
+        let prepare = || prepare(module, memory, starters, stdlib);
         let builder = std::thread::Builder::new().name("preparation".to_owned()).stack_size(HOST_STACK_BYTES);
         let thread = builder.spawn_scoped(scope, prepare).map_err(failed)?;
         thread.join().map_err(|_| failed("the thread that prepares it panicked"))?
@@ -105,7 +105,7 @@ pub(crate) fn take(
 fn prepare(
     module: &Path,
     memory: &[u8],
-    runtime: Runtime,
+    starters: &[&str],
     stdlib: Vec<u8>,
 ) -> Result<PreparedMemory, InfraError> {
     let mut file = tempfile::tempfile().map_err(failed)?;
@@ -116,7 +116,7 @@ fn prepare(
     let world = World::of_python(&Arc::new(stdlib), [], []).map_err(failed)?;
     let linker = shim::linker(&engine, &module).map_err(failed)?;
     let instances = linker.instantiate_pre(&module).map_err(failed)?;
-    match Guest::prepare(&instances, world, runtime.starters()) {
+    match Guest::prepare(&instances, world, starters) {
         Ok(prepared) => Ok(prepared),
         Err(Broken::Infra(error)) => Err(error),
         Err(Broken::Program(outcome)) => Err(failed(format!("it ended with {outcome:?}"))),

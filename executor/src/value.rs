@@ -166,7 +166,7 @@ impl Value {
         Self::Integer { negative: negative && !digits.is_empty(), digits }
     }
 
-    fn small(number: i64) -> Self {
+    pub(crate) fn small(number: i64) -> Self {
         Self::shifted(number < 0, number.unsigned_abs(), 0)
     }
 
@@ -181,7 +181,7 @@ impl Value {
         Self::integer(negative, digits)
     }
 
-    fn float(number: f64) -> Self {
+    pub(crate) fn float(number: f64) -> Self {
         if number.is_nan() {
             return Self::NotANumber;
         }

@@ -11,6 +11,9 @@ use wasmtime::EngineWeak;
 /// Processor time between interruptions of a job that is over its limit.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// Processor time after the deadline at which a job that could not be interrupted ends with its worker.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Watches one program at a time from a thread of its own.
 pub(crate) struct Watchdog {
     shared: Arc<Shared>,
@@ -23,10 +26,18 @@ struct Shared {
 
 #[derive(Default)]
 struct Times {
-    /// Processor time, of this process, at which the program under way must stop.
-    deadline: Option<Duration>,
+    /// When the program under way must stop; absent while none is.
+    deadline: Option<Deadline>,
     /// Processor time until which the thread sleeps; absent while it waits to be told.
     sleeps_until: Option<Duration>,
+}
+
+/// In processor time of this process.
+struct Deadline {
+    /// When the program must be interrupted next.
+    next: Duration,
+    /// When the worker ends instead, and the frame that it writes before.
+    last: Option<(Duration, Vec<u8>)>,
 }
 
 impl Watchdog {
@@ -39,20 +50,29 @@ impl Watchdog {
     }
 
     /// Runs `act`, which is interrupted once the process has used `limit` more processor time.
-    pub(crate) fn limit<T>(&self, limit: Duration, act: impl FnOnce() -> T) -> T {
-        self.set(Some(processor_time() + limit));
+    ///
+    /// Some work cannot be interrupted. With `last_words`, the process writes them to stdout and ends soon after.
+    pub(crate) fn limit<T>(
+        &self,
+        limit: Duration,
+        last_words: Option<Vec<u8>>,
+        act: impl FnOnce() -> T,
+    ) -> T {
+        let next = processor_time() + limit;
+        self.set(Some(Deadline { next, last: last_words.map(|words| (next + PATIENCE, words)) }));
         let result = act();
         self.set(None);
         result
     }
 
-    fn set(&self, deadline: Option<Duration>) {
+    fn set(&self, deadline: Option<Deadline>) {
         let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.deadline = deadline;
         // A thread that wakes up in time anyway is let sleep: most programs end long before their deadline, and being
         // woken twice for each would take a core from its worker.
         let is_early = |at| times.sleeps_until.is_none_or(|until| at < until);
-        if deadline.is_some_and(is_early) {
+        let must_wake = deadline.as_ref().is_some_and(|deadline| is_early(deadline.next));
+        times.deadline = deadline;
+        if must_wake {
             self.shared.changed.notify_one();
         }
     }
@@ -61,23 +81,42 @@ impl Watchdog {
 fn watch(shared: &Shared, engine: &EngineWeak) {
     let mut times = shared.times.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let Some(at) = times.deadline else {
+        let Some(deadline) = &mut times.deadline else {
             times.sleeps_until = None;
             times = shared.changed.wait(times).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        match at.checked_sub(processor_time()) {
+        let now = processor_time();
+        if let Some((last, words)) = &deadline.last
+            && now >= *last
+        {
+            say(words);
+            std::process::exit(1);
+        }
+        let next = deadline.next;
+        if let Some(left) = next.checked_sub(now).filter(|left| !left.is_zero()) {
+            times.sleeps_until = Some(next);
             // A single thread computes, so this much wall time passes at least.
-            Some(left) if !left.is_zero() => {
-                times.sleeps_until = Some(at);
-                times = shared.changed.wait_timeout(times, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            _ => {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-                // Whatever the job tries next is interrupted too.
-                times.deadline = Some(processor_time() + AGAIN);
-            }
+            times = shared.changed.wait_timeout(times, left).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        engine.increment_epoch();
+        // Whatever the job tries next is interrupted too.
+        deadline.next = now + AGAIN;
+    }
+}
+
+/// Writes to stdout, which the thread that is stuck has locked.
+#[expect(unsafe_code, reason = "the standard library's stdout is locked by the other thread")]
+fn say(mut words: &[u8]) {
+    while !words.is_empty() {
+        // SAFETY: `words` is valid for reads of its length.
+        let written = unsafe { libc::write(libc::STDOUT_FILENO, words.as_ptr().cast(), words.len()) };
+        match usize::try_from(written) {
+            Ok(written) if written > 0 => words = &words[written.min(words.len())..],
+            // Nobody reads any more.
+            _ => return,
         }
     }
 }

@@ -9,12 +9,11 @@ use std::time::Duration;
 use crate::engine::{HOST_STACK_BYTES, engine, load};
 use crate::guest::Interpreter;
 use crate::judge::Judge;
-use crate::module_cache::Prepared;
 use crate::process;
 use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::{InfraError, lockdown, shim};
+use crate::{InfraError, Job, Verdict, command, javascript, lockdown, shim};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -54,16 +53,16 @@ fn serve() -> Result<(), Box<dyn Error>> {
         protocol::write(&mut replies, &Welcome::Refused(refusal.clone()))?;
         return Err(refusal.into());
     }
-    let interpreter = match hello.work {
-        Work::Interpreter(interpreter) => interpreter,
+    match &hello.work {
         Work::Commands(surroundings) => {
-            return process::serve_commands(&surroundings, &mut requests, &mut replies);
+            return process::serve_commands(surroundings, &mut requests, &mut replies);
         }
         Work::Programs(surroundings, toolchain) => {
-            return process::serve_programs(&surroundings, &toolchain, &mut requests, &mut replies);
+            return process::serve_programs(surroundings, toolchain, &mut requests, &mut replies);
         }
-    };
-    let (mut judge, watchdog) = match prepare(&interpreter) {
+        Work::Python(_) | Work::JavaScript(_) | Work::Modules => {}
+    }
+    let (mut judge, watchdog) = match prepare(&hello.work) {
         Ok(ready) => ready,
         Err(error) => {
             protocol::write(&mut replies, &Welcome::Refused(error.to_string()))?;
@@ -73,7 +72,8 @@ fn serve() -> Result<(), Box<dyn Error>> {
     protocol::write(&mut replies, &Welcome::Ready)?;
     while let Some(job) = protocol::read::<Request>(&mut requests)? {
         let limit = Duration::from_millis(job.limits.timeout_ms.get());
-        let reply = match watchdog.limit(limit, || judge.judge(&job)) {
+        let last_words = judge.last_words(&job)?;
+        let reply = match watchdog.limit(limit, last_words, || judge.judge(&job)) {
             Ok(verdict) => Reply::Judged(verdict),
             Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
             Err(error) => Reply::Fault(error.to_string()),
@@ -83,19 +83,62 @@ fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The judge of the language that this worker runs.
+enum AnyJudge {
+    Python(Judge),
+    JavaScript(javascript::Judge),
+    Command(command::Judge),
+}
+
+impl AnyJudge {
+    fn judge(&mut self, job: &Job) -> Result<Verdict, InfraError> {
+        match self {
+            Self::Python(judge) => judge.judge(job),
+            Self::JavaScript(judge) => judge.judge(job),
+            Self::Command(judge) => judge.judge(job),
+        }
+    }
+
+    /// The reply for a job that nothing can interrupt: a module of the program's own, compiled and interpreted.
+    fn last_words(&self, job: &Job) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Python(_) | Self::JavaScript(_) => Ok(None),
+            Self::Command(_) => protocol::encode(&Reply::Judged(command::never_ended(job))).map(Some),
+        }
+    }
+}
+
 /// Loads everything, then locks the door.
-fn prepare(files: &Prepared) -> Result<(Judge, Watchdog), Box<dyn Error>> {
-    let stdlib = Arc::new(std::fs::read(&files.stdlib)?);
-    let Snapshot { memories, objects } = Snapshot::open(&files.snapshot)?;
-    let engine = engine(memories)?;
-    let module = load(&engine, &files.module)?;
-    let instances = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
-    let interpreter = Interpreter::new(instances, objects);
+fn prepare(work: &Work) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
+    let (engine, judge) = match work {
+        Work::Python(files) => {
+            let stdlib = Arc::new(std::fs::read(&files.stdlib)?);
+            let Snapshot { memories, objects } = Snapshot::open(&files.snapshot)?;
+            let engine = engine(memories)?;
+            let module = load(&engine, &files.module)?;
+            let instances = shim::linker(&engine, &module)?.instantiate_pre(&module)?;
+            let interpreter = Interpreter::new(instances, objects);
+            (engine, AnyJudge::Python(Judge::new(interpreter, stdlib)?))
+        }
+        Work::JavaScript(path) => {
+            let engine = engine(Vec::new())?;
+            let module = load(&engine, path)?;
+            let interpreter = javascript::linker(&engine, &module)?.instantiate_pre(&module)?;
+            (engine, AnyJudge::JavaScript(javascript::Judge::new(interpreter)))
+        }
+        Work::Modules => {
+            let engine = command::engine()?;
+            (engine.clone(), AnyJudge::Command(command::Judge::new(engine)))
+        }
+        Work::Commands(_) | Work::Programs(..) => {
+            return Err("a worker of the process backend has no WebAssembly to prepare".into());
+        }
+    };
     if let Some(missing) = lockdown::restrict_files()? {
         warn(&format!("{missing}; going on without that second wall"));
     }
     let watchdog = Watchdog::start(engine.weak())?;
     lockdown::restrict_resources()?;
     lockdown::restrict_calls()?;
-    Ok((Judge::new(interpreter, stdlib)?, watchdog))
+    Ok((judge, watchdog))
 }

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::module_cache::Prepared;
-use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome, Work};
+use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome};
 use crate::{InfraError, Limits};
 
 /// How long a worker may take to get ready. Milliseconds suffice, unless the machine is overloaded or its disk is slow.
@@ -80,7 +80,7 @@ impl WorkerProcess {
             return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
         };
         let mut worker = Self { child, requests, replies: BufReader::new(replies) };
-        let hello = Hello { version: VERSION, work: Work::Interpreter(prepared.clone()) };
+        let hello = Hello { version: VERSION, work: prepared.work.clone() };
         let hello = protocol::encode(&hello).map_err(not_ready)?;
         let greeted = async {
             worker.requests.write_all(&hello).await?;

@@ -19,7 +19,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    #[cfg_attr(not(test), expect(dead_code, reason = "Python is the only interpreter so far"))]
     /// The world of a program that is compiled to WebAssembly, or of an interpreter that is started for one.
     pub(crate) fn of_command(
         arguments: impl IntoIterator<Item = String>,

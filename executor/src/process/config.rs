@@ -13,3 +13,9 @@ pub struct ProcessConfig {
     /// Some cannot be done without, whatever this says.
     pub accept_missing: LayerSet,
 }
+
+impl ProcessConfig {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -21,6 +21,8 @@ mod toolchain;
 mod watch;
 mod worker;
 
+use crate::InfraError;
+
 pub use config::ProcessConfig;
 pub use isolation::{Isolation, LayerReport};
 pub use layers::{Layer, LayerSet};
@@ -31,3 +33,23 @@ pub use toolchain::{Language, Toolchain};
 pub use worker::{Done, Surroundings, Task};
 
 pub(crate) use worker::{serve_commands, serve_programs};
+
+/// What it takes to run programs in a language on this host.
+///
+/// # Errors
+///
+/// If there is no toolchain for it, or a layer of isolation is missing that is not accepted.
+pub(crate) fn prepare(
+    language: Language,
+    config: &ProcessConfig,
+) -> Result<(Surroundings, Toolchain), InfraError> {
+    Isolation::probe().check(config.accept_missing)?;
+    let toolchain = Toolchain::find(language)?;
+    let view = View::of_system_and(&toolchain.folders).map_err(|error| {
+        InfraError::Sandbox(format!(
+            "the folders of the {} toolchain cannot be shown: {error}",
+            language.name()
+        ))
+    })?;
+    Ok((Surroundings { view, accept_missing: config.accept_missing }, toolchain))
+}
