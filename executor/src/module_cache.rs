@@ -73,7 +73,7 @@ impl ModuleCache {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Prepared, InfraError> {
         let stdlib = files.stdlib(runtime);
-        let library = read_checked(&stdlib, runtime.stdlib_hash())?;
+        let library = read_checked(&stdlib, runtime.stdlib_hash(), runtime.provider())?;
         let code_key = code_key(&engine(Vec::new())?, runtime);
         let snapshot_key = snapshot_key(&code_key, runtime);
         private_folder::make(&self.folder)?;
@@ -133,20 +133,21 @@ fn snapshot_key(code_key: &str, runtime: Runtime) -> String {
 }
 
 fn expose(runtime: Runtime, files: &RuntimeFiles) -> Result<Exposed, InfraError> {
-    let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash())?;
+    let wasm = read_checked(&files.wasm(runtime), runtime.wasm_hash(), runtime.provider())?;
     embedding::expose(&wasm, runtime.starters()).map_err(|error| InfraError::Engine(error.to_string()))
 }
 
-fn read_checked(path: &Path, wanted: &'static str) -> Result<Vec<u8>, InfraError> {
+fn read_checked(path: &Path, wanted: &'static str, provider: &'static str) -> Result<Vec<u8>, InfraError> {
     let bytes = std::fs::read(path).map_err(|source| InfraError::MissingRuntime {
         path: path.to_path_buf(),
+        provider,
         source: Arc::new(source),
     })?;
     let found = hash(&bytes);
     if found == wanted {
         Ok(bytes)
     } else {
-        Err(InfraError::WrongRuntime { path: path.to_path_buf(), found, wanted })
+        Err(InfraError::WrongRuntime { path: path.to_path_buf(), found, wanted, provider })
     }
 }
 
