@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::files::{Content, Files, FilesError};
 
-/// Where Python looks for its standard library.
-const STDLIB: &str = "/usr/local/lib/python315.zip";
+/// Where the interpreters look for their standard library, each in a place of its own. What is there is the one that runs.
+const STDLIB: [&str; 2] = ["/usr/local/lib/python315.zip", "/usr/local/lib/python311.zip"];
 
 /// What a program finds when it starts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ impl World {
         stdin: impl Into<Arc<[u8]>>,
         files: impl IntoIterator<Item = (String, Content)>,
     ) -> Result<Self, FilesError> {
-        let stdlib = (STDLIB.to_owned(), Arc::clone(stdlib));
-        let files = Files::new(std::iter::once(stdlib).chain(files))?;
+        let stdlib = STDLIB.map(|path| (path.to_owned(), Arc::clone(stdlib)));
+        let files = Files::new(stdlib.into_iter().chain(files))?;
         Ok(Self { arguments: Arc::default(), stdin: stdin.into(), files: Arc::new(files) })
     }
 }

@@ -9,7 +9,7 @@ use rltrain_executor::Outcome::{Failed, Forbidden, NotRun, Passed, Raised};
 use rltrain_executor::{Executor, Verdict};
 
 use super::hostile_programs::{Case, exhausting, forging, leaving, odd_sources, reaching};
-use super::{job, short_job, start};
+use super::{job, runtimes, short_job, start_runtime};
 
 /// One worker at a time: each case is to be followed by its canary in the same process.
 static TURN: Mutex<()> = Mutex::new(());
@@ -17,8 +17,21 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Runs hostile programs and canaries by turns, and tells every surprise at once.
 fn face(label: &str, cases: &[(String, Vec<String>)], judge: impl Fn(usize, &Verdict) -> Option<String>) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let executor = start(1, label);
-    let wanted = canary(&executor, 0);
+    let mut surprises = Vec::new();
+    for runtime in runtimes() {
+        let executor = start_runtime(*runtime, 1, label);
+        let found = face_in(&executor, cases, &judge);
+        surprises.extend(found.into_iter().map(|surprise| format!("{}: {surprise}", runtime.name())));
+    }
+    assert!(surprises.is_empty(), "{} surprises\n\n{}", surprises.len(), surprises.join("\n\n"));
+}
+
+fn face_in(
+    executor: &Executor,
+    cases: &[(String, Vec<String>)],
+    judge: impl Fn(usize, &Verdict) -> Option<String>,
+) -> Vec<String> {
+    let wanted = canary(executor, 0);
     assert_eq!(wanted.tests, [Passed, Failed]);
     let mut surprises = Vec::new();
     for (index, (program, tests)) in cases.iter().enumerate() {
@@ -32,12 +45,12 @@ fn face(label: &str, cases: &[(String, Vec<String>)], judge: impl Fn(usize, &Ver
             }
             Err(error) => surprises.push(format!("no verdict: {error}\n{head}")),
         }
-        let after = canary(&executor, index + 1);
+        let after = canary(executor, index + 1);
         if after != wanted {
             surprises.push(format!("the next program noticed: {after:?}\n{head}"));
         }
     }
-    assert!(surprises.is_empty(), "{} surprises\n\n{}", surprises.len(), surprises.join("\n\n"));
+    surprises
 }
 
 /// An innocent program, new to the verdict cache each time, always of the same length.

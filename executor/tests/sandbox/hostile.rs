@@ -56,7 +56,7 @@ fn there_is_no_frame_above_a_program_or_a_test() {
 fn a_verdict_cannot_be_forged_by_changing_the_interpreter() {
     for program in [
         // The runtime's own session code, which reports outcomes when it is used as it was meant to.
-        "import sys, _reactor\nfor name in list(vars(_reactor)): setattr(_reactor, name, lambda *a: (0, False))",
+        "import sys\ntry: import _reactor\nexcept ImportError: pass\nelse:\n    for name in list(vars(_reactor)): setattr(_reactor, name, lambda *a: (0, False))",
         "import builtins\nbuiltins.AssertionError = type('Quiet', (BaseException,), {})",
         "import builtins, sys\nsys.excepthook = lambda *a: None\nbuiltins.compile = builtins.exec = lambda *a: None",
         "import gc\nfor thing in gc.get_objects():\n    if isinstance(thing, dict) and 'tests' in thing: thing.clear()",

