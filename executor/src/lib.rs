@@ -80,6 +80,7 @@ mod worker;
 mod worker_process;
 mod world;
 
+pub use command::module_as_text;
 pub use comparison::{TextComparison, Tolerance, ValueComparison};
 pub use config::ExecutorConfig;
 pub use error::InfraError;

@@ -78,6 +78,11 @@ fn read(program: &str) -> Result<Vec<u8>, Ending> {
     })
 }
 
+/// The program that a binary WebAssembly module is, as a [`Job`](crate::Job) holds it; `None` if the bytes are no such module.
+pub fn module_as_text(bytes: &[u8]) -> Option<String> {
+    bytes.starts_with(b"\0asm").then(|| BASE64_STANDARD.encode(bytes))
+}
+
 /// Refuses what could take long to compile, before it is compiled.
 fn check(wasm: &[u8]) -> Result<(), Ending> {
     bound("bytes", wasm.len() as u64, MOST_BYTES as u64)?;

@@ -7,4 +7,5 @@ mod compile;
 mod judge;
 
 pub(crate) use compile::engine;
+pub use compile::module_as_text;
 pub(crate) use judge::{Judge, never_ended};

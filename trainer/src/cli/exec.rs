@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use rltrain_executor::process::Language;
 use rltrain_executor::{
     Ending, ExecutorConfig, Fuel, Job, Limits, MemoryMib, OutputBytes, Runtime, Test, TimeoutMs, Verdict,
 };
@@ -21,9 +22,9 @@ pub(super) struct Arguments {
     /// The program; standard input if it is not given
     #[arg(value_name = "PROGRAM")]
     program: Option<PathBuf>,
-    /// Language of the program
-    #[arg(long, value_name = "LANGUAGE", default_value = "python")]
-    lang: Language,
+    /// Language of the program, or the name of a runtime; `rltrain doctor` shows which are ready
+    #[arg(long, value_name = "LANGUAGE", default_value = "python", value_parser = runtime)]
+    lang: Runtime,
     /// Tests, one a line: a JSON string of statements, such as "assert double(2) == 4", or an object of another kind, such as
     /// {"kind": "stdin", "stdin": "2\n", "stdout": "4\n"}
     #[arg(long, value_name = "FILE")]
@@ -45,10 +46,27 @@ pub(super) struct Arguments {
     output_bytes: Option<OutputBytes>,
 }
 
-/// A language that programs can be in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Language {
-    Python,
+/// Languages, and what runs them unless a runtime is named.
+const LANGUAGES: [(&str, Runtime); 9] = [
+    ("python", Runtime::Python315),
+    ("javascript", Runtime::JavaScript),
+    ("wasm", Runtime::Wasm),
+    ("c", Runtime::Native(Language::C)),
+    ("cpp", Runtime::Native(Language::Cpp)),
+    ("rust", Runtime::Native(Language::Rust)),
+    ("go", Runtime::Native(Language::Go)),
+    ("java", Runtime::Native(Language::Java)),
+    ("typescript", Runtime::Native(Language::TypeScript)),
+];
+
+/// The runtime that a language or runtime is named by.
+fn runtime(text: &str) -> Result<Runtime, String> {
+    let language = LANGUAGES.iter().find(|(name, _)| *name == text).map(|(_, runtime)| *runtime);
+    language.or_else(|| Runtime::named(text)).ok_or_else(|| {
+        let languages: Vec<&str> = LANGUAGES.iter().map(|(name, _)| *name).collect();
+        let runtimes: Vec<&str> = Runtime::ALL.iter().map(|runtime| runtime.name()).collect();
+        format!("wanted a language ({}) or a runtime ({})", languages.join(", "), runtimes.join(", "))
+    })
 }
 
 fn limit<T>(text: &str) -> Result<T, String>
@@ -63,10 +81,11 @@ where
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tests = read_tests(&arguments.tests)?;
     let program = read_program(arguments.program.as_deref())?;
-    let runtime = match arguments.lang {
-        Language::Python => Runtime::default(),
+    let config = ExecutorConfig {
+        runtime: arguments.lang,
+        workers: Some(NonZeroUsize::MIN),
+        ..ExecutorConfig::default()
     };
-    let config = ExecutorConfig { runtime, workers: Some(NonZeroUsize::MIN), ..ExecutorConfig::default() };
     let executor = start_executor(&config).map_err(Failure::world)?;
     let job = Job::new(program, tests.iter().cloned(), limits(arguments));
     let verdict = executor.submit(job).wait().map_err(Failure::world)?;
@@ -116,13 +135,17 @@ enum InputError {
 
 fn read_program(path: Option<&Path>) -> Result<String, Failure> {
     let (what, read) = match path {
-        Some(path) => (format!("the program `{}`", path.display()), std::fs::read_to_string(path)),
+        Some(path) => (format!("the program `{}`", path.display()), std::fs::read(path)),
         None => {
-            let mut program = String::new();
-            let read = io::stdin().lock().read_to_string(&mut program);
+            let mut program = Vec::new();
+            let read = io::stdin().lock().read_to_end(&mut program);
             ("the program from standard input".to_owned(), read.map(|_| program))
         }
     };
+    let read = read.and_then(|bytes| match rltrain_executor::module_as_text(&bytes) {
+        Some(text) => Ok(text),
+        None => String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+    });
     read.map_err(|source| Failure::input(InputError::Unreadable { what, source }))
 }
 

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod check;
+mod doctor;
 mod exec;
 mod failure;
 mod import;
@@ -37,6 +38,8 @@ enum Command {
     Sample(sample::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
     Exec(exec::Arguments),
+    /// Show what this host offers for running programs
+    Doctor(doctor::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -68,6 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             sample::run(&arguments)
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
+        (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
