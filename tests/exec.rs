@@ -43,8 +43,12 @@ fn a_program_from_standard_input_gets_its_verdict_as_json() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(verdict["load"], "passed");
-    assert_eq!(verdict["tests"], serde_json::json!(["passed", "failed"]));
+    assert_eq!(verdict["load"], serde_json::json!({"outcome": "passed"}));
+    let wrong = serde_json::json!({"wrong-answer": {"actual": "None", "expected": "10"}});
+    assert_eq!(
+        verdict["tests"],
+        serde_json::json!([{"outcome": "passed"}, {"outcome": "failed", "cause": wrong}])
+    );
     assert_eq!(verdict["stdout"], "doubling\ndoubling\n");
 }
 

@@ -247,6 +247,9 @@ fn the_manual_is_up_to_date() {
 fn full() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.executor.workers = NonZeroUsize::new(2);
+    recipe.executor.most_waiting = NonZeroUsize::new(100);
+    recipe.executor.verdict_cache = Some("verdicts".into());
+    recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
     recipe
 }
