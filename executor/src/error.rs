@@ -31,7 +31,7 @@ pub enum InfraError {
         source: Arc<io::Error>,
     },
     /// A file of the runtime is not the one that this build was made for.
-    #[error("`{}` has BLAKE3 hash {found}, wanted {wanted}; delete it and fetch it again", path.display())]
+    #[error("`{}` has BLAKE3 hash {found}, wanted {wanted}; delete the folder that it is in, and `{provider}` provides the right one", path.display())]
     WrongRuntime {
         /// The file.
         path: PathBuf,
@@ -39,6 +39,8 @@ pub enum InfraError {
         found: String,
         /// Hash that this build wants.
         wanted: &'static str,
+        /// The command that provides the right one.
+        provider: &'static str,
     },
     /// A folder of compiled modules or of verdicts cannot be used.
     #[error("cannot use the cache at `{}`", path.display())]

@@ -218,7 +218,7 @@ fn read_checked(files: &RuntimeFiles, file: PinnedFile, runtime: Runtime) -> Res
     if found == file.hash {
         Ok(bytes)
     } else {
-        Err(InfraError::WrongRuntime { path, found, wanted: file.hash })
+        Err(InfraError::WrongRuntime { path, found, wanted: file.hash, provider: runtime.provider() })
     }
 }
 

@@ -28,7 +28,7 @@ use rltrain_executor::{
 /// One executor for all tests that need no other.
 static EXECUTOR: LazyLock<Executor> = LazyLock::new(|| start(2, "shared"));
 
-/// The same for the other runtimes that are here.
+/// The same for the other interpreters of Python that are here.
 static OTHERS: LazyLock<Vec<Executor>> = LazyLock::new(|| {
     let others = runtimes().iter().filter(|runtime| **runtime != Runtime::default());
     others.map(|runtime| start_runtime(*runtime, 2, "shared-other")).collect()
@@ -38,7 +38,7 @@ fn files() -> RuntimeFiles {
     RuntimeFiles::in_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps"))
 }
 
-/// One executor for each runtime that is here.
+/// One executor for each interpreter of Python that is here.
 fn executors() -> impl Iterator<Item = &'static Executor> {
     std::iter::once(&*EXECUTOR).chain(OTHERS.iter())
 }
@@ -49,7 +49,7 @@ fn runtimes() -> &'static [Runtime] {
         let is_here = |runtime: &Runtime| {
             let is_here = *runtime == Runtime::default() || files().missing(*runtime).is_none();
             if !is_here {
-                println!("skipped: {} was not built", runtime.name());
+                println!("skipped: {} is not here; `{}` provides it", runtime.name(), runtime.provider());
             }
             is_here
         };

