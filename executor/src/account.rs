@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::files::Files;
+use crate::files::{Content, Files};
 use crate::sandbox::Ledger;
-use crate::{Cause, Ending, InfraError, Job, Limits, Outcome, StdinTest, Verdict, WallTime};
+use crate::{Cause, Ending, File, InfraError, Job, Limits, Outcome, StdinTest, Verdict, WallTime};
 
 /// Most bytes of a text that a cause shows.
 const MOST_SHOWN: usize = 200;
@@ -88,11 +88,15 @@ pub(crate) fn printed_as_expected(ending: Ending, printed: &[u8], test: &StdinTe
 
 /// The files of a job, for programs that have nothing else to read.
 pub(crate) fn files(job: &Job) -> Result<Files, InfraError> {
-    let files = job.files.iter().map(|file| {
+    Files::new(placed(&job.files)).map_err(|error| InfraError::FaultyTest(error.to_string()))
+}
+
+/// Files under absolute paths.
+pub(crate) fn placed(files: &[File]) -> impl Iterator<Item = (String, Content)> {
+    files.iter().map(|file| {
         let path = if file.path.starts_with('/') { file.path.clone() } else { format!("/{}", file.path) };
         (path, Arc::new(file.text.clone().into_bytes()))
-    });
-    Files::new(files).map_err(|error| InfraError::FaultyTest(error.to_string()))
+    })
 }
 
 /// The beginning of a text, in quotes.

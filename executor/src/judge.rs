@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::account::placed;
 use crate::assertion::{self, Comparison};
 use crate::files::FilesError;
 use crate::guest::{Author, Broken, Guest, Interpreter, Source};
@@ -87,11 +88,8 @@ impl Judge {
         if files.is_empty() {
             return Ok(self.world.clone());
         }
-        let files = files.iter().map(|file| {
-            let path = if file.path.starts_with('/') { file.path.clone() } else { format!("/{}", file.path) };
-            (path, Arc::new(file.text.clone().into_bytes()))
-        });
-        World::of_python(&self.stdlib, [], files).map_err(|error| InfraError::FaultyTest(error.to_string()))
+        World::of_python(&self.stdlib, [], placed(files))
+            .map_err(|error| InfraError::FaultyTest(error.to_string()))
     }
 
     /// Decides how a test is run.

@@ -1,17 +1,12 @@
 //! One job under way: which interpreter it is in, and what it has used up.
 
-use std::time::Instant;
-
+use crate::account::{Account, printed_as_expected};
 use crate::guest::{Author, Broken, Guest, Source};
 use crate::judge::Judge;
 use crate::oracle::{Oracle, Undecided};
 use crate::plan::Plan;
-use crate::sandbox::Ledger;
 use crate::world::World;
-use crate::{Cause, Ending, InfraError, Job, Outcome, StdinTest, Verdict, WallTime};
-
-/// Most bytes of a text that a cause shows.
-const MOST_SHOWN: usize = 200;
+use crate::{Ending, InfraError, Job, Outcome, StdinTest, Verdict};
 
 /// What has been done in the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +26,8 @@ pub(crate) struct Trial<'a> {
     oracle: Oracle<'a>,
     /// The interpreter; absent after something broke it.
     guest: Option<(Guest, Stage)>,
-    /// Fuel left when there is no interpreter.
-    fuel: u64,
-    /// Account when there is no interpreter.
-    ledger: Ledger,
-    /// A limit of the whole job that is used up: nothing runs any more.
-    spent: Option<Outcome>,
-    begin: Instant,
+    /// What is left and known when there is no interpreter.
+    account: Account,
 }
 
 impl<'a> Trial<'a> {
@@ -53,10 +43,7 @@ impl<'a> Trial<'a> {
             world: judge.world(&job.files)?,
             oracle: Oracle::new(judge),
             guest: None,
-            fuel: job.limits.fuel.get(),
-            ledger: Ledger::default(),
-            spent: None,
-            begin: Instant::now(),
+            account: Account::open(job.limits),
         })
     }
 
@@ -86,7 +73,7 @@ impl<'a> Trial<'a> {
 
     /// Runs one test, if need be in a fresh interpreter with the program loaded again.
     pub(crate) fn test(&mut self, plan: &Plan<'_>) -> Result<Ending, InfraError> {
-        if let Some(spent) = self.spent {
+        if let Some(spent) = self.account.spent {
             return Ok(spent.into());
         }
         if let Plan::Script(test) = plan {
@@ -96,7 +83,7 @@ impl<'a> Trial<'a> {
             let again = self.load()?;
             if !again.passed() {
                 // It loaded the first time with the same fuel left or more, so a limit of the job has been reached.
-                self.spent = self.spent.or(Some(again.outcome));
+                self.account.spent = self.account.spent.or(Some(again.outcome));
                 return Ok(again);
             }
         }
@@ -123,33 +110,25 @@ impl<'a> Trial<'a> {
             })
         })?;
         self.close();
-        Ok(if !ending.passed() || test.compare.accepts(&printed, &test.stdout) {
-            ending
-        } else {
-            let (actual, expected) = (shown(&printed), shown(test.stdout.as_bytes()));
-            Ending::because(Outcome::Failed, Cause::WrongAnswer { actual, expected })
-        })
+        Ok(printed_as_expected(ending, &printed, test))
     }
 
     /// Starts a fresh interpreter that goes on with the account. `Some` if what is left does not reach for a start.
     fn start(&mut self, stdin: Option<&str>) -> Result<Option<Ending>, InfraError> {
         self.close();
-        let ledger = std::mem::take(&mut self.ledger);
-        let kept = ledger.clone();
+        let (fuel, ledger) = self.account.take();
         let mut world = self.world.clone();
         if let Some(stdin) = stdin {
             world.stdin = stdin.as_bytes().into();
         }
-        match self.judge.start(world, self.job.limits, self.fuel, ledger) {
+        match self.judge.start(world, self.job.limits, fuel, ledger) {
             Ok(guest) => {
                 self.guest = Some((guest, Stage::Fresh));
                 Ok(None)
             }
             Err(Broken::Infra(error)) => Err(error),
             Err(Broken::Program(outcome)) => {
-                self.ledger = kept;
-                self.fuel = 0;
-                self.spent = Some(outcome);
+                self.account.exhaust(outcome);
                 Ok(Some(outcome.into()))
             }
         }
@@ -176,9 +155,7 @@ impl<'a> Trial<'a> {
             Err(Undecided::Infra(error) | Undecided::Program(Broken::Infra(error))) => Err(error),
             Err(Undecided::Program(Broken::Program(outcome))) => {
                 self.close();
-                if matches!(outcome, Outcome::OutOfFuel | Outcome::OutOfTime | Outcome::OutputLimit) {
-                    self.spent = Some(outcome);
-                }
+                self.account.note(outcome);
                 Ok(outcome.into())
             }
         }
@@ -186,31 +163,13 @@ impl<'a> Trial<'a> {
 
     fn close(&mut self) {
         if let Some((guest, _)) = self.guest.take() {
-            self.fuel = guest.fuel();
-            self.ledger = guest.into_ledger();
+            self.account.give_back(guest.fuel(), guest.into_ledger());
         }
     }
 
     /// Ends the job.
     pub(crate) fn verdict(mut self, load: Ending, tests: Vec<Ending>) -> Verdict {
         self.close();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Verdict {
-            load,
-            tests,
-            public: self.job.public,
-            fuel: self.job.limits.fuel.get().saturating_sub(self.fuel),
-            peak_memory_bytes: self.ledger.peak_memory as u64,
-            wall: WallTime(self.begin.elapsed()),
-            stdout: text(&self.ledger.stdout),
-            stderr: text(&self.ledger.stderr),
-            denied: self.ledger.denied,
-        }
+        self.account.verdict(self.job, load, tests)
     }
-}
-
-/// The beginning of a text, in quotes.
-fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(MOST_SHOWN)]);
-    format!("{text:?}")
 }
