@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Test};
+use crate::{DifferentialTest, Limits, Test};
 
 /// A program and the tests that judge it. Made by the trainer from a completion; read by a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,14 @@ impl Job {
             files: Vec::new(),
             stop_at_failure: false,
             limits,
+        }
+    }
+
+    /// The job that a differential test of this one is to fail in.
+    pub(crate) fn before(&self, test: &DifferentialTest) -> Self {
+        Self {
+            files: self.files.clone(),
+            ..Self::new(test.before.clone(), [(*test.test).clone()], self.limits)
         }
     }
 }

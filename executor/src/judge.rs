@@ -144,14 +144,7 @@ impl Judge {
 
     /// Whether a differential test passes for the program that it is to fail for.
     fn passes_before(&mut self, test: &DifferentialTest, job: &Job) -> Result<bool, InfraError> {
-        let before = Job {
-            program: test.before.clone(),
-            tests: vec![(*test.test).clone()],
-            public: 0,
-            files: job.files.clone(),
-            stop_at_failure: false,
-            limits: job.limits,
-        };
+        let before = job.before(test);
         let key = serde_json::to_string(&before).map_err(|error| InfraError::Sandbox(error.to_string()))?;
         if let Some(known) = self.passes_before.get(&key) {
             return Ok(*known);

@@ -147,15 +147,7 @@ impl Judge {
 
     /// Whether a differential test passes for the program that it is to fail for.
     fn passes_before(&mut self, test: &DifferentialTest, job: &Job) -> Result<bool, InfraError> {
-        let before = Job {
-            program: test.before.clone(),
-            tests: vec![(*test.test).clone()],
-            public: 0,
-            files: job.files.clone(),
-            stop_at_failure: false,
-            limits: job.limits,
-        };
-        Ok(self.judge(&before)?.all_passed())
+        Ok(self.judge(&job.before(test))?.all_passed())
     }
 }
 

@@ -138,15 +138,7 @@ impl Judge {
 
     /// Whether a differential test passes for the program that it is to fail for.
     fn passes_before(&self, jail: &Jail, test: &DifferentialTest, job: &Job) -> Result<bool, InfraError> {
-        let before = Job {
-            program: test.before.clone(),
-            tests: vec![(*test.test).clone()],
-            public: 0,
-            files: job.files.clone(),
-            stop_at_failure: false,
-            limits: job.limits,
-        };
-        Ok(self.judge(jail, &before)?.all_passed())
+        Ok(self.judge(jail, &job.before(test))?.all_passed())
     }
 }
 
