@@ -2,14 +2,13 @@
 """A peer of executor/benches/against_peers.rs: `check_correctness` of verl 0.9.1's prime_code, unchanged, one problem after the other.
 
 It judges calls, so that it gets problems with one call each. The package is imported without verl, which would want PyTorch.
-Reads and writes as bench_human_eval.py does.
+Reads and writes as bench_peer.py says.
 """
 
 import importlib.metadata
-import json
-import resource
 import sys
-import time
+
+from bench_peer import serve
 
 TIMEOUT = 30
 
@@ -18,26 +17,11 @@ sys.path.insert(0, str(importlib.metadata.distribution("verl").locate_file("verl
 from prime_code.utils import check_correctness  # noqa: E402
 
 
-def cpu() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
 def passes(problem: dict) -> bool:
     calls = {"fn_name": problem["entry_point"], "inputs": [problem["input"]], "outputs": [problem["output"]]}
     results, _ = check_correctness(calls, problem["prompt"] + problem["completion"], timeout=TIMEOUT, debug=False)
     return all(result is True for result in results)
 
 
-def main() -> None:
-    for line in sys.stdin:
-        problems = json.loads(line)
-        wall, used = time.perf_counter(), cpu()
-        passed = sum(passes(problem) for problem in problems)
-        reply = {"passed": passed, "wall": time.perf_counter() - wall, "cpu": cpu() - used}
-        print(json.dumps(reply), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(passes)

@@ -77,6 +77,23 @@ impl Account {
     }
 }
 
+/// Runs the tests of a job whose program has ended as `load`, as far as the job asks for it.
+pub(crate) fn run_tests<Plan>(
+    job: &Job,
+    load: &Ending,
+    plans: &[Plan],
+    mut test: impl FnMut(&Plan) -> Result<Ending, InfraError>,
+) -> Result<Vec<Ending>, InfraError> {
+    let mut is_over = !load.passed();
+    let mut endings = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let ending = if is_over { Outcome::NotRun.into() } else { test(plan)? };
+        is_over |= job.stop_at_failure && !ending.passed();
+        endings.push(ending);
+    }
+    Ok(endings)
+}
+
 /// How a script ended: as it says, unless it printed something else than was expected.
 pub(crate) fn printed_as_expected(ending: Ending, printed: &[u8], test: &StdinTest) -> Ending {
     if !ending.passed() || test.compare.accepts(printed, &test.stdout) {

@@ -83,7 +83,7 @@ impl InterpreterMemory {
         match self.written() {
             Some(stretches) => {
                 for Stretch { start, end, .. } in stretches {
-                    self.copy_back(start as usize - self.area.address(), (end - start) as usize);
+                    self.copy_back(start as usize - self.area.address(), (end - start) as usize)?;
                 }
                 Ok(())
             }
@@ -109,14 +109,17 @@ impl InterpreterMemory {
     }
 
     #[expect(unsafe_code, reason = "wasmtime hands memory out by address")]
-    fn copy_back(&self, at: usize, size: usize) {
-        assert!(at.checked_add(size).is_some_and(|end| end <= self.picture_bytes), "{at} and {size} more");
+    fn copy_back(&self, at: usize, size: usize) -> io::Result<()> {
+        if at.checked_add(size).is_none_or(|end| end > self.picture_bytes) {
+            return Err(io::Error::other(format!("{at} and {size} more of {}", self.picture_bytes)));
+        }
         // SAFETY: both mappings have `picture_bytes` accessible bytes and do not overlap; `restore`, which alone calls this, runs
         // while no instance has the memory.
         unsafe {
             let source = self.original.start.as_ptr().add(at);
             std::ptr::copy_nonoverlapping(source, self.area.start.as_ptr().add(at), size);
         }
+        Ok(())
     }
 }
 
@@ -305,19 +308,17 @@ impl Mapping {
     }
 
     /// Checks that a stretch is within, and returns where it starts.
-    fn stretch(&self, at: usize, size: usize) -> *mut libc::c_void {
-        assert!(
-            at.checked_add(size).is_some_and(|end| end <= self.size),
-            "{at} and {size} more of {}",
-            self.size
-        );
-        self.start.as_ptr().wrapping_add(at).cast()
+    fn stretch(&self, at: usize, size: usize) -> io::Result<*mut libc::c_void> {
+        if at.checked_add(size).is_none_or(|end| end > self.size) {
+            return Err(io::Error::other(format!("{at} and {size} more of {}", self.size)));
+        }
+        Ok(self.start.as_ptr().wrapping_add(at).cast())
     }
 
     /// Puts a private copy of the start of `file` at the start.
     #[expect(unsafe_code, reason = "the standard library has no mmap")]
     fn show_file(&self, file: &File, size: usize, protection: i32) -> io::Result<()> {
-        let (start, flags) = (self.stretch(0, size), libc::MAP_PRIVATE | libc::MAP_FIXED);
+        let (start, flags) = (self.stretch(0, size)?, libc::MAP_PRIVATE | libc::MAP_FIXED);
         // SAFETY: this replaces a part of our own reservation that nobody holds a reference into.
         let shown = unsafe { libc::mmap(start, size, protection, flags, file.as_raw_fd(), 0) };
         if shown == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -338,15 +339,17 @@ impl Mapping {
 
     #[expect(unsafe_code, reason = "the standard library has no mprotect")]
     fn protect(&self, at: usize, size: usize, protection: i32) -> io::Result<()> {
+        let start = self.stretch(at, size)?;
         // SAFETY: the stretch is our own, and wasmtime alone reads and writes it, within what it was told is accessible.
-        check(unsafe { libc::mprotect(self.stretch(at, size), size, protection) })
+        check(unsafe { libc::mprotect(start, size, protection) })
     }
 
     /// Gives written pages back to the kernel: they become what they were before.
     #[expect(unsafe_code, reason = "the standard library has no madvise")]
     fn forget(&self, at: usize, size: usize) -> io::Result<()> {
+        let start = self.stretch(at, size)?;
         // SAFETY: the stretch is our own, and nobody holds a reference into it.
-        check(unsafe { libc::madvise(self.stretch(at, size), size, libc::MADV_DONTNEED) })
+        check(unsafe { libc::madvise(start, size, libc::MADV_DONTNEED) })
     }
 }
 

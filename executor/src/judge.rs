@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::account::placed;
+use crate::account::{placed, run_tests};
 use crate::assertion::{self, Comparison};
 use crate::files::FilesError;
 use crate::guest::{Author, Broken, Guest, Interpreter, Source};
@@ -17,7 +17,7 @@ use crate::sandbox::Ledger;
 use crate::trial::Trial;
 use crate::value::Value;
 use crate::world::World;
-use crate::{DifferentialTest, File, InfraError, Job, Limits, Outcome, Test, Verdict};
+use crate::{DifferentialTest, File, InfraError, Job, Limits, Test, Verdict};
 
 /// Facts about tests that are kept from one job to the next: attempts at the same task share their tests.
 const MOST_KNOWN: usize = 10_000;
@@ -56,13 +56,7 @@ impl Judge {
         } else {
             trial.load()?
         };
-        let mut is_over = !load.passed();
-        let mut endings = Vec::with_capacity(plans.len());
-        for plan in &plans {
-            let ending = if is_over { Outcome::NotRun.into() } else { trial.test(plan)? };
-            is_over |= job.stop_at_failure && !ending.passed();
-            endings.push(ending);
-        }
+        let endings = run_tests(job, &load, &plans, |plan| trial.test(plan))?;
         Ok(trial.verdict(load, endings))
     }
 

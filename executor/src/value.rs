@@ -211,19 +211,24 @@ impl Value {
 }
 
 /// Most bytes that a value is shown with.
-const MOST_SHOWN: usize = 200;
+pub(crate) const MOST_SHOWN: usize = 200;
+
+/// The beginning of a text that is too long to be shown.
+pub(crate) fn cut_off(mut text: String) -> String {
+    if text.len() > MOST_SHOWN {
+        let end = (0..=MOST_SHOWN).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
 
 /// As Python writes the value, as far as it is known: `True` and `1.0` are the number 1 here. Cut off when it gets long.
 impl fmt::Display for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         self.show(&mut text);
-        if text.len() > MOST_SHOWN {
-            let end = (0..=MOST_SHOWN).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
-            text.push('…');
-        }
-        formatter.write_str(&text)
+        formatter.write_str(&cut_off(text))
     }
 }
 

@@ -10,11 +10,12 @@ use super::guest::{Guest, Source, TEST_NAME};
 use super::plan::{self, Plan};
 use super::trial::Trial;
 use super::value::Value;
+use crate::account::run_tests;
 use crate::files::Files;
 use crate::guest::Broken;
 use crate::sandbox::{Ledger, Sandbox};
 use crate::world::World;
-use crate::{DifferentialTest, InfraError, Job, Limits, Outcome, Test, ValueComparison, Verdict};
+use crate::{DifferentialTest, InfraError, Job, Limits, Test, ValueComparison, Verdict};
 
 /// Facts about tests that are kept from one job to the next.
 const MOST_KNOWN: usize = 10_000;
@@ -47,13 +48,7 @@ impl Judge {
         } else {
             trial.load()?
         };
-        let mut is_over = !load.passed();
-        let mut endings = Vec::with_capacity(plans.len());
-        for plan in &plans {
-            let ending = if is_over { Outcome::NotRun.into() } else { trial.test(plan)? };
-            is_over |= job.stop_at_failure && !ending.passed();
-            endings.push(ending);
-        }
+        let endings = run_tests(job, &load, &plans, |plan| trial.test(plan))?;
         Ok(trial.verdict(load, endings))
     }
 

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
-/// Most bytes that a value is shown with.
-const MOST_SHOWN: usize = 200;
+use crate::value::{MOST_SHOWN, cut_off};
 
 /// A value. Texts are UTF-8, in which lone surrogates are written as if they were characters.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,11 +254,6 @@ impl fmt::Display for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         self.show(&mut text);
-        if text.len() > MOST_SHOWN {
-            let end = (0..=MOST_SHOWN).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
-            text.push('…');
-        }
-        formatter.write_str(&text)
+        formatter.write_str(&cut_off(text))
     }
 }
