@@ -195,7 +195,7 @@ fn a_step_without_any_signal_changes_nothing() {
     let (algorithm, optimizer) = (AlgorithmConfig::default(), OptimizerConfig::default());
     let settings =
         Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature: 1.0 };
-    let mut adamw = rltrain::optim::AdamW::new(&policy.weights);
+    let mut adamw = rltrain::optim::Optimizer::new(rltrain::optim::OptimizerKind::AdamW, &policy.weights);
     let report = rltrain::optim::apply(&policy, &mut adamw, &groups, &advantages, &settings);
     assert_eq!((report.trained_tokens, report.computed_tokens, adamw.updates), (0, 0, 0));
     for ((name, weight), before) in policy.weights.iter().zip(&before) {

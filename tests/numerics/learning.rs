@@ -1,7 +1,7 @@
 //! Whether training trains: sign and plumbing of the whole update, without a sandbox.
 
 use rltrain::algorithm::{AlgorithmConfig, advantages};
-use rltrain::optim::{AdamW, OptimizerConfig, Settings, apply};
+use rltrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Settings, apply};
 use rltrain::rng::Stream;
 use rltrain::rollout::{Completion, Group, Request, Sampling, collect, generate};
 use tch::Kind;
@@ -21,7 +21,7 @@ fn reward(completion: &Completion) -> f64 {
 #[test]
 fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
     let policy = tiny_policy(Kind::Float);
-    let mut adamw = AdamW::new(&policy.weights);
+    let mut adamw = Optimizer::new(OptimizerKind::AdamW, &policy.weights);
     let algorithm = AlgorithmConfig::default();
     let optimizer = OptimizerConfig { learning_rate: 5e-3, ..OptimizerConfig::default() };
     let settings =

@@ -12,7 +12,7 @@ use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::execution::start_executor;
 use crate::journal::Journal;
-use crate::optim::{AdamW, UpdateReport};
+use crate::optim::{Optimizer, UpdateReport};
 use crate::policy::{Compute, HostView, Policy};
 use crate::recipe::{Recipe, refused_changes};
 use crate::rollout::Prompter;
@@ -31,7 +31,7 @@ const RECIPE: &str = "recipe.toml";
 /// Names inside a checkpoint.
 const MODEL: &str = "model";
 const WEIGHTS: &str = "model/model.safetensors";
-const MOMENTS: &str = "optimizer.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
 const TRAINER: &str = "trainer.json";
 
 /// The state of a run. Made by [`Session::start_or_resume`]; changed by `train.rs` alone.
@@ -41,7 +41,7 @@ pub struct Session {
     /// The model being trained.
     pub policy: Policy,
     /// Its optimizer.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// Training tasks.
     pub tasks: TaskSet,
     /// Tasks that are only evaluated on.
@@ -127,7 +127,7 @@ impl Session {
         let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
         let mut session = Session {
             step,
-            optimizer: AdamW::new(&policy.weights),
+            optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
             policy,
             prompter,
             executor,
@@ -147,7 +147,7 @@ impl Session {
             session.telemetry.message(&format!("passed over `{path}`: {reason}"));
         }
         match checkpoint.zip(state) {
-            Some((checkpoint, state)) => session.restore(&checkpoint, &state, run)?,
+            Some((checkpoint, state)) => session.restore(&checkpoint, &state, recipe)?,
             None => session.telemetry.message(&format!(
                 "new run in {}: {} parameters, {} tasks, {} held out",
                 run.display(),
@@ -164,8 +164,9 @@ impl Session {
         &mut self,
         checkpoint: &Checkpoint,
         state: &TrainerState,
-        run: &Path,
+        recipe: &Recipe,
     ) -> Result<(), TrainError> {
+        let run = &recipe.run;
         if state.format != TRAINER_FORMAT {
             let path = checkpoint.path().join(TRAINER);
             return Err(ReadError::Format { path, found: state.format, wanted: TRAINER_FORMAT }.into());
@@ -177,8 +178,13 @@ impl Session {
                 return Err(TrainError::TasksChanged { path: tasks.path().to_owned(), run: run.to_owned() });
             }
         }
-        let moments = checkpoint.read_tensors(MOMENTS)?;
-        self.optimizer = AdamW::restored(state.optimizer_updates, &self.policy.weights, &moments)?;
+        let means = checkpoint.read_tensors(OPTIMIZER)?;
+        self.optimizer = Optimizer::restored(
+            recipe.optimizer.kind,
+            state.optimizer_updates,
+            &self.policy.weights,
+            &means,
+        )?;
         self.skipped_in_a_row = state.skipped_in_a_row;
         self.saved = Some(state.step);
         self.telemetry.message(&format!("resuming {} after step {}", run.display(), self.step));
@@ -234,11 +240,8 @@ impl Session {
         let weights =
             self.policy.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)));
         draft.tensors(WEIGHTS, weights, &format)?;
-        let moments = self.optimizer.moments().flat_map(|(name, moments)| {
-            [("first", &moments.first), ("second", &moments.second)]
-                .map(|(which, tensor)| (format!("{which}/{name}"), HostView::new(tensor)))
-        });
-        draft.tensors(MOMENTS, moments, &BTreeMap::new())?;
+        let means = self.optimizer.state().map(|(name, tensor)| (name, HostView::new(tensor)));
+        draft.tensors(OPTIMIZER, means, &BTreeMap::new())?;
         draft.json(
             TRAINER,
             &TrainerState {

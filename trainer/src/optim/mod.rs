@@ -2,10 +2,12 @@
 
 mod adamw;
 mod config;
+mod optimizer;
 mod schedule;
+mod sgd;
 mod update;
 
-pub use adamw::{AdamW, Moments, clip_factor, gradient_norm};
-pub use config::{OptimizerConfig, Schedule};
+pub use config::{OptimizerConfig, OptimizerKind, Schedule};
+pub use optimizer::{Optimizer, clip_factor, gradient_norm};
 pub use schedule::learning_rate;
 pub use update::{Settings, UpdateReport, accumulate, apply};

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::adamw::{AdamW, clip_factor, gradient_norm};
 use super::config::OptimizerConfig;
+use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
 use crate::policy::{Llama, Pack, Policy, logprobs_and_entropy};
 use crate::rollout::{Completion, Group};
@@ -43,7 +43,7 @@ struct Sums([f64; 6]);
 /// exactly zero). So the gradient does not depend on how the step is cut into packs.
 pub fn apply(
     policy: &Policy,
-    optimizer: &mut AdamW,
+    optimizer: &mut Optimizer,
     groups: &[Group],
     advantages: &[Vec<f64>],
     settings: &Settings<'_>,
@@ -68,7 +68,7 @@ pub fn apply(
 pub struct Settings<'a> {
     /// Loss and aggregation.
     pub algorithm: &'a AlgorithmConfig,
-    /// AdamW and clipping.
+    /// The rule and clipping.
     pub optimizer: &'a OptimizerConfig,
     /// This step's learning rate.
     pub learning_rate: f64,

@@ -5,6 +5,7 @@ use rltrain_rewards::RewardSet;
 
 use super::Recipe;
 use super::problems::Problems;
+use crate::optim::Schedule;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
 const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
@@ -41,7 +42,12 @@ fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
     let clip_low = algorithm.clip_low;
     let holds = clip_low > 0.0 && clip_low < 1.0;
     problems.require_value(holds, "algorithm.clip_low", clip_low, "a number above 0 and below 1");
-    for (key, value) in [("optimizer.beta1", optimizer.beta1), ("optimizer.beta2", optimizer.beta2)] {
+    let shares = [
+        ("optimizer.beta1", optimizer.beta1),
+        ("optimizer.beta2", optimizer.beta2),
+        ("optimizer.momentum", optimizer.momentum),
+    ];
+    for (key, value) in shares {
         problems.require_value((0.0..1.0).contains(&value), key, value, "a number from 0, below 1");
     }
     let from_0 =
@@ -154,6 +160,25 @@ fn optimizer(recipe: &Recipe, problems: &mut Problems<'_>) {
         format!("the warm-up takes {warmup} steps, the whole run {steps}"),
         "the learning rate would never reach its peak; warm up over a tenth of the run or less",
     );
+    let (decay, share) = (recipe.optimizer.decay_steps, recipe.optimizer.final_share);
+    problems.require(
+        (warmup as u64).saturating_add(decay as u64) <= steps,
+        &["optimizer.decay_steps", "optimizer.warmup_steps", "steps"],
+        format!("warm-up and decay take {warmup} and {decay} steps, the whole run {steps}"),
+        "the learning rate cannot rise and fall at once; decay over a fifth of the run or less",
+    );
+    let wsd = recipe.optimizer.schedule == Schedule::Wsd;
+    problems.require(
+        wsd == (decay > 0),
+        &["optimizer.decay_steps", "optimizer.schedule"],
+        format!(
+            "the schedule {} over {decay} steps",
+            if wsd { "`wsd` falls" } else { "is not `wsd`, and falls" }
+        ),
+        "`decay_steps` is how long `schedule = \"wsd\"` falls at the end: set both, or neither",
+    );
+    let holds = (0.0..=1.0).contains(&share);
+    problems.require_value(holds, "optimizer.final_share", share, "a number from 0 to 1");
 }
 
 fn eval(recipe: &Recipe, problems: &mut Problems<'_>) {

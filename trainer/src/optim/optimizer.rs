@@ -1,0 +1,146 @@
+//! The optimizer: gradients of the weights in, changed weights out, with the running means that it remembers between.
+
+use std::collections::BTreeMap;
+
+use rltrain_checkpoints::TensorFile;
+use tch::{Kind, Tensor};
+
+use super::config::{OptimizerConfig, OptimizerKind};
+use super::{adamw, sgd};
+use crate::policy::{PolicyError, Weights, load_tensor};
+
+/// Elements that a CPU updates together: with gradient, moments and a temporary they take 2.5 MB and stay in its cache
+/// from one operation to the next, so that memory is read and written once an update instead of a dozen times.
+const CHUNK: i64 = 1 << 17;
+
+/// One weight, or a piece of it, in the middle of an update: flat views, changed in place.
+pub(super) struct Piece<'a> {
+    pub(super) weight: Tensor,
+    /// Already scaled by the clipping factor.
+    pub(super) gradient: Tensor,
+    /// The running means, in the order of [`OptimizerKind::means`].
+    pub(super) means: Vec<Tensor>,
+    /// Number of this update, from 1.
+    pub(super) update: u64,
+    pub(super) learning_rate: f64,
+    /// Share of the weight that decay takes away: `learning_rate * weight_decay`, or 0 where decay does not apply.
+    pub(super) decay: f64,
+    pub(super) config: &'a OptimizerConfig,
+}
+
+/// The rule of `[optimizer] kind`, and what it remembers of each weight, f32.
+pub struct Optimizer {
+    /// Updates applied so far.
+    pub updates: u64,
+    kind: OptimizerKind,
+    means: BTreeMap<String, Vec<Tensor>>,
+}
+
+impl Optimizer {
+    /// Zero means for every weight.
+    pub fn new(kind: OptimizerKind, weights: &Weights) -> Optimizer {
+        let zeros = |weight: &Tensor| kind.means().iter().map(|_| weight.detach().zeros_like()).collect();
+        let means = weights.iter().map(|(name, weight)| (name.to_owned(), zeros(weight))).collect();
+        Optimizer { updates: 0, kind, means }
+    }
+
+    /// The state that a checkpoint holds: `updates`, and for every weight one tensor `MEAN/NAME` per mean, as
+    /// [`Optimizer::state`] names them.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing, has another shape than its weight, or cannot be read.
+    pub fn restored(
+        kind: OptimizerKind,
+        updates: u64,
+        weights: &Weights,
+        file: &TensorFile,
+    ) -> Result<Optimizer, PolicyError> {
+        let mut means = BTreeMap::new();
+        for (name, weight) in weights.iter() {
+            let read = |mean: &&str| {
+                load_tensor(file, &format!("{mean}/{name}"), &weight.size())
+                    .map(|tensor| tensor.to_device(weight.device()))
+            };
+            means.insert(name.to_owned(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
+        }
+        Ok(Optimizer { updates, kind, means })
+    }
+
+    /// What a checkpoint has to hold besides `updates`: `(MEAN/NAME, tensor)`.
+    pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.means.iter().flat_map(|(name, means)| {
+            self.kind.means().iter().zip(means).map(move |(mean, tensor)| (format!("{mean}/{name}"), tensor))
+        })
+    }
+
+    /// One update from the gradients of the weights, in place; gradients are multiplied by `gradient_scale` (the
+    /// clipping factor) on the way and zeroed afterwards.
+    ///
+    /// Weight decay is decoupled, and applies to matrices only: norms and biases are left alone.
+    pub fn step(
+        &mut self,
+        weights: &Weights,
+        config: &OptimizerConfig,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) {
+        let _no_gradient = tch::no_grad_guard();
+        self.updates += 1;
+        for (name, weight) in weights.iter() {
+            let gradient = weight.grad();
+            if !gradient.defined() {
+                continue;
+            }
+            let means = self.means.get(name).expect("means exist for every weight");
+            let decay = if weight.dim() > 1 { learning_rate * config.weight_decay } else { 0.0 };
+            let flat = |tensor: &Tensor| tensor.view([-1]);
+            let (weight, gradient) = (flat(&weight.detach()), flat(&gradient));
+            let means: Vec<Tensor> = means.iter().map(flat).collect();
+            let elements = weight.numel() as i64;
+            let chunk = if weight.device().is_cuda() { elements } else { CHUNK };
+            for start in (0..elements).step_by(chunk.max(1) as usize) {
+                let cut = |tensor: &Tensor| tensor.narrow(0, start, chunk.min(elements - start));
+                let mut gradient = cut(&gradient);
+                let _ = gradient.g_mul_scalar_(gradient_scale);
+                let mut piece = Piece {
+                    weight: cut(&weight),
+                    gradient: gradient.shallow_clone(),
+                    means: means.iter().map(cut).collect(),
+                    update: self.updates,
+                    learning_rate,
+                    decay,
+                    config,
+                };
+                match self.kind {
+                    OptimizerKind::AdamW => adamw::update(&mut piece),
+                    OptimizerKind::Sgd => sgd::update(&mut piece),
+                }
+                let _ = gradient.zero_();
+            }
+        }
+    }
+}
+
+/// The global L2 norm of all gradients: `sqrt(sum g^2)`, summed in f64. Infinite or NaN if any entry is.
+pub fn gradient_norm(weights: &Weights) -> f64 {
+    let _no_gradient = tch::no_grad_guard();
+    let squares: Vec<Tensor> = weights
+        .iter()
+        .map(|(_, weight)| weight.grad())
+        .filter(Tensor::defined)
+        .map(|gradient| gradient.norm().to_kind(Kind::Double).square())
+        .collect();
+    if squares.is_empty() {
+        return 0.0;
+    }
+    // One transfer for all weights.
+    Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[])
+}
+
+/// The factor that brings a gradient of norm `norm` down to at most `max_norm`; 1 if it is there already.
+///
+/// `max_norm / (norm + 1e-6)`, as `torch.nn.utils.clip_grad_norm_`.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}

@@ -1,0 +1,111 @@
+//! Log-probabilities of tokens and their gradient, without ever holding the logits of all of them.
+//!
+//! Logits are `[N, V]`: for a vocabulary of 50,000 they are larger than everything else in an update together. Here they
+//! exist for a few rows at a time, forward and again backward: the second product costs less than moving them through
+//! memory, and the peak no longer depends on the number of tokens.
+
+use tch::{Kind, Tensor};
+
+use super::llama::Llama;
+
+/// Logits that exist at one time: 4 MB of f32, which stay in a processor's cache from one operation to the next.
+const ELEMENTS: i64 = 1 << 20;
+
+/// What [`token_logprobs`] returns, per token, f32, without gradient.
+pub struct TokenLogprobs {
+    /// Log-probability `[N]` of each target, in nats.
+    pub logprobs_n: Tensor,
+    /// Entropy `[N]` of the distribution that each target was drawn from, in nats.
+    pub entropy_n: Tensor,
+    /// Logarithm of the softmax's denominator `[N]`, which the backward pass uses again.
+    log_sum_n: Tensor,
+}
+
+/// Log-probabilities of `target_n` (i64) under `softmax(logits(hidden_ne) / temperature)`.
+///
+/// ```text
+/// logprob = z_target - log sum_v exp(z_v)        z = logits / temperature
+/// entropy = log sum_v exp(z_v) - sum_v p_v z_v
+/// ```
+///
+/// `hidden_ne` are the final hidden states `[N, E]` that predict the targets. Nothing here is part of a gradient graph:
+/// [`backward`] continues from a gradient of the two results.
+pub fn token_logprobs(
+    model: &Llama,
+    hidden_ne: &Tensor,
+    target_n: &Tensor,
+    temperature: f64,
+) -> TokenLogprobs {
+    let _no_gradient = tch::no_grad_guard();
+    let (mut logprobs, mut entropy, mut log_sum) = (Vec::new(), Vec::new(), Vec::new());
+    for (hidden, target) in chunks(model, &hidden_ne.detach(), target_n) {
+        let scaled = tempered(model.logits(&hidden), temperature);
+        let log_sum_n1 = scaled.logsumexp(-1, true);
+        let chosen_n1 = scaled.gather(-1, &target.unsqueeze(-1), false);
+        let probability = (&scaled - &log_sum_n1).exp_();
+        let mean_n1 = (probability * scaled).sum_dim_intlist(-1, true, Kind::Float);
+        logprobs.push((chosen_n1 - &log_sum_n1).squeeze_dim(-1));
+        entropy.push((&log_sum_n1 - mean_n1).squeeze_dim(-1));
+        log_sum.push(log_sum_n1.squeeze_dim(-1));
+    }
+    let joined = |parts: Vec<Tensor>| Tensor::cat(&parts, 0);
+    TokenLogprobs {
+        logprobs_n: joined(logprobs),
+        entropy_n: joined(entropy),
+        log_sum_n: joined(log_sum),
+    }
+}
+
+/// Continues a gradient of logprobs and entropy to the hidden states, and adds the output layer's share to the gradients
+/// of its weights.
+///
+/// ```text
+/// d logprob / d z_v = [v = target] - p_v         d entropy / d z_v = -p_v (log p_v + entropy)
+/// ```
+///
+/// `forward` is what [`token_logprobs`] returned for the same arguments; `logprob_gradient_n` and `entropy_gradient_n`
+/// are `dL / d logprobs_n` and `dL / d entropy_n`, f32. Returns `dL / d hidden_ne`.
+pub fn backward(
+    model: &Llama,
+    hidden_ne: &Tensor,
+    target_n: &Tensor,
+    temperature: f64,
+    forward: &TokenLogprobs,
+    logprob_gradient_n: &Tensor,
+    entropy_gradient_n: Option<&Tensor>,
+) -> Tensor {
+    let mut gradients = Vec::new();
+    let mut first = 0;
+    for (hidden, target) in chunks(model, &hidden_ne.detach(), target_n) {
+        let rows = hidden.size()[0];
+        let column = |values: &Tensor| values.narrow(0, first, rows).unsqueeze(-1);
+        let hidden = hidden.set_requires_grad(true);
+        let logits = model.logits(&hidden);
+        let gradient = tch::no_grad(|| {
+            let log_probability = tempered(logits.detach(), temperature) - column(&forward.log_sum_n);
+            let probability = log_probability.exp();
+            let logprob_gradient = column(logprob_gradient_n);
+            let mut gradient = &probability * -&logprob_gradient;
+            if let Some(entropy_gradient_n) = entropy_gradient_n {
+                let inner = log_probability + column(&forward.entropy_n);
+                gradient -= inner * probability * column(entropy_gradient_n);
+            }
+            let _ = gradient.scatter_add_(-1, &target.unsqueeze(-1), &logprob_gradient);
+            tempered(gradient, temperature)
+        });
+        logits.flatten(0, -1).dot(&gradient.flatten(0, -1)).backward();
+        gradients.push(hidden.grad());
+        first += rows;
+    }
+    Tensor::cat(&gradients, 0)
+}
+
+/// Rows of `hidden_ne` and `target_n`, a few at a time; one empty piece if there are none.
+fn chunks(model: &Llama, hidden_ne: &Tensor, target_n: &Tensor) -> Vec<(Tensor, Tensor)> {
+    let rows = (ELEMENTS / model.config.vocab_size).max(16);
+    hidden_ne.split(rows, 0).into_iter().zip(target_n.split(rows, 0)).collect()
+}
+
+fn tempered(logits: Tensor, temperature: f64) -> Tensor {
+    if temperature == 1.0 { logits } else { logits / temperature }
+}
