@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use rltrain::policy::{Llama, LlamaConfig, Pack, Weights, load_tensor, logprobs_and_entropy};
+use rltrain::policy::{Architecture, Network, Pack, Weights, load_tensor, logprobs_and_entropy};
 use rltrain_checkpoints::{TensorFile, read_safetensors};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -18,7 +18,7 @@ const LOGITS: f64 = 1e-4;
 struct Reference {
     json: Value,
     tensors: TensorFile,
-    config: LlamaConfig,
+    architecture: Architecture,
     weights: Weights,
 }
 
@@ -34,22 +34,22 @@ impl Reference {
         let read = |name: &str| -> Value {
             serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
         };
-        let config = LlamaConfig::from_json(&read("config.json")).unwrap();
+        let architecture = Architecture::from_json(&read("config.json")).unwrap();
         assert_eq!(
-            config,
-            LlamaConfig::from_json(&read("config_v4.json")).unwrap(),
+            architecture,
+            Architecture::from_json(&read("config_v4.json")).unwrap(),
             "both forms of config.json"
         );
         Some(Reference {
             json: read("expected.json"),
             tensors: read_safetensors(&folder.join("expected.safetensors")).unwrap(),
-            weights: Weights::load(&folder, &config.shapes(), Device::Cpu).unwrap(),
-            config,
+            weights: Weights::load(&folder, &architecture.shapes(), Device::Cpu).unwrap(),
+            architecture,
         })
     }
 
-    fn model(&self) -> Llama {
-        Llama::new(&self.config, &self.weights, Kind::Float)
+    fn model(&self) -> Network {
+        Network::new(&self.architecture, &self.weights, Kind::Float)
     }
 
     /// The ids of sequence `number`, without padding.
@@ -74,7 +74,7 @@ fn predictions(ids: &[i64]) -> Pack {
 
 /// Logits at every position of a sequence: one more token, whatever it is, makes the last one a predictor
 /// too.
-fn all_logits(model: &Llama, ids: &[i64]) -> Tensor {
+fn all_logits(model: &Network, ids: &[i64]) -> Tensor {
     tch::no_grad(|| predictions(&[ids, &[0]].concat()).logits(model))
 }
 
@@ -89,7 +89,7 @@ fn logits_are_those_of_transformers() {
     let model = reference.model();
     for number in 0..2 {
         let ids = reference.ids(number);
-        let shape = [ids.len() as i64, reference.config.vocab_size];
+        let shape = [ids.len() as i64, reference.architecture.sizes().vocab_size];
         let wanted = reference.tensor(&format!("single{number}_logits"), &shape);
         let apart = furthest(&all_logits(&model, &ids), &wanted);
         println!("sequence {number}: logits within {apart:.1e}");

@@ -14,7 +14,7 @@ mod surrogate;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rltrain::policy::{Attention, Llama, Policy, Weights};
+use rltrain::policy::{Attention, AttentionLayer, Network, Policy, Weights};
 use rltrain_checkpoints::{Dtype, read_safetensors};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -109,13 +109,19 @@ fn take_gradient(weights: &Weights) -> Tensor {
 struct WrittenOut;
 
 impl Attention for WrittenOut {
-    fn attend(&mut self, _layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor {
-        let (_, heads, t, d) = query_bhtd.size4().unwrap();
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor {
+        let (_, heads, t, _) = query_bhtd.size4().unwrap();
         let shared = heads / key_bktd.size()[1];
         let future = Tensor::ones([t, t], (Kind::Float, query_bhtd.device())).triu(1).to_kind(Kind::Bool);
         let head = |h: i64| {
             let (query, key) = (query_bhtd.select(1, h), key_bktd.select(1, h / shared));
-            let scores = query.matmul(&key.transpose(1, 2)) / (d as f64).sqrt();
+            let scores = query.matmul(&key.transpose(1, 2)) * layer.scale;
             let weights = scores.masked_fill(&future, f64::NEG_INFINITY).softmax(-1, scores.kind());
             weights.matmul(&value_bktd.select(1, h / shared))
         };
@@ -124,7 +130,7 @@ impl Attention for WrittenOut {
 }
 
 /// Logits `[T, V]` after each token of a sequence that is computed alone.
-fn logits_alone(model: &Llama, tokens: &[i64]) -> Tensor {
+fn logits_alone(model: &Network, tokens: &[i64]) -> Tensor {
     let tokens_t = Tensor::from_slice(tokens);
     let positions_t = Tensor::arange(tokens.len() as i64, (Kind::Int64, Device::Cpu));
     let hidden = model.hidden(&tokens_t.unsqueeze(0), &positions_t.unsqueeze(0), &mut WrittenOut);
@@ -132,7 +138,7 @@ fn logits_alone(model: &Llama, tokens: &[i64]) -> Tensor {
 }
 
 /// Logprobs `[N]` of a completion's tokens behind its prompt, as a sequence of its own.
-fn logprobs_alone(model: &Llama, prompt: &[i64], completion: &[i64], temperature: f64) -> Tensor {
+fn logprobs_alone(model: &Network, prompt: &[i64], completion: &[i64], temperature: f64) -> Tensor {
     let (start, count) = (prompt.len() as i64, completion.len() as i64);
     let logits = logits_alone(model, &[prompt, completion].concat()).narrow(0, start - 1, count);
     let logprobs = (logits / temperature).log_softmax(-1, Kind::Float);

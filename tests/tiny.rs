@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rltrain::policy::LlamaConfig;
+use rltrain::policy::Architecture;
 use rltrain::rng::{Stream, uniform};
 use rltrain_checkpoints::{Dtype, OwnedTensor, write_safetensors};
 use serde_json::{Map, Value, json};
@@ -71,7 +71,7 @@ pub(crate) fn make_model(folder: &Path) {
         &json!({ "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template, "eos_token": "<|im_end|>" }),
     );
     write_json(&folder.join("tokenizer.json"), &tokenizer());
-    let shapes = LlamaConfig::from_json(&config).unwrap().shapes();
+    let shapes = Architecture::from_json(&config).unwrap().shapes();
     let tensors =
         shapes.iter().enumerate().map(|(index, (name, shape))| (name.clone(), random(index as u64, shape)));
     write_safetensors(&folder.join("model.safetensors"), tensors, &BTreeMap::new()).unwrap();

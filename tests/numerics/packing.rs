@@ -1,6 +1,6 @@
 //! The forward and backward pass over packs: transformers, and separate sequences.
 
-use rltrain::policy::{Llama, LlamaConfig, Pack, Weights, logprobs_and_entropy};
+use rltrain::policy::{Architecture, Network, Pack, Weights, logprobs_and_entropy};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -8,10 +8,10 @@ use super::{
 };
 
 /// The random Llama that transformers made, with what it computed.
-fn transformers_llama() -> (LlamaConfig, Weights) {
+fn transformers_llama() -> (Architecture, Weights) {
     let folder = golden_path("llama_tiny");
     let json = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    let config = LlamaConfig::from_json(&json).unwrap();
+    let config = Architecture::from_json(&json).unwrap();
     let weights = Weights::load(&folder, &config.shapes(), Device::Cpu).unwrap();
     (config, weights)
 }
@@ -21,7 +21,7 @@ fn ids(tensor: &Tensor) -> Vec<i64> {
 }
 
 /// Logprobs of a pack's completion tokens at temperature 1.
-fn packed_logprobs(model: &Llama, pack: &Pack) -> Tensor {
+fn packed_logprobs(model: &Network, pack: &Pack) -> Tensor {
     logprobs_and_entropy(&pack.logits(model), &pack.targets(Device::Cpu), 1.0).0
 }
 
@@ -30,7 +30,7 @@ fn packed_logprobs(model: &Llama, pack: &Pack) -> Tensor {
 fn logits_are_those_of_transformers() {
     let expected = golden("llama_tiny/expected.safetensors");
     let (config, weights) = transformers_llama();
-    let model = tch::no_grad(|| Llama::new(&config, &weights, Kind::Float));
+    let model = tch::no_grad(|| Network::new(&config, &weights, Kind::Float));
     for index in 0..3 {
         let mut tokens = ids(&expected[&format!("prompt/{index}")]);
         // One token more, so that the logits after the last one are among those that predict something.
@@ -52,7 +52,7 @@ fn the_gradient_of_a_packed_group_is_that_of_transformers_on_separate_sequences(
     let completions: Vec<Vec<i64>> =
         (0..2).map(|index| ids(&expected[&format!("completion/{index}")])).collect();
     let pack = Pack::new(&ids(&expected["prompt/0"]), completions.iter().map(Vec::as_slice));
-    let logprobs = packed_logprobs(&Llama::new(&config, &weights, Kind::Float), &pack);
+    let logprobs = packed_logprobs(&Network::new(&config, &weights, Kind::Float), &pack);
     logprobs.sum(Kind::Float).backward();
     let theirs = Tensor::cat(&[&expected["logprobs/0"], &expected["logprobs/1"]], 0);
     assert_near("logprobs", &logprobs, &theirs, 1e-5);

@@ -285,7 +285,8 @@ fn check_lengths(
     prompter: &Prompter,
     sets: &[&TaskSet],
 ) -> Result<(), TrainError> {
-    let (most, completion) = (policy.config.max_positions as usize, recipe.rollout.max_tokens.get());
+    let (most, completion) =
+        (policy.architecture.sizes().max_positions as usize, recipe.rollout.max_tokens.get());
     for task in sets.iter().flat_map(|set| set.iter()) {
         let prompt = prompter.prompt(task, &policy.tokenizer)?.len();
         if prompt + completion > most {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
-use crate::policy::{Llama, Pack, Policy, logprobs_and_entropy};
+use crate::policy::{Network, Pack, Policy, logprobs_and_entropy};
 use crate::rollout::{Completion, Group};
 
 /// What one update did, for the metrics. Shares and means are over the trained tokens.
@@ -183,7 +183,7 @@ fn packs(parts: Vec<Part<'_>>, budget: usize) -> Vec<Vec<Part<'_>>> {
 }
 
 fn backward(
-    model: &Llama,
+    model: &Network,
     pack: &Pack,
     trained: &[Trained<'_>],
     weight_of: &impl Fn(usize) -> f64,

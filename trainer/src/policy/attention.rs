@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::kv_cache::KvCache;
-use super::llama::Attention;
+use super::network::{Attention, AttentionLayer};
 
 /// Tokens of a call that see only each other.
 pub struct Span {
@@ -23,7 +23,13 @@ pub struct PackedAttention {
 }
 
 impl Attention for PackedAttention {
-    fn attend(&mut self, _layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor {
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor {
         let heads = query_bhtd.size()[1];
         let attended = self.spans.iter().map(|Span { begin, length, mask_11tt }| {
             let cut = |x: &Tensor| x.narrow(2, *begin, *length);
@@ -34,7 +40,7 @@ impl Attention for PackedAttention {
                 Some(mask_11tt),
                 0.0,
                 false,
-                None::<f64>,
+                Some(layer.scale),
                 false,
             )
         });
@@ -53,8 +59,14 @@ pub struct PrefillAttention<'a> {
 }
 
 impl Attention for PrefillAttention<'_> {
-    fn attend(&mut self, layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor {
-        self.cache.store_prompt(layer, self.row, self.count, &key_bktd, &value_bktd);
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor {
+        self.cache.store_prompt(layer.index, self.row, self.count, &key_bktd, &value_bktd);
         let heads = query_bhtd.size()[1];
         let (key, value) = (repeat_heads(&key_bktd, heads), repeat_heads(&value_bktd, heads));
         Tensor::scaled_dot_product_attention::<&Tensor>(
@@ -64,7 +76,7 @@ impl Attention for PrefillAttention<'_> {
             None,
             0.0,
             true,
-            None::<f64>,
+            Some(layer.scale),
             false,
         )
     }
@@ -85,9 +97,15 @@ pub struct DecodeAttention<'a> {
 }
 
 impl Attention for DecodeAttention<'_> {
-    fn attend(&mut self, layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor {
-        self.cache.store_token(layer, self.rows, self.position_b, &key_bktd, &value_bktd);
-        let (key, value) = self.cache.view(layer, self.rows, self.columns);
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor {
+        self.cache.store_token(layer.index, self.rows, self.position_b, &key_bktd, &value_bktd);
+        let (key, value) = self.cache.view(layer.index, self.rows, self.columns);
         let (b, h, _, d) = query_bhtd.size4().expect("queries have four dimensions by contract");
         // The query heads that share a key-value head become query rows of it, so that keys are never copied.
         let grouped = query_bhtd.reshape([b, key.size()[1], -1, d]);
@@ -98,7 +116,7 @@ impl Attention for DecodeAttention<'_> {
             Some(self.mask_b11l),
             0.0,
             false,
-            None::<f64>,
+            Some(layer.scale),
             false,
         )
         .reshape([b, h, 1, d])

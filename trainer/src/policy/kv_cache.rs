@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::llama::LlamaConfig;
+use super::network::Sizes;
 
 /// Keys and values `[rows, K, L, D]` of every layer. Rows in use are always the first ones.
 pub struct KvCache {
@@ -16,9 +16,9 @@ impl KvCache {
     /// A cache for `rows` sequences of at most `columns` tokens.
     ///
     /// Takes `2 * layers * rows * K * columns * D` elements of `kind`.
-    pub fn new(config: &LlamaConfig, rows: i64, columns: i64, kind: Kind, device: Device) -> KvCache {
-        let shape = [rows, config.key_value_heads, columns, config.head_dim];
-        let empty = || (0..config.layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
+    pub fn new(sizes: &Sizes, rows: i64, columns: i64, kind: Kind, device: Device) -> KvCache {
+        let shape = [rows, sizes.key_value_heads, columns, sizes.head_dim];
+        let empty = || (0..sizes.layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
         KvCache {
             keys: empty(),
             values: empty(),

@@ -10,33 +10,34 @@ use serde_json::Value;
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::error::PolicyError;
+use super::network::{Attention, AttentionLayer, Sizes};
 use super::weights::Weights;
 
 /// The sizes that decide the network, read from `config.json`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LlamaConfig {
+pub(super) struct LlamaConfig {
     /// Width of the residual stream.
-    pub hidden_size: i64,
+    pub(super) hidden_size: i64,
     /// Width of the feed-forward layer.
-    pub intermediate_size: i64,
+    pub(super) intermediate_size: i64,
     /// Number of layers.
-    pub layers: i64,
+    pub(super) layers: i64,
     /// Query heads per layer.
-    pub heads: i64,
+    pub(super) heads: i64,
     /// Key-value heads per layer; divides `heads`.
-    pub key_value_heads: i64,
+    pub(super) key_value_heads: i64,
     /// Width of one head.
-    pub head_dim: i64,
+    pub(super) head_dim: i64,
     /// Number of token ids.
-    pub vocab_size: i64,
+    pub(super) vocab_size: i64,
     /// Added to the mean square before its root.
-    pub rms_norm_eps: f64,
+    pub(super) rms_norm_eps: f64,
     /// Base of the rotary frequencies.
-    pub rope_theta: f64,
+    pub(super) rope_theta: f64,
     /// Longest sequence the model was made for, in tokens.
-    pub max_positions: i64,
+    pub(super) max_positions: i64,
     /// Whether the output matrix is the embedding matrix.
-    pub tied_embeddings: bool,
+    pub(super) tied_embeddings: bool,
 }
 
 impl LlamaConfig {
@@ -46,7 +47,7 @@ impl LlamaConfig {
     ///
     /// If a key is missing, has the wrong type, or asks for something this family does not do here (biases, scaled
     /// rotary positions).
-    pub fn from_json(json: &Value) -> Result<LlamaConfig, PolicyError> {
+    pub(super) fn from_json(json: &Value) -> Result<LlamaConfig, PolicyError> {
         let int = |key: &'static str| json[key].as_i64().filter(|n| *n > 0).ok_or_else(|| missing(json, key));
         let heads = int("num_attention_heads")?;
         let hidden_size = int("hidden_size")?;
@@ -94,8 +95,19 @@ impl LlamaConfig {
         Ok(())
     }
 
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            layers: self.layers,
+            key_value_heads: self.key_value_heads,
+            head_dim: self.head_dim,
+            hidden_size: self.hidden_size,
+            vocab_size: self.vocab_size,
+            max_positions: self.max_positions,
+        }
+    }
+
     /// Every tensor of the family, by its transformers name, with its shape.
-    pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
+    pub(super) fn shapes(&self) -> Vec<(String, Vec<i64>)> {
         let (e, f, d) = (self.hidden_size, self.intermediate_size, self.head_dim);
         let (q, k) = (self.heads * d, self.key_value_heads * d);
         let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, e])];
@@ -130,13 +142,6 @@ fn rope_theta(json: &Value) -> f64 {
     json["rope_parameters"]["rope_theta"].as_f64().or_else(|| json["rope_theta"].as_f64()).unwrap_or(10_000.0)
 }
 
-/// How the tokens of one call see each other and what came before. One call per layer.
-pub trait Attention {
-    /// Attends with rotated queries `[B, H, T, D]` to rotated keys and values `[B, K, T, D]` of the same tokens, and
-    /// to whatever the implementation holds. Returns `[B, H, T, D]`.
-    fn attend(&mut self, layer: usize, query_bhtd: &Tensor, key_bktd: Tensor, value_bktd: Tensor) -> Tensor;
-}
-
 struct Layer {
     input_norm_e: Tensor,
     /// Query, key and value projections stacked by rows: one product instead of three.
@@ -150,9 +155,9 @@ struct Layer {
 
 /// The network with its weights in the compute dtype. A view for one step: made from the f32 master weights, thrown
 /// away when they change.
-pub struct Llama {
+pub(super) struct Llama {
     /// The sizes.
-    pub config: LlamaConfig,
+    pub(super) config: LlamaConfig,
     kind: Kind,
     embedding_ve: Tensor,
     head_ve: Tensor,
@@ -168,7 +173,7 @@ impl Llama {
     /// With gradients enabled the cast is part of the graph, so that a backward pass through this network adds to the
     /// f32 gradients of the master weights. The output matrix stays f32: logits of magnitude 30 in bf16 would be
     /// rounded to steps of 0.25.
-    pub fn new(config: &LlamaConfig, weights: &Weights, kind: Kind) -> Llama {
+    pub(super) fn new(config: &LlamaConfig, weights: &Weights, kind: Kind) -> Llama {
         let cast = |name: &str| weights.get(name).to_kind(kind);
         let stack = |prefix: &str, names: &[&str]| {
             let parts: Vec<_> =
@@ -204,12 +209,12 @@ impl Llama {
     }
 
     /// The compute dtype.
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// The device of the weights.
-    pub fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.embedding_ve.device()
     }
 
@@ -220,7 +225,12 @@ impl Llama {
         clippy::assign_op_pattern,
         reason = "`+=` adds in place, which overwrites what the backward pass needs"
     )]
-    pub fn hidden(&self, tokens_bt: &Tensor, positions_bt: &Tensor, attention: &mut dyn Attention) -> Tensor {
+    pub(super) fn hidden(
+        &self,
+        tokens_bt: &Tensor,
+        positions_bt: &Tensor,
+        attention: &mut dyn Attention,
+    ) -> Tensor {
         let (b, t) = tokens_bt.size2().expect("tokens have two dimensions by contract");
         // Head dimension inserted, so that one rotation serves all heads of a token.
         let flat = positions_bt.reshape([-1]);
@@ -238,7 +248,7 @@ impl Llama {
     }
 
     /// Logits `[N, V]` in f32 of hidden states `[N, E]`.
-    pub fn logits(&self, hidden_ne: &Tensor) -> Tensor {
+    pub(super) fn logits(&self, hidden_ne: &Tensor) -> Tensor {
         hidden_ne.to_kind(Kind::Float).linear::<&Tensor>(&self.head_ve, None)
     }
 
@@ -261,7 +271,9 @@ impl Llama {
         let query = rotated.narrow(1, 0, heads);
         let key = rotated.narrow(1, heads, key_value_heads);
         let value = qkv.narrow(1, heads + key_value_heads, key_value_heads);
-        let attended_bhtd = attention.attend(index, &query, key, value);
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        let attended_bhtd =
+            attention.attend(AttentionLayer { index, scale, window: None }, &query, key, value);
         attended_bhtd.transpose(1, 2).reshape([b, t, heads * head_dim]).linear::<&Tensor>(&layer.output, None)
     }
 

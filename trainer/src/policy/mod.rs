@@ -1,6 +1,6 @@
 //! The policy: a causal language model, its tokenizer, and the forward passes over it.
 //!
-//! Master weights are f32 ([`Weights`]); a [`Llama`] is a view of them in the compute dtype, made anew after each
+//! Master weights are f32 ([`Weights`]); a [`Network`] is a view of them in the compute dtype, made anew after each
 //! update.
 
 pub mod attention;
@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod kv_cache;
 mod llama;
+mod network;
 mod pack;
 mod tokenizer;
 mod weights;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use config::*;
 pub use error::PolicyError;
 pub use kv_cache::KvCache;
-pub use llama::{Attention, Llama, LlamaConfig};
+pub use network::{Architecture, Attention, AttentionLayer, Network, Sizes};
 pub use pack::{Pack, logprobs_and_entropy};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
@@ -37,8 +38,8 @@ const COMPANIONS: [&str; 7] = [
 
 /// A model and everything needed to talk to it. Made by [`Policy::load`]; updated in place by the optimizer.
 pub struct Policy {
-    /// The sizes of the network.
-    pub config: LlamaConfig,
+    /// What the network is.
+    pub architecture: Architecture,
     /// Master weights, f32.
     pub weights: Weights,
     /// Tokenizer and chat template.
@@ -57,19 +58,15 @@ impl Policy {
     /// If a file is missing or damaged, or the model family is not known.
     pub fn load(folder: &Path, compute: Kind, device: Device) -> Result<Policy, PolicyError> {
         let json = weights::read_json(&folder.join("config.json"))?;
-        let family = json["model_type"].as_str().unwrap_or_default();
-        if family != "llama" {
-            return Err(PolicyError::Family { found: family.to_owned() });
-        }
-        let config = LlamaConfig::from_json(&json)?;
-        let weights = Weights::load(folder, &config.shapes(), device)?;
+        let architecture = Architecture::from_json(&json)?;
+        let weights = Weights::load(folder, &architecture.shapes(), device)?;
         let tokenizer = Tokenizer::load(folder)?;
-        Ok(Policy { config, weights, tokenizer, compute, folder: folder.to_owned() })
+        Ok(Policy { architecture, weights, tokenizer, compute, folder: folder.to_owned() })
     }
 
     /// The network in the compute dtype; part of the gradient graph unless gradients are off.
-    pub fn model(&self) -> Llama {
-        Llama::new(&self.config, &self.weights, self.compute)
+    pub fn model(&self) -> Network {
+        Network::new(&self.architecture, &self.weights, self.compute)
     }
 
     /// Configuration and tokenizer files that belong beside the weights.

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::attention::{PackedAttention, Span, additive_mask};
-use super::llama::Llama;
+use super::network::Network;
 
 /// Prompts, each followed by completions that do not see each other.
 ///
@@ -74,7 +74,7 @@ impl Pack {
     }
 
     /// Logits `[N, V]`, f32, that predict the `N` completion tokens, in the order of completions.
-    pub fn logits(&self, model: &Llama) -> Tensor {
+    pub fn logits(&self, model: &Network) -> Tensor {
         let device = model.device();
         let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let (tokens, positions) = (row(&self.tokens_t), row(&self.positions_t));

@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::sampler;
 use super::stop::StopStrings;
 use crate::policy::attention::{DecodeAttention, PrefillAttention, additive_mask};
-use crate::policy::{KvCache, Llama, PolicyError, Tokenizer};
+use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
 use crate::rng::{Stream, uniform};
 
 /// One prompt and how many samples are wanted of it.
@@ -79,7 +79,7 @@ pub struct Completion {
 ///
 /// If the tokenizer cannot decode what was sampled.
 pub fn generate(
-    model: &Llama,
+    model: &Network,
     tokenizer: &Tokenizer,
     requests: &[Request],
     sampling: &Sampling,
@@ -106,7 +106,7 @@ struct Row {
 }
 
 struct Engine<'a> {
-    model: &'a Llama,
+    model: &'a Network,
     tokenizer: &'a Tokenizer,
     requests: &'a [Request],
     sampling: &'a Sampling,
@@ -121,7 +121,7 @@ struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     fn new(
-        model: &'a Llama,
+        model: &'a Network,
         tokenizer: &'a Tokenizer,
         requests: &'a [Request],
         sampling: &'a Sampling,
@@ -131,7 +131,7 @@ impl<'a> Engine<'a> {
         let rows = total.min(sampling.max_batch);
         let columns = longest + sampling.max_tokens;
         Engine {
-            cache: KvCache::new(&model.config, rows as i64, columns as i64, model.kind(), model.device()),
+            cache: KvCache::new(model.sizes(), rows as i64, columns as i64, model.kind(), model.device()),
             stop: StopStrings::new(&sampling.stop),
             waiting: chunks(requests, rows),
             rows: Vec::with_capacity(rows),
