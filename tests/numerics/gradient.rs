@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 
 use rltrain::algorithm::{Aggregation, AlgorithmConfig};
+use rltrain::batch::Batch;
 use rltrain::optim::{OptimizerConfig, Settings, UpdateReport, accumulate};
 use rltrain::policy::Policy;
 use rltrain::rng::{Stream, uniform};
 use rltrain::rollout::{Completion, Finish, Group};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{assert_near, logprobs_alone, take_gradient, tiny_policy};
 
@@ -62,7 +63,8 @@ fn gradient(
     let optimizer = OptimizerConfig { micro_batch_tokens, ..OptimizerConfig::default() };
     let settings = Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature };
     let mut report = UpdateReport::default();
-    accumulate(policy, &groups, &advantages, &settings, &mut report);
+    let batch = Batch::new(&groups, &advantages, Device::Cpu);
+    accumulate(policy, &batch, &batch.members(), &settings, &mut report);
     (take_gradient(&policy.weights), report)
 }
 
@@ -196,7 +198,8 @@ fn a_step_without_any_signal_changes_nothing() {
     let settings =
         Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature: 1.0 };
     let mut adamw = rltrain::optim::Optimizer::new(rltrain::optim::OptimizerKind::AdamW, &policy.weights);
-    let report = rltrain::optim::apply(&policy, &mut adamw, &groups, &advantages, &settings);
+    let batch = Batch::new(&groups, &advantages, Device::Cpu);
+    let report = rltrain::optim::apply(&policy, &mut adamw, &batch, &batch.members(), &settings);
     assert_eq!((report.trained_tokens, report.computed_tokens, adamw.updates), (0, 0, 0));
     for ((name, weight), before) in policy.weights.iter().zip(&before) {
         assert!(weight.equal(before), "{name} changed");

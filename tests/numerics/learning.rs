@@ -1,10 +1,11 @@
 //! Whether training trains: sign and plumbing of the whole update, without a sandbox.
 
 use rltrain::algorithm::{AlgorithmConfig, advantages};
+use rltrain::batch::Batch;
 use rltrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Settings, apply};
 use rltrain::rng::Stream;
 use rltrain::rollout::{Completion, Group, Request, Sampling, collect, generate};
-use tch::Kind;
+use tch::{Device, Kind};
 
 use super::tiny_policy;
 
@@ -37,7 +38,8 @@ fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
             advantages(&known, algorithm.advantage, algorithm.scale_epsilon)
         };
         let advantages: Vec<Vec<f64>> = rewards.iter().map(compare).collect();
-        let report = apply(&policy, &mut adamw, &groups, &advantages, &settings);
+        let batch = Batch::new(&groups, &advantages, Device::Cpu);
+        let report = apply(&policy, &mut adamw, &batch, &batch.members(), &settings);
         assert!(!report.skipped && report.logprob_difference < 1e-4, "step {step}: {report:?}");
         assert!((report.ratio_mean - 1.0).abs() < 1e-4, "step {step} is on-policy: {report:?}");
     }

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod algorithm;
+pub mod batch;
 pub mod cli;
 pub mod error;
 pub mod eval;

@@ -12,6 +12,7 @@
 use std::time::Instant;
 
 use crate::algorithm::advantages;
+use crate::batch::Batch;
 use crate::error::TrainError;
 use crate::eval::heldout;
 use crate::execution::{Executions, Verdicts};
@@ -117,7 +118,8 @@ fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], advantages: &
         learning_rate: learning_rate(&recipe.optimizer, session.step, recipe.steps),
         temperature: recipe.rollout.temperature,
     };
-    optim::apply(&session.policy, &mut session.optimizer, groups, advantages, &settings)
+    let batch = Batch::new(groups, advantages, session.policy.weights.device());
+    optim::apply(&session.policy, &mut session.optimizer, &batch, &batch.members(), &settings)
 }
 
 /// Writes the step's metrics, its timings and its samples.

@@ -1,12 +1,12 @@
-//! One optimizer step from one step's attempts.
+//! One optimizer step from the attempts of a batch.
 
 use tch::{Kind, Tensor};
 
 use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
-use crate::policy::{Network, Pack, Policy, logprobs_and_entropy};
-use crate::rollout::{Completion, Group};
+use crate::batch::{Batch, Plan, plans};
+use crate::policy::{Network, Policy, token_logprobs};
 
 /// What one update did, for the metrics. Shares and means are over the trained tokens.
 #[derive(Clone, Debug, Default)]
@@ -36,20 +36,32 @@ pub struct UpdateReport {
 /// Adds up to `[loss, entropy, clipped low, clipped high, ratio, |log-ratio|]` over tokens, f64.
 struct Sums([f64; 6]);
 
-/// Accumulates the gradient of every group with a signal and applies one optimizer step.
+/// What an update needs besides data.
+pub struct Settings<'a> {
+    /// Loss and aggregation.
+    pub algorithm: &'a AlgorithmConfig,
+    /// The rule and clipping.
+    pub optimizer: &'a OptimizerConfig,
+    /// This step's learning rate.
+    pub learning_rate: f64,
+    /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
+    pub temperature: f64,
+}
+
+/// Accumulates the gradient of the sequences `members` of `batch` and applies one optimizer step.
 ///
-/// `advantages` has one entry per completion of each group. The denominators of the aggregation are computed here,
-/// once, over the whole step: groups without a signal count in them although they are not computed (their gradient is
-/// exactly zero). So the gradient does not depend on how the step is cut into packs.
+/// The denominators of the aggregation are computed here, once, over all of `members`: sequences without a signal count
+/// in them although they are not computed (their gradient is exactly zero). So the gradient does not depend on how the
+/// step is cut into packs.
 pub fn apply(
     policy: &Policy,
     optimizer: &mut Optimizer,
-    groups: &[Group],
-    advantages: &[Vec<f64>],
+    batch: &Batch,
+    members: &[usize],
     settings: &Settings<'_>,
 ) -> UpdateReport {
     let mut report = UpdateReport::default();
-    accumulate(policy, groups, advantages, settings, &mut report);
+    accumulate(policy, batch, members, settings, &mut report);
     if report.trained_tokens == 0 {
         return report;
     }
@@ -64,39 +76,24 @@ pub fn apply(
     report
 }
 
-/// What an update needs besides data.
-pub struct Settings<'a> {
-    /// Loss and aggregation.
-    pub algorithm: &'a AlgorithmConfig,
-    /// The rule and clipping.
-    pub optimizer: &'a OptimizerConfig,
-    /// This step's learning rate.
-    pub learning_rate: f64,
-    /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
-    pub temperature: f64,
-}
-
 /// Adds the gradient of the step to the weights' gradients and fills everything in the report but the norm.
 pub fn accumulate(
     policy: &Policy,
-    groups: &[Group],
-    advantages: &[Vec<f64>],
+    batch: &Batch,
+    members: &[usize],
     settings: &Settings<'_>,
     report: &mut UpdateReport,
 ) {
-    let weight_of = token_weights(groups, settings.algorithm.aggregation);
+    let weight_n = token_weights(batch, members, settings.algorithm.aggregation);
     let model = policy.model();
     let mut sums = Sums([0.0; 6]);
-    let budget = settings.optimizer.micro_batch_tokens.get();
-    for parts in packs(parts(groups, advantages, budget), budget) {
-        let mut pack = Pack::default();
-        for part in &parts {
-            pack.add(part.prompt, part.trained.iter().map(|(completion, _)| &completion.tokens[..]));
-        }
-        let trained: Vec<_> = parts.into_iter().flat_map(|part| part.trained).collect();
-        report.computed_tokens += pack.len();
-        report.trained_tokens += trained.iter().map(|(completion, _)| completion.tokens.len()).sum::<usize>();
-        backward(&model, &pack, &trained, &weight_of, settings, &mut sums);
+    let with_signal = batch.with_signal();
+    let trained: Vec<usize> =
+        members.iter().copied().filter(|member| with_signal.binary_search(member).is_ok()).collect();
+    for plan in plans(batch, &trained, settings.optimizer.micro_batch_tokens.get()) {
+        report.computed_tokens += plan.pack.len();
+        report.trained_tokens += plan.place_n.numel();
+        backward(&model, batch, &plan, &weight_n, settings, &mut sums);
     }
     let tokens = report.trained_tokens.max(1) as f64;
     let [loss, entropy, low, high, ratio, difference] = sums.0;
@@ -108,115 +105,66 @@ pub fn accumulate(
     report.logprob_difference = difference / tokens;
 }
 
-/// The factor of each token's loss, as a function of its completion's length.
+/// The factor of each token's loss, a column of the batch: 0 outside of `members`.
 ///
 /// ```text
-/// token-mean                 1 / (all completion tokens of the step)
-/// sequence-mean-token-mean   1 / (all completions) / (tokens of this completion)
+/// token-mean                 1 / (all tokens of the members)
+/// sequence-mean-token-mean   1 / (number of members) / (tokens of this sequence)
 /// ```
-fn token_weights(groups: &[Group], aggregation: Aggregation) -> impl Fn(usize) -> f64 {
-    let completions = || groups.iter().flat_map(|group| &group.completions);
-    let tokens = completions().map(|completion| completion.tokens.len()).sum::<usize>().max(1) as f64;
-    let sequences = completions().count().max(1) as f64;
-    move |length| match aggregation {
-        Aggregation::TokenMean => 1.0 / tokens,
-        Aggregation::SequenceMeanTokenMean => 1.0 / sequences / length as f64,
+fn token_weights(batch: &Batch, members: &[usize], aggregation: Aggregation) -> Tensor {
+    let lengths = batch.lengths();
+    let tokens = members.iter().map(|member| lengths[*member]).sum::<usize>().max(1) as f64;
+    let mut weights = vec![0f32; lengths.iter().sum()];
+    for &member in members {
+        let weight = match aggregation {
+            Aggregation::TokenMean => 1.0 / tokens,
+            Aggregation::SequenceMeanTokenMean => 1.0 / members.len() as f64 / lengths[member] as f64,
+        };
+        let first = batch.sequences[member].first;
+        weights[first..first + lengths[member]].fill(weight as f32);
     }
+    Tensor::from_slice(&weights).to_device(batch.sampled_n.device())
 }
 
-/// A completion that a gradient is computed for, with its advantage.
-type Trained<'a> = (&'a Completion, f64);
-
-/// Completions of one prompt that go through the network together.
-struct Part<'a> {
-    prompt: &'a [i64],
-    trained: Vec<Trained<'a>>,
-    /// Tokens of the prompt and the completions.
-    tokens: usize,
-}
-
-/// Cuts every group so that prompt plus completions stay within `budget` tokens where possible; at least one completion
-/// each. Completions without an advantage are left out: their gradient is exactly zero.
-fn parts<'a>(groups: &'a [Group], advantages: &[Vec<f64>], budget: usize) -> Vec<Part<'a>> {
-    let mut parts: Vec<Part<'_>> = Vec::new();
-    for (group, advantages) in groups.iter().zip(advantages) {
-        let mut open = false;
-        for (completion, advantage) in group.completions.iter().zip(advantages) {
-            if *advantage == 0.0 {
-                continue;
-            }
-            let tokens = completion.tokens.len();
-            match parts.last_mut() {
-                Some(part) if open && part.tokens + tokens <= budget => {
-                    part.trained.push((completion, *advantage));
-                    part.tokens += tokens;
-                }
-                _ => parts.push(Part {
-                    prompt: &group.prompt,
-                    trained: vec![(completion, *advantage)],
-                    tokens: group.prompt.len() + tokens,
-                }),
-            }
-            open = true;
-        }
-    }
-    parts
-}
-
-/// Puts neighbouring parts together while they stay within `budget` tokens: the fewer packs, the fewer passes over the
-/// weights and their gradients.
-fn packs(parts: Vec<Part<'_>>, budget: usize) -> Vec<Vec<Part<'_>>> {
-    let (mut packs, mut tokens): (Vec<Vec<Part<'_>>>, _) = (Vec::new(), 0);
-    for part in parts {
-        match packs.last_mut() {
-            Some(pack) if tokens + part.tokens <= budget => {
-                tokens += part.tokens;
-                pack.push(part);
-            }
-            _ => {
-                tokens = part.tokens;
-                packs.push(vec![part]);
-            }
-        }
-    }
-    packs
-}
-
+/// Adds the gradient of one pack.
+///
+/// The network's gradient goes through the logprobs of the tokens only, so the graph is cut there: the loss gives the
+/// gradient of each logprob, the output layer continues it chunk by chunk, and the rest of the network does as it always
+/// does.
 fn backward(
     model: &Network,
-    pack: &Pack,
-    trained: &[Trained<'_>],
-    weight_of: &impl Fn(usize) -> f64,
+    batch: &Batch,
+    plan: &Plan,
+    weight_n: &Tensor,
     settings: &Settings<'_>,
     sums: &mut Sums,
 ) {
-    let device = model.device();
-    let per_token = |value: &dyn Fn(&Completion, f64) -> f64| {
-        let values: Vec<f32> = trained
-            .iter()
-            .flat_map(|(completion, advantage)| {
-                std::iter::repeat_n(value(completion, *advantage) as f32, completion.tokens.len())
-            })
-            .collect();
-        Tensor::from_slice(&values).to_device(device)
-    };
-    let advantages_n = per_token(&|_, advantage| advantage);
-    let weight_n = per_token(&|completion, _| weight_of(completion.tokens.len()));
-    let sampled: Vec<f32> =
-        trained.iter().flat_map(|(completion, _)| completion.logprobs.iter().copied()).collect();
-    let sampled_n = Tensor::from_slice(&sampled).to_device(device);
+    let hidden_ne = plan.pack.hidden(model);
+    let target_n = plan.pack.targets(model.device());
+    let forward = token_logprobs::forward(model, &hidden_ne, &target_n, settings.temperature);
+    let logprobs_n = forward.logprobs_n.copy().set_requires_grad(true);
 
-    let (logprobs_n, entropy_n) =
-        logprobs_and_entropy(&pack.logits(model), &pack.targets(device), settings.temperature);
+    let (sampled_n, advantages_n) = (plan.cut(&batch.sampled_n), plan.cut(&batch.advantages_n));
     let AlgorithmConfig { clip_low, clip_high, .. } = *settings.algorithm;
-    let surrogate = clipped_surrogate(&logprobs_n, &sampled_n, &advantages_n, clip_low, clip_high);
-    let loss = (&surrogate.loss_n * &weight_n).sum(Kind::Float);
+    let old_n = plan.cut(&batch.old_n);
+    let surrogate = clipped_surrogate(&logprobs_n, &old_n, &advantages_n, clip_low, clip_high);
+    let loss = (&surrogate.loss_n * &plan.cut(weight_n)).sum(Kind::Float);
     loss.backward();
+    let gradient_ne = token_logprobs::backward(
+        model,
+        &hidden_ne,
+        &target_n,
+        settings.temperature,
+        &forward,
+        &logprobs_n.grad(),
+        None,
+    );
+    (hidden_ne * gradient_ne).sum(Kind::Float).backward();
 
-    let difference_n = (logprobs_n.detach() - &sampled_n).abs();
+    let difference_n = (&forward.logprobs_n - &sampled_n).abs();
     let totals = [
         loss.detach(),
-        entropy_n.sum(Kind::Float),
+        forward.entropy_n.sum(Kind::Float),
         surrogate.clipped_low_n.sum(Kind::Float),
         surrogate.clipped_high_n.sum(Kind::Float),
         surrogate.ratio_n.sum(Kind::Float),

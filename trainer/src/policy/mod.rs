@@ -11,6 +11,7 @@ mod kv_cache;
 mod llama;
 mod network;
 mod pack;
+pub mod token_logprobs;
 mod tokenizer;
 mod weights;
 

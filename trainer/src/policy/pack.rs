@@ -73,14 +73,21 @@ impl Pack {
         self.tokens_t.is_empty()
     }
 
-    /// Logits `[N, V]`, f32, that predict the `N` completion tokens, in the order of completions.
-    pub fn logits(&self, model: &Network) -> Tensor {
+    /// Final hidden states `[N, E]`, in the compute dtype, that predict the `N` completion tokens, in the order of
+    /// completions.
+    pub fn hidden(&self, model: &Network) -> Tensor {
         let device = model.device();
         let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let (tokens, positions) = (row(&self.tokens_t), row(&self.positions_t));
         let mut attention = PackedAttention { spans: self.spans(model.kind(), device) };
         let hidden = model.hidden(&tokens.unsqueeze(0), &positions.unsqueeze(0), &mut attention);
-        model.logits(&hidden.squeeze_dim(0).index_select(0, &row(&self.predictor_n)))
+        hidden.squeeze_dim(0).index_select(0, &row(&self.predictor_n))
+    }
+
+    /// Logits `[N, V]`, f32, that predict the completion tokens: all of them at once, which takes more memory than
+    /// everything else. Training goes through [`super::token_logprobs`].
+    pub fn logits(&self, model: &Network) -> Tensor {
+        model.logits(&self.hidden(model))
     }
 
     /// The completion tokens `[N]`, i64.

@@ -6,12 +6,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::llama::Llama;
+use super::network::Network;
 
 /// Logits that exist at one time: 4 MB of f32, which stay in a processor's cache from one operation to the next.
 const ELEMENTS: i64 = 1 << 20;
 
-/// What [`token_logprobs`] returns, per token, f32, without gradient.
+/// What [`forward`] returns, per token, f32, without gradient.
 pub struct TokenLogprobs {
     /// Log-probability `[N]` of each target, in nats.
     pub logprobs_n: Tensor,
@@ -30,12 +30,7 @@ pub struct TokenLogprobs {
 ///
 /// `hidden_ne` are the final hidden states `[N, E]` that predict the targets. Nothing here is part of a gradient graph:
 /// [`backward`] continues from a gradient of the two results.
-pub fn token_logprobs(
-    model: &Llama,
-    hidden_ne: &Tensor,
-    target_n: &Tensor,
-    temperature: f64,
-) -> TokenLogprobs {
+pub fn forward(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperature: f64) -> TokenLogprobs {
     let _no_gradient = tch::no_grad_guard();
     let (mut logprobs, mut entropy, mut log_sum) = (Vec::new(), Vec::new(), Vec::new());
     for (hidden, target) in chunks(model, &hidden_ne.detach(), target_n) {
@@ -49,11 +44,7 @@ pub fn token_logprobs(
         log_sum.push(log_sum_n1.squeeze_dim(-1));
     }
     let joined = |parts: Vec<Tensor>| Tensor::cat(&parts, 0);
-    TokenLogprobs {
-        logprobs_n: joined(logprobs),
-        entropy_n: joined(entropy),
-        log_sum_n: joined(log_sum),
-    }
+    TokenLogprobs { logprobs_n: joined(logprobs), entropy_n: joined(entropy), log_sum_n: joined(log_sum) }
 }
 
 /// Continues a gradient of logprobs and entropy to the hidden states, and adds the output layer's share to the gradients
@@ -63,10 +54,10 @@ pub fn token_logprobs(
 /// d logprob / d z_v = [v = target] - p_v         d entropy / d z_v = -p_v (log p_v + entropy)
 /// ```
 ///
-/// `forward` is what [`token_logprobs`] returned for the same arguments; `logprob_gradient_n` and `entropy_gradient_n`
+/// `forward` is what [`forward()`] returned for the same arguments; `logprob_gradient_n` and `entropy_gradient_n`
 /// are `dL / d logprobs_n` and `dL / d entropy_n`, f32. Returns `dL / d hidden_ne`.
 pub fn backward(
-    model: &Llama,
+    model: &Network,
     hidden_ne: &Tensor,
     target_n: &Tensor,
     temperature: f64,
@@ -101,8 +92,8 @@ pub fn backward(
 }
 
 /// Rows of `hidden_ne` and `target_n`, a few at a time; one empty piece if there are none.
-fn chunks(model: &Llama, hidden_ne: &Tensor, target_n: &Tensor) -> Vec<(Tensor, Tensor)> {
-    let rows = (ELEMENTS / model.config.vocab_size).max(16);
+fn chunks(model: &Network, hidden_ne: &Tensor, target_n: &Tensor) -> Vec<(Tensor, Tensor)> {
+    let rows = (ELEMENTS / model.sizes().vocab_size).max(16);
     hidden_ne.split(rows, 0).into_iter().zip(target_n.split(rows, 0)).collect()
 }
 

@@ -53,6 +53,11 @@ impl Weights {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// Where the weights are. Every network has some.
+    pub fn device(&self) -> Device {
+        self.tensors.values().next().map_or(Device::Cpu, Tensor::device)
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(Tensor::numel).sum()
