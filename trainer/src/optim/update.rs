@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::adamw::{AdamW, clip_factor, gradient_norm};
 use super::config::OptimizerConfig;
-use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
+use crate::algorithm::{AlgorithmConfig, Denominators, clipped_surrogate};
 use crate::policy::{Llama, Pack, Policy, logprobs_and_entropy};
 use crate::rollout::{Completion, Group};
 
@@ -74,6 +74,8 @@ pub struct Settings<'a> {
     pub learning_rate: f64,
     /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
     pub temperature: f64,
+    /// Longest completion that the rollout allows, in tokens.
+    pub longest: usize,
 }
 
 /// Adds the gradient of the step to the weights' gradients and fills everything in the report but the norm.
@@ -84,7 +86,10 @@ pub fn accumulate(
     settings: &Settings<'_>,
     report: &mut UpdateReport,
 ) {
-    let weight_of = token_weights(groups, settings.algorithm.aggregation);
+    let lengths =
+        groups.iter().flat_map(|group| &group.completions).map(|completion| completion.tokens.len());
+    let denominators = Denominators::of(lengths, settings.longest);
+    let weight_of = |length| denominators.factor(settings.algorithm.aggregation, length);
     let model = policy.model();
     let mut sums = Sums([0.0; 6]);
     let budget = settings.optimizer.micro_batch_tokens.get();
@@ -106,22 +111,6 @@ pub fn accumulate(
     report.clip_fraction_high = high / tokens;
     report.ratio_mean = ratio / tokens;
     report.logprob_difference = difference / tokens;
-}
-
-/// The factor of each token's loss, as a function of its completion's length.
-///
-/// ```text
-/// token-mean                 1 / (all completion tokens of the step)
-/// sequence-mean-token-mean   1 / (all completions) / (tokens of this completion)
-/// ```
-fn token_weights(groups: &[Group], aggregation: Aggregation) -> impl Fn(usize) -> f64 {
-    let completions = || groups.iter().flat_map(|group| &group.completions);
-    let tokens = completions().map(|completion| completion.tokens.len()).sum::<usize>().max(1) as f64;
-    let sequences = completions().count().max(1) as f64;
-    move |length| match aggregation {
-        Aggregation::TokenMean => 1.0 / tokens,
-        Aggregation::SequenceMeanTokenMean => 1.0 / sequences / length as f64,
-    }
 }
 
 /// A completion that a gradient is computed for, with its advantage.
