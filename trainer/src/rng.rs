@@ -15,6 +15,8 @@ pub enum Stream {
     Evaluation = 3,
     /// Bootstrap resamples; counters: number of the draw.
     Bootstrap = 4,
+    /// The order of groups in the optimizer steps of a rollout; counters: step, epoch, group.
+    MiniBatches = 5,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use crate::algorithm::advantages;
+use crate::algorithm::{Outcomes, advantages};
 use crate::batch::Batch;
 use crate::error::TrainError;
 use crate::eval::heldout;
@@ -104,10 +104,7 @@ fn sample<'a>(session: &'a Session, recipe: &Recipe) -> Result<(Vec<Group>, Exec
 
 /// The advantage of every attempt, group by group.
 fn compare(recipe: &Recipe, scores: &Scores) -> Vec<Vec<f64>> {
-    let algorithm = &recipe.algorithm;
-    let of_group =
-        |rewards: &Vec<Option<f64>>| advantages(rewards, algorithm.advantage, algorithm.scale_epsilon);
-    scores.rewards.iter().map(of_group).collect()
+    advantages(&recipe.algorithm, &Outcomes::of(&scores.rewards))
 }
 
 /// One optimizer step.
@@ -117,6 +114,7 @@ fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], advantages: &
         optimizer: &recipe.optimizer,
         learning_rate: learning_rate(&recipe.optimizer, session.step, recipe.steps),
         temperature: recipe.rollout.temperature,
+        longest: recipe.rollout.max_tokens.get(),
     };
     let batch = Batch::new(groups, advantages, session.policy.weights.device());
     optim::apply(&session.policy, &mut session.optimizer, &batch, &batch.members(), &settings)

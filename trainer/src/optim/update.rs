@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
-use crate::algorithm::{Aggregation, AlgorithmConfig, clipped_surrogate};
+use crate::algorithm::{AlgorithmConfig, Denominators, clipped_surrogate};
 use crate::batch::{Batch, Plan, plans};
 use crate::policy::{Network, Policy, token_logprobs};
 
@@ -46,6 +46,8 @@ pub struct Settings<'a> {
     pub learning_rate: f64,
     /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
     pub temperature: f64,
+    /// Longest completion that the rollout allows, in tokens.
+    pub longest: usize,
 }
 
 /// Accumulates the gradient of the sequences `members` of `batch` and applies one optimizer step.
@@ -84,7 +86,7 @@ pub fn accumulate(
     settings: &Settings<'_>,
     report: &mut UpdateReport,
 ) {
-    let weight_n = token_weights(batch, members, settings.algorithm.aggregation);
+    let weight_n = token_weights(batch, members, settings);
     let model = policy.model();
     let mut sums = Sums([0.0; 6]);
     let with_signal = batch.with_signal();
@@ -106,24 +108,14 @@ pub fn accumulate(
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.
-///
-/// ```text
-/// token-mean                 1 / (all tokens of the members)
-/// sequence-mean-token-mean   1 / (number of members) / (tokens of this sequence)
-/// ```
-fn token_weights(batch: &Batch, members: &[usize], aggregation: Aggregation) -> Tensor {
+fn token_weights(batch: &Batch, members: &[usize], settings: &Settings<'_>) -> Tensor {
     let lengths = batch.lengths();
-    let tokens = members.iter().map(|member| lengths[*member]).sum::<usize>().max(1) as f64;
-    let mut weights = vec![0f32; lengths.iter().sum()];
+    let denominators = Denominators::of(members.iter().map(|member| lengths[*member]), settings.longest);
+    let mut factors = vec![0.0; lengths.len()];
     for &member in members {
-        let weight = match aggregation {
-            Aggregation::TokenMean => 1.0 / tokens,
-            Aggregation::SequenceMeanTokenMean => 1.0 / members.len() as f64 / lengths[member] as f64,
-        };
-        let first = batch.sequences[member].first;
-        weights[first..first + lengths[member]].fill(weight as f32);
+        factors[member] = denominators.factor(settings.algorithm.aggregation, lengths[member]);
     }
-    Tensor::from_slice(&weights).to_device(batch.sampled_n.device())
+    batch.column(lengths.iter().zip(factors).flat_map(|(length, factor)| std::iter::repeat_n(factor, *length)))
 }
 
 /// Adds the gradient of one pack.
