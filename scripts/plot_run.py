@@ -195,7 +195,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=f"run folders, at most {len(COLOURS)}")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the SVG file to write")
     parser.add_argument("--labels", help="the runs' names, separated by commas (default: the folders' names)")
-    parser.add_argument("--metric", default="reward/mean", help="the metric to draw (default: %(default)s)")
+    parser.add_argument("--metric", default="reward", help="the metric to draw (default: %(default)s)")
     arguments = parser.parse_args()
     labels = arguments.labels.split(",") if arguments.labels else [run.name for run in arguments.runs]
     if len(labels) != len(arguments.runs) or len(labels) > len(COLOURS):

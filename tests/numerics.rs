@@ -14,6 +14,9 @@ mod surrogate;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rltrain::algorithm::AlgorithmConfig;
+use rltrain::critic::CriticConfig;
+use rltrain::optim::{OptimizerConfig, Settings};
 use rltrain::policy::{Attention, AttentionLayer, Network, Policy, Weights};
 use rltrain_checkpoints::{Dtype, read_safetensors};
 use serde_json::Value;
@@ -88,6 +91,24 @@ fn tiny_policy(compute: Kind) -> Policy {
     let folder = tempfile::tempdir().unwrap();
     tiny::make_model(folder.path());
     Policy::load(folder.path(), compute, Device::Cpu).unwrap()
+}
+
+/// What an update on made-up data is done with: a learning rate of its own, no critic, completions of at most 16 tokens.
+fn settings<'a>(
+    algorithm: &'a AlgorithmConfig,
+    optimizer: &'a OptimizerConfig,
+    critic: &'a CriticConfig,
+) -> Settings<'a> {
+    Settings {
+        algorithm,
+        optimizer,
+        critic,
+        learning_rate: Some(optimizer.learning_rate),
+        critic_learning_rate: critic.optimizer.learning_rate,
+        temperature: 1.0,
+        longest: 16,
+        kl_coefficient: algorithm.kl_coefficient,
+    }
 }
 
 /// All gradients end to end in the order of names, f64; they are zero afterwards.

@@ -106,6 +106,11 @@ impl RewardSet {
         self.rewards.iter().map(|(_, reward)| reward.name())
     }
 
+    /// The weight of each reward, in the order of [`Scored::parts`].
+    pub fn weights(&self) -> impl Iterator<Item = f64> + '_ {
+        self.rewards.iter().map(|(weight, _)| weight.get())
+    }
+
     /// Scores one attempt.
     ///
     /// # Panics

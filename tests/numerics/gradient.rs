@@ -4,19 +4,25 @@ use std::num::NonZeroUsize;
 
 use rltrain::algorithm::{Aggregation, AlgorithmConfig};
 use rltrain::batch::Batch;
+use rltrain::critic::CriticConfig;
 use rltrain::optim::{OptimizerConfig, Settings, UpdateReport, accumulate};
 use rltrain::policy::Policy;
 use rltrain::rng::{Stream, uniform};
 use rltrain::rollout::{Completion, Finish, Group};
 use tch::{Device, Kind, Tensor};
 
-use super::{assert_near, logprobs_alone, take_gradient, tiny_policy};
+use super::{assert_near, logprobs_alone, settings, take_gradient, tiny_policy};
 
 /// The stated bound of invariant 4, relative to the gradient's norm, in f32: sums of the same terms in another order.
 /// Observed at most 8e-7.
 const BOUND: f64 = 1e-5;
 
-const EVERY: [Aggregation; 2] = [Aggregation::TokenMean, Aggregation::SequenceMeanTokenMean];
+const EVERY: [Aggregation; 4] = [
+    Aggregation::TokenMean,
+    Aggregation::SequenceMeanTokenMean,
+    Aggregation::SequenceMeanTokenSum,
+    Aggregation::ConstantLength,
+];
 
 /// A group of made-up completions with made-up advantages. Sampled logprobs scatter around those of the nearly uniform
 /// tiny model, so that ratios lie inside and outside the clip range.
@@ -61,10 +67,10 @@ fn gradient(
     let algorithm = AlgorithmConfig { aggregation, ..AlgorithmConfig::default() };
     let micro_batch_tokens = NonZeroUsize::new(micro_batch_tokens).unwrap();
     let optimizer = OptimizerConfig { micro_batch_tokens, ..OptimizerConfig::default() };
-    let settings = Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature };
-    let mut report = UpdateReport::default();
-    let batch = Batch::new(&groups, &advantages, Device::Cpu);
-    accumulate(policy, &batch, &batch.members(), &settings, &mut report);
+    let critic = CriticConfig::default();
+    let settings = Settings { temperature, ..settings(&algorithm, &optimizer, &critic) };
+    let batch = Batch::new(&groups, Device::Cpu).with_advantages(advantages.concat());
+    let report = accumulate(policy, None, &batch, &batch.members(), &settings);
     (take_gradient(&policy.weights), report)
 }
 
@@ -93,6 +99,8 @@ fn direct(
                 Aggregation::SequenceMeanTokenMean => {
                     loss / completion.tokens.len() as f64 / sequences as f64
                 }
+                Aggregation::SequenceMeanTokenSum => loss / sequences as f64,
+                Aggregation::ConstantLength => loss / 16.0 / sequences as f64,
             });
         }
     }
@@ -115,11 +123,11 @@ fn the_gradient_of_a_step_is_the_direct_one_over_global_denominators() {
                 report.loss
             );
             assert!(
-                report.clip_fraction_low > 0.0 && report.clip_fraction_high > 0.0,
+                report.tokens.clip_low > 0.0 && report.tokens.clip_high > 0.0,
                 "nothing was clipped: {report:?}"
             );
             assert!(
-                report.clip_fraction_low + report.clip_fraction_high < 0.5,
+                report.tokens.clip_low + report.tokens.clip_high < 0.5,
                 "too much was clipped: {report:?}"
             );
         }
@@ -194,12 +202,12 @@ fn a_step_without_any_signal_changes_nothing() {
     let before: Vec<Tensor> = policy.weights.iter().map(|(_, weight)| weight.detach().copy()).collect();
     let (groups, advantages): (Vec<Group>, Vec<Vec<f64>>) =
         [group(1, 4, &[(12, 0.0), (5, 0.0)])].into_iter().unzip();
-    let (algorithm, optimizer) = (AlgorithmConfig::default(), OptimizerConfig::default());
-    let settings =
-        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature: 1.0 };
+    let (algorithm, optimizer, critic) =
+        (AlgorithmConfig::default(), OptimizerConfig::default(), CriticConfig::default());
+    let settings = settings(&algorithm, &optimizer, &critic);
     let mut adamw = rltrain::optim::Optimizer::new(rltrain::optim::OptimizerKind::AdamW, &policy.weights);
-    let batch = Batch::new(&groups, &advantages, Device::Cpu);
-    let report = rltrain::optim::apply(&policy, &mut adamw, &batch, &batch.members(), &settings);
+    let batch = Batch::new(&groups, Device::Cpu).with_advantages(advantages.concat());
+    let report = rltrain::optim::apply(&policy, &mut adamw, None, &batch, &batch.members(), &settings);
     assert_eq!((report.trained_tokens, report.computed_tokens, adamw.updates), (0, 0, 0));
     for ((name, weight), before) in policy.weights.iter().zip(&before) {
         assert!(weight.equal(before), "{name} changed");

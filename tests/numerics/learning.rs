@@ -1,13 +1,14 @@
 //! Whether training trains: sign and plumbing of the whole update, without a sandbox.
 
-use rltrain::algorithm::{AlgorithmConfig, advantages};
+use rltrain::algorithm::{AlgorithmConfig, Outcomes, advantages};
 use rltrain::batch::Batch;
-use rltrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, Settings, apply};
+use rltrain::critic::CriticConfig;
+use rltrain::optim::{Optimizer, OptimizerConfig, OptimizerKind, apply};
 use rltrain::rng::Stream;
 use rltrain::rollout::{Completion, Group, Request, Sampling, collect, generate};
 use tch::{Device, Kind};
 
-use super::tiny_policy;
+use super::{settings, tiny_policy};
 
 const STEPS: u64 = 15;
 const TASKS: u64 = 4;
@@ -25,23 +26,21 @@ fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
     let mut adamw = Optimizer::new(OptimizerKind::AdamW, &policy.weights);
     let algorithm = AlgorithmConfig::default();
     let optimizer = OptimizerConfig { learning_rate: 5e-3, ..OptimizerConfig::default() };
-    let settings =
-        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 5e-3, temperature: 1.0 };
+    let critic = CriticConfig::default();
+    let settings = settings(&algorithm, &optimizer, &critic);
     let mut means = Vec::new();
     for step in 0..STEPS {
         let groups = rollout(&policy, step);
         let rewards: Vec<Vec<f64>> =
             groups.iter().map(|group| group.completions.iter().map(reward).collect()).collect();
         means.push(rewards.concat().iter().sum::<f64>() / rewards.concat().len() as f64);
-        let compare = |rewards: &Vec<f64>| {
-            let known: Vec<Option<f64>> = rewards.iter().copied().map(Some).collect();
-            advantages(&known, algorithm.advantage, algorithm.scale_epsilon)
-        };
-        let advantages: Vec<Vec<f64>> = rewards.iter().map(compare).collect();
-        let batch = Batch::new(&groups, &advantages, Device::Cpu);
-        let report = apply(&policy, &mut adamw, &batch, &batch.members(), &settings);
-        assert!(!report.skipped && report.logprob_difference < 1e-4, "step {step}: {report:?}");
-        assert!((report.ratio_mean - 1.0).abs() < 1e-4, "step {step} is on-policy: {report:?}");
+        let known: Vec<Vec<Option<f64>>> =
+            rewards.iter().map(|rewards| rewards.iter().copied().map(Some).collect()).collect();
+        let advantages = advantages(&algorithm, &Outcomes::of(&known));
+        let batch = Batch::new(&groups, Device::Cpu).with_advantages(advantages.concat());
+        let report = apply(&policy, &mut adamw, None, &batch, &batch.members(), &settings);
+        assert!(report.skipped == 0 && report.tokens.drift < 1e-4, "step {step}: {report:?}");
+        assert!((report.tokens.ratio_mean - 1.0).abs() < 1e-4, "step {step} is on-policy: {report:?}");
     }
     let (first, last) = (means[0], means[STEPS as usize - 1]);
     assert!(first < 0.2 && last > 0.5, "mean rewards {means:?}");

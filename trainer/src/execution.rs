@@ -37,11 +37,20 @@ pub struct Executions<'a> {
 }
 
 /// The verdicts of one step, and how long the loop had to wait for them after the last token.
+#[derive(Default)]
 pub struct Verdicts {
     /// One per completion of each group. An infrastructure failure is not a verdict.
     pub groups: Vec<Vec<Result<Verdict, InfraError>>>,
     /// Time from the last sample to the last verdict.
     pub waited: Duration,
+}
+
+impl Verdicts {
+    /// Adds those of another round of sampling.
+    pub fn append(&mut self, round: Verdicts) {
+        self.groups.extend(round.groups);
+        self.waited += round.waited;
+    }
 }
 
 impl<'a> Executions<'a> {

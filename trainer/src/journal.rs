@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use rltrain_executor::{Ending, Verdict};
 use serde::Serialize;
 
+use crate::attempts::Attempts;
 use crate::error::TrainError;
-use crate::execution::{Verdicts, program};
-use crate::rollout::{Finish, Group};
-use crate::scoring::Scores;
+use crate::execution::program;
+use crate::rollout::Finish;
 use crate::tasks::TaskSet;
 
 /// Writes `samples/step-N.jsonl` into a run folder, one line per attempt.
@@ -56,14 +56,8 @@ impl Journal {
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn write(
-        &self,
-        step: u64,
-        tasks: &TaskSet,
-        groups: &[Group],
-        verdicts: &Verdicts,
-        scores: &Scores,
-    ) -> Result<(), TrainError> {
+    pub fn write(&self, step: u64, tasks: &TaskSet, attempts: &Attempts) -> Result<(), TrainError> {
+        let Attempts { groups, verdicts, scores } = attempts;
         let mut text = String::new();
         for ((group, verdicts), rewards) in groups.iter().zip(&verdicts.groups).zip(&scores.rewards) {
             let task = &tasks[group.task];

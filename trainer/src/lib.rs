@@ -7,17 +7,21 @@
 //! ```
 
 pub mod algorithm;
+pub mod attempts;
 pub mod batch;
 pub mod cli;
+pub mod critic;
 pub mod error;
 pub mod eval;
 pub mod execution;
 pub mod import;
 pub mod journal;
+pub mod learn;
 pub mod mkl;
 pub mod optim;
 pub mod policy;
 pub mod recipe;
+pub mod reference;
 pub mod rng;
 pub mod rollout;
 pub mod scoring;

@@ -16,6 +16,13 @@ pub struct Scores {
     /// Total reward of each completion of each group; `None` if its execution failed for reasons of the
     /// infrastructure, which is not a score.
     pub rewards: Vec<Vec<Option<f64>>>,
+    /// The parts of each attempt's reward, in the order of their names; empty if its execution failed for reasons of the
+    /// infrastructure.
+    pub rows: Vec<Vec<Vec<Option<f64>>>>,
+    /// The weight of each part.
+    pub weights: Vec<f64>,
+    /// The reward of the greedy attempt at each group's task, where the estimator compares with it.
+    pub greedy: Vec<Option<f64>>,
     /// Every part of the reward by name: `(name, values of all attempts that have one)`.
     pub parts: Vec<(&'static str, Vec<f64>)>,
     /// Attempts that all hidden tests passed.
@@ -33,16 +40,19 @@ pub struct Scores {
 /// If the infrastructure lost more than a tenth of the attempts.
 pub fn score(session: &Session, groups: &[Group], verdicts: &Verdicts) -> Result<Scores, TrainError> {
     within_budget(verdicts)?;
-    let mut scores = Scores::default();
+    let weights = session.rewards.weights().collect();
+    let mut scores = Scores { weights, ..Scores::default() };
     for (group, verdicts) in groups.iter().zip(&verdicts.groups) {
         let task = &session.tasks[group.task];
         let mut rewards = Vec::with_capacity(verdicts.len());
+        let mut rows = Vec::with_capacity(verdicts.len());
         for (completion, verdict) in group.completions.iter().zip(verdicts) {
             let verdict = match verdict {
                 Ok(verdict) => verdict,
                 Err(_) => {
                     scores.lost += 1;
                     rewards.push(None);
+                    rows.push(Vec::new());
                     continue;
                 }
             };
@@ -54,8 +64,10 @@ pub fn score(session: &Session, groups: &[Group], verdicts: &Verdicts) -> Result
             scores.with_verdict += 1;
             scores.solved += usize::from(verdict.all_passed());
             rewards.push(Some(scored.total));
+            rows.push(scored.parts.iter().map(|(_, part)| *part).collect());
         }
         scores.rewards.push(rewards);
+        scores.rows.push(rows);
     }
     Ok(scores)
 }
@@ -78,26 +90,54 @@ pub fn within_budget(verdicts: &Verdicts) -> Result<(), TrainError> {
 }
 
 impl Scores {
-    /// The attempts that have a reward, with their advantages: one that the infrastructure lost has no place in the loss
+    /// Adds those of another round of sampling.
+    pub fn append(&mut self, round: Scores) {
+        self.rewards.extend(round.rewards);
+        self.rows.extend(round.rows);
+        self.greedy.extend(round.greedy);
+        self.weights = round.weights;
+        for (name, values) in round.parts {
+            self.part(name).extend(values);
+        }
+        self.solved += round.solved;
+        self.with_verdict += round.with_verdict;
+        self.lost += round.lost;
+    }
+
+    /// What the update reads of the groups with these indices.
+    pub fn select(&self, indices: &[usize]) -> Scores {
+        Scores {
+            rewards: indices.iter().map(|group| self.rewards[*group].clone()).collect(),
+            rows: indices.iter().map(|group| self.rows[*group].clone()).collect(),
+            greedy: indices.iter().filter_map(|group| self.greedy.get(*group).copied()).collect(),
+            weights: self.weights.clone(),
+            ..Scores::default()
+        }
+    }
+
+    /// The groups with only those attempts that have a reward: one that the infrastructure lost has no place in the loss
     /// nor in its denominators.
-    pub fn judged(&self, groups: &[Group], advantages: &[Vec<f64>]) -> (Vec<Group>, Vec<Vec<f64>>) {
-        let keep = |((group, advantages), rewards): ((&Group, &Vec<f64>), &Vec<Option<f64>>)| {
-            let kept =
-                group.completions.iter().zip(advantages).zip(rewards).filter(|(_, reward)| reward.is_some());
-            let (completions, advantages) =
-                kept.map(|((completion, advantage), _)| (completion.clone(), *advantage)).unzip();
-            (Group { task: group.task, prompt: group.prompt.clone(), completions }, advantages)
+    pub fn judged(&self, groups: &[Group]) -> Vec<Group> {
+        let keep = |(group, rewards): (&Group, &Vec<Option<f64>>)| {
+            let kept = group.completions.iter().zip(rewards).filter(|(_, reward)| reward.is_some());
+            let completions = kept.map(|(completion, _)| completion.clone()).collect();
+            Group { task: group.task, prompt: group.prompt.clone(), completions }
         };
-        groups.iter().zip(advantages).zip(&self.rewards).map(keep).unzip()
+        groups.iter().zip(&self.rewards).map(keep).collect()
     }
 
     fn add_parts(&mut self, parts: &[(&'static str, Option<f64>)]) {
         for (name, value) in parts {
-            let place = self.parts.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                self.parts.push((name, Vec::new()));
-                self.parts.len() - 1
-            });
-            self.parts[place].1.extend(*value);
+            self.part(name).extend(*value);
         }
+    }
+
+    /// The values of a part so far.
+    fn part(&mut self, name: &'static str) -> &mut Vec<f64> {
+        let place = self.parts.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            self.parts.push((name, Vec::new()));
+            self.parts.len() - 1
+        });
+        &mut self.parts[place].1
     }
 }

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::execution::Verdicts;
+use rltrain_executor::Verdict;
+
+use crate::attempts::Attempts;
+use crate::learn::{LearnReport, Spread};
 use crate::optim::UpdateReport;
-use crate::rollout::{Finish, Group};
-use crate::scoring::Scores;
+use crate::rollout::{Completion, Finish};
 use crate::telemetry::Metrics;
 
 /// Where one step's time goes.
@@ -52,64 +54,127 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 /// `(metrics, timings)` of a step. Metrics are a function of the recipe alone; timings depend on the machine, so they
 /// are kept apart and an interrupted run's `metrics.jsonl` equals an uninterrupted one's byte for byte.
 pub fn step_metrics(
-    groups: &[Group],
-    verdicts: &Verdicts,
-    scores: &Scores,
-    update: &UpdateReport,
-    learning_rate: f64,
+    attempts: &Attempts,
+    learnt: &LearnReport,
     times: &StepTimes,
     now: Instant,
 ) -> (Metrics, Metrics) {
     let mut metrics = Metrics::new();
-    add_rewards(&mut metrics, scores);
-    add_rollout(&mut metrics, groups, verdicts);
-    metrics.push("policy/loss", update.loss);
-    metrics.push("policy/entropy", update.entropy);
-    metrics.push("policy/clip_fraction_low", update.clip_fraction_low);
-    metrics.push("policy/clip_fraction_high", update.clip_fraction_high);
-    metrics.push("policy/ratio_mean", update.ratio_mean);
-    metrics.push("policy/rollout_logprob_difference", update.logprob_difference);
-    metrics.push("optim/gradient_norm", update.gradient_norm);
-    metrics.push("optim/skipped", f64::from(u8::from(update.skipped)));
-    metrics.push("optim/learning_rate", learning_rate);
-    metrics.push("optim/trained_tokens", update.trained_tokens as f64);
-    (metrics, timings(groups, update, times, now))
+    add_rewards(&mut metrics, attempts);
+    add_completions(&mut metrics, attempts);
+    add_executions(&mut metrics, attempts);
+    add_policy(&mut metrics, learnt);
+    add_critic(&mut metrics, learnt);
+    (metrics, timings(attempts, &learnt.update, times, now))
 }
 
-fn add_rewards(metrics: &mut Metrics, scores: &Scores) {
+fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
+    let scores = &attempts.scores;
     let all: Vec<f64> = scores.rewards.iter().flatten().flatten().copied().collect();
-    let (mean, deviation) = mean_and_deviation(&all);
-    metrics.push("reward/mean", mean);
-    metrics.push("reward/std", deviation);
+    let spread = Spread::of_numbers(&all);
+    metrics.push("reward", spread.mean);
+    metrics.push("reward_std", spread.std);
     for (name, values) in &scores.parts {
-        metrics.push(&format!("reward/{name}/mean"), mean_and_deviation(values).0);
+        let spread = Spread::of_numbers(values);
+        metrics.push(&format!("rewards/{name}/mean"), spread.mean);
+        metrics.push(&format!("rewards/{name}/std"), spread.std);
+        let missing = scores.with_verdict - values.len();
+        metrics.push(&format!("rewards/{name}/none_rate"), share(missing, scores.with_verdict));
     }
-    let groups = scores.rewards.len().max(1) as f64;
-    let silent = scores.rewards.iter().filter(|rewards| !crate::algorithm::has_signal(rewards)).count();
-    metrics.push("reward/zero_signal_groups", silent as f64 / groups);
-    metrics.push("rollout/pass_rate", scores.solved as f64 / scores.with_verdict.max(1) as f64);
-    metrics.push("executor/lost", scores.lost as f64);
-}
-
-fn add_rollout(metrics: &mut Metrics, groups: &[Group], verdicts: &Verdicts) {
-    let completions: Vec<_> = groups.iter().flat_map(|group| &group.completions).collect();
-    let count = completions.len().max(1) as f64;
-    let tokens: usize = completions.iter().map(|completion| completion.tokens.len()).sum();
-    let truncated = completions.iter().filter(|completion| completion.finish == Finish::Length).count();
-    metrics.push("rollout/completion_length_mean", tokens as f64 / count);
-    metrics.push("rollout/truncated_share", truncated as f64 / count);
-    let judged: Vec<_> = verdicts.groups.iter().flatten().flatten().collect();
-    let share = |wanted: &dyn Fn(&rltrain_executor::Verdict) -> bool| {
-        judged.iter().filter(|verdict| wanted(verdict)).count() as f64 / judged.len().max(1) as f64
+    let groups = scores.rewards.len();
+    metrics.push("frac_reward_zero_std", share(groups - attempts.teaching().len(), groups));
+    let solved = |wanted: &dyn Fn(usize, usize) -> bool| {
+        let counts = attempts.verdicts.groups.iter().map(|verdicts| {
+            let judged = verdicts.iter().flatten();
+            (judged.clone().filter(|verdict| verdict.all_passed()).count(), judged.count())
+        });
+        share(counts.filter(|(passed, judged)| wanted(*passed, *judged)).count(), groups)
     };
-    let loads = |verdict: &rltrain_executor::Verdict| verdict.load.passed();
-    metrics.push("executor/loaded_share", share(&loads));
-    metrics.push("executor/denied_share", share(&|verdict| !verdict.denied.is_empty()));
+    metrics.push("solved/none", solved(&|passed, _| passed == 0));
+    metrics.push("solved/some", solved(&|passed, judged| passed > 0 && passed < judged));
+    metrics.push("solved/all", solved(&|passed, judged| passed > 0 && passed == judged));
 }
 
-fn timings(groups: &[Group], update: &UpdateReport, times: &StepTimes, now: Instant) -> Metrics {
-    let sampled: usize =
-        groups.iter().flat_map(|group| &group.completions).map(|completion| completion.tokens.len()).sum();
+fn add_completions(metrics: &mut Metrics, attempts: &Attempts) {
+    let completions = || attempts.groups.iter().flat_map(|group| &group.completions);
+    let lengths = |wanted: &dyn Fn(&Completion) -> bool| -> Spread {
+        let lengths = completions().filter(|completion| wanted(completion));
+        Spread::of_numbers(&lengths.map(|completion| completion.tokens.len() as f64).collect::<Vec<_>>())
+    };
+    let terminated = |completion: &Completion| completion.finish != Finish::Length;
+    for (which, spread) in [("", lengths(&|_| true)), ("terminated_", lengths(&terminated))] {
+        metrics.push(&format!("completions/mean_{which}length"), spread.mean);
+        metrics.push(&format!("completions/min_{which}length"), spread.min);
+        metrics.push(&format!("completions/max_{which}length"), spread.max);
+    }
+    let clipped = completions().filter(|completion| !terminated(completion)).count();
+    metrics.push("completions/clipped_ratio", share(clipped, completions().count()));
+}
+
+fn add_executions(metrics: &mut Metrics, attempts: &Attempts) {
+    let judged: Vec<&Verdict> = attempts.verdicts.groups.iter().flatten().flatten().collect();
+    let of_judged = |wanted: &dyn Fn(&Verdict) -> bool| {
+        share(judged.iter().filter(|verdict| wanted(verdict)).count(), judged.len())
+    };
+    metrics.push("exec/pass_rate", of_judged(&Verdict::all_passed));
+    let fractions: Vec<f64> = judged.iter().map(|verdict| share(verdict.passed(), verdict.total())).collect();
+    metrics.push("exec/tests_passed_frac", Spread::of_numbers(&fractions).mean);
+    metrics.push("exec/loaded", of_judged(&|verdict| verdict.load.passed()));
+    metrics.push("exec/denied", of_judged(&|verdict| !verdict.denied.is_empty()));
+    metrics.push("exec/infra_error", attempts.scores.lost as f64);
+}
+
+fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {
+    let LearnReport { update, first, advantages, .. } = learnt;
+    let tokens = &update.tokens;
+    metrics.push("loss", update.loss);
+    metrics.push("policy_loss", tokens.policy_loss);
+    metrics.push("entropy", tokens.entropy);
+    if let Some(kl) = learnt.kl {
+        metrics.push("kl", kl);
+        metrics.push("kl_coef", learnt.kl_coefficient);
+    }
+    metrics.push("clip_ratio/low_mean", tokens.clip_low);
+    metrics.push("clip_ratio/high_mean", tokens.clip_high);
+    metrics.push("clip_ratio/region_mean", tokens.clip_low + tokens.clip_high);
+    metrics.push("ratio/mean", tokens.ratio_mean);
+    metrics.push("ratio/min", tokens.ratio_min);
+    metrics.push("ratio/max", tokens.ratio_max);
+    metrics.push("advantage/mean", advantages.mean);
+    metrics.push("advantage/std", advantages.std);
+    metrics.push("advantage/min", advantages.min);
+    metrics.push("advantage/max", advantages.max);
+    metrics.push("mismatch/logp_diff_mean", first.tokens.drift);
+    metrics.push("mismatch/logp_diff_max", first.tokens.drift_max);
+    metrics.push("mismatch/kl", first.tokens.drift_k1);
+    metrics.push("mismatch/k3_kl", first.tokens.drift_k3);
+    metrics.push("mismatch/is_mean", tokens.correction_mean);
+    metrics.push("mismatch/is_max", tokens.correction_max);
+    metrics.push("mismatch/masked_frac", tokens.correction_bounded);
+    metrics.push("grad_norm", update.gradient_norm);
+    metrics.push("grad_skipped", update.skipped as f64);
+    metrics.push("learning_rate", learnt.learning_rate);
+    metrics.push("num_tokens", update.trained_tokens as f64);
+    metrics.push("overlong_filtered", learnt.filtered as f64);
+}
+
+fn add_critic(metrics: &mut Metrics, learnt: &LearnReport) {
+    if let Some(values) = &learnt.critic {
+        // Returns that do not vary leave nothing to explain.
+        metrics.push("critic/explained_var", values.explained_variance.unwrap_or(f64::NAN));
+        metrics.push("critic/vpred_mean", values.value_mean);
+        metrics.push("critic/return_mean", values.return_mean);
+    }
+    if let Some(critic) = &learnt.update.critic {
+        metrics.push("critic/vf_loss", critic.loss);
+        metrics.push("critic/vf_clipfrac", critic.clipped);
+        metrics.push("critic/grad_norm", critic.gradient_norm);
+    }
+}
+
+fn timings(attempts: &Attempts, update: &UpdateReport, times: &StepTimes, now: Instant) -> Metrics {
+    let completions = attempts.groups.iter().flat_map(|group| &group.completions);
+    let sampled: usize = completions.map(|completion| completion.tokens.len()).sum();
     let mut timings = Metrics::new();
     timings.push("time/rollout_seconds", times.rollout.as_secs_f64());
     timings.push("time/execution_seconds", times.execution.as_secs_f64());
@@ -123,11 +188,7 @@ fn timings(groups: &[Group], update: &UpdateReport, times: &StepTimes, now: Inst
     timings
 }
 
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt())
+/// `part / whole`; 0 of nothing.
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
 }

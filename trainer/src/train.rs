@@ -1,33 +1,34 @@
-//! THE loop: sample, execute, score, compare, learn, record. Open this file first.
+//! THE loop: sample, execute, score, learn, record. Open this file first.
 //!
-//! Group-relative policy optimisation (Shao et al. 2024, arXiv:2402.03300), with these differences from the paper:
-//! no KL term and no reference model; the upper clip bound apart from the lower, and one token-level mean over the
-//! whole step (DAPO, Yu et al. 2025, arXiv:2503.14476); groups whose attempts all score alike are not computed at all,
-//! because their gradient is exactly zero. The importance ratio compares with the logprobs recorded at sampling, so
-//! differences between the rollout's and the update's arithmetic are corrected, not ignored.
+//! What is learnt is the recipe's `[algorithm]`; without a word about it, group-relative policy optimisation (Shao et al.
+//! 2024, arXiv:2402.03300), with these differences from the paper: no KL term and no reference model; the upper clip bound
+//! apart from the lower, and one token-level mean over the whole step (DAPO, Yu et al. 2025, arXiv:2503.14476); groups
+//! whose attempts all score alike are not computed at all, because their gradient is exactly zero. The importance ratio
+//! compares with the logprobs recorded at sampling, so differences between the rollout's and the update's arithmetic are
+//! corrected, not ignored.
 //!
 //! Every random choice derives from `(seed, step, task, sample, token)`, so a run that is stopped and resumed takes
 //! the same steps as one that is not.
 
 use std::time::Instant;
 
-use crate::algorithm::{Outcomes, advantages};
-use crate::batch::Batch;
+use crate::algorithm::{AdvantageEstimator, Refill};
+use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::eval::heldout;
-use crate::execution::{Executions, Verdicts};
-use crate::optim::{self, UpdateReport, learning_rate};
+use crate::execution::Executions;
+use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Completion, Group, Request, Sampling};
-use crate::scoring::{Scores, score};
+use crate::scoring::score;
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
 use crate::tasks;
 use crate::telemetry::RunSummary;
 
-/// Trains until `recipe.steps` updates are done, or until `stop` is asked for; either way the last state is saved.
+/// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved.
 ///
 /// Returns the summary of the run, or `None` if it was stopped before its end.
 ///
@@ -42,30 +43,20 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
         heldout::evaluate_if_due(&mut session, recipe)?;
         let mut times = StepTimes::start();
 
-        // Sample: a group of attempts per task, with the log-probability of every token. Each finished attempt goes to
-        // the sandbox while the others still decode.
-        session.telemetry.phase("rollout");
-        let (groups, executions) = times.rollout(|| sample(&session, recipe))?;
+        // Sample, execute, score. From here on an attempt is a number, or nothing if the infrastructure failed.
+        let attempts = attempt(&mut session, recipe, &mut times)?;
 
-        // Execute and score. From here on an attempt is a number, or nothing if the infrastructure failed.
-        session.telemetry.phase("execution");
-        let verdicts = times.execution(|| executions.wait(groups.len()));
-        let scores = score(&session, &groups, &verdicts)?;
-
-        // Compare each attempt with its siblings; a group that agrees teaches nothing.
-        let advantages = compare(recipe, &scores);
-
-        // Learn.
+        // Learn: compare each attempt with what could be expected, and follow the gradient.
         session.telemetry.phase("update");
-        let (trained, advantages) = scores.judged(&groups, &advantages);
-        let update = times.update(|| learn(&mut session, recipe, &trained, &advantages));
+        let (groups, scores) = attempts.select(&learnt(recipe, &attempts));
+        let learnt = times.update(|| learn(&mut session, recipe, &groups, &scores));
 
         // Record, and keep.
         session.step += 1;
-        record(&mut session, recipe, &groups, &verdicts, &scores, &update, &times)?;
+        record(&mut session, recipe, &attempts, &learnt, &times)?;
         session.checkpoint_if_due(recipe)?;
     }
-    session.checkpoint()?;
+    session.checkpoint(recipe)?;
     if session.step < recipe.steps {
         return Ok(None);
     }
@@ -73,20 +64,70 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
     Ok(Some(session.summary(recipe)))
 }
 
-/// Draws this step's tasks and samples a group for each.
-fn sample<'a>(session: &'a Session, recipe: &Recipe) -> Result<(Vec<Group>, Executions<'a>), TrainError> {
+/// Tries this step's tasks; with dynamic sampling, more tasks for those that taught nothing.
+fn attempt(session: &mut Session, recipe: &Recipe, times: &mut StepTimes) -> Result<Attempts, TrainError> {
+    let wanted = recipe.rollout.tasks_per_step.get();
+    let (mut attempts, mut missing) = (Attempts::default(), wanted);
+    for round in 0.. {
+        let drawn = tasks::draw(&session.tasks, recipe.seed, session.tasks_drawn, missing);
+        session.tasks_drawn += missing as u64;
+        let place = attempts.groups.len() as u64;
+        attempts.append(attempt_tasks(session, recipe, &drawn, place, times)?);
+        match recipe.algorithm.refill(attempts.teaching().len(), wanted, round) {
+            Refill::Sample(more) => missing = more,
+            Refill::Learn => break,
+        }
+    }
+    Ok(attempts)
+}
+
+/// Samples a group for each of the drawn tasks, executes and scores it. `place` is that of the first task in the step.
+fn attempt_tasks(
+    session: &Session,
+    recipe: &Recipe,
+    drawn: &[usize],
+    place: u64,
+    times: &mut StepTimes,
+) -> Result<Attempts, TrainError> {
+    let (samples, temperature) = (recipe.rollout.group_size.get(), recipe.rollout.temperature);
+    let mut run = |samples, temperature| -> Result<Attempts, TrainError> {
+        // Each finished attempt goes to the sandbox while the others still decode.
+        session.telemetry.phase("rollout");
+        let (groups, executions) =
+            times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
+        session.telemetry.phase("execution");
+        let verdicts = times.execution(|| executions.wait(groups.len()));
+        let scores = score(session, &groups, &verdicts)?;
+        Ok(Attempts { groups, verdicts, scores })
+    };
+    let mut attempts = run(samples, temperature)?;
+    if recipe.algorithm.advantage == AdvantageEstimator::Remax {
+        let greedy = run(1, 0.0)?;
+        attempts.scores.greedy = greedy.scores.rewards.iter().map(|rewards| rewards[0]).collect();
+    }
+    Ok(attempts)
+}
+
+/// Samples a group for each of the drawn tasks, with the log-probability of every token.
+fn sample<'a>(
+    session: &'a Session,
+    recipe: &Recipe,
+    drawn: &[usize],
+    place: u64,
+    samples: usize,
+    temperature: f64,
+) -> Result<(Vec<Group>, Executions<'a>), TrainError> {
     let rollout = &recipe.rollout;
-    let drawn = tasks::draw(&session.tasks, recipe.seed, session.step, rollout.tasks_per_step.get());
     let mut requests = Vec::with_capacity(drawn.len());
-    for (place, task) in drawn.iter().enumerate() {
+    for (place, task) in (place..).zip(drawn) {
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
-        requests.push(Request { prompt, samples: rollout.group_size.get(), task: place as u64 });
+        requests.push(Request { prompt, samples, task: place });
     }
     let sampling = Sampling {
         seed: recipe.seed,
         stream: Stream::Sampling,
         step: session.step,
-        temperature: rollout.temperature,
+        temperature,
         max_tokens: rollout.max_tokens.get(),
         stop: rollout.stop.clone(),
         max_batch: rollout.max_batch.get(),
@@ -99,41 +140,24 @@ fn sample<'a>(session: &'a Session, recipe: &Recipe) -> Result<(Vec<Group>, Exec
         completions.push(completion);
     };
     rollout::generate(&model, &session.policy.tokenizer, &requests, &sampling, &mut on_finished)?;
-    Ok((rollout::collect(&drawn, requests, completions), executions))
+    Ok((rollout::collect(drawn, requests, completions), executions))
 }
 
-/// The advantage of every attempt, group by group.
-fn compare(recipe: &Recipe, scores: &Scores) -> Vec<Vec<f64>> {
-    advantages(&recipe.algorithm, &Outcomes::of(&scores.rewards))
-}
-
-/// One optimizer step.
-fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], advantages: &[Vec<f64>]) -> UpdateReport {
-    let settings = optim::Settings {
-        algorithm: &recipe.algorithm,
-        optimizer: &recipe.optimizer,
-        learning_rate: learning_rate(&recipe.optimizer, session.step, recipe.steps),
-        temperature: recipe.rollout.temperature,
-        longest: recipe.rollout.max_tokens.get(),
-    };
-    let batch = Batch::new(groups, advantages, session.policy.weights.device());
-    optim::apply(&session.policy, &mut session.optimizer, &batch, &batch.members(), &settings)
+/// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.
+fn learnt(recipe: &Recipe, attempts: &Attempts) -> Vec<usize> {
+    if recipe.algorithm.refills > 0 { attempts.teaching() } else { (0..attempts.groups.len()).collect() }
 }
 
 /// Writes the step's metrics, its timings and its samples.
 fn record(
     session: &mut Session,
     recipe: &Recipe,
-    groups: &[Group],
-    verdicts: &Verdicts,
-    scores: &Scores,
-    update: &UpdateReport,
+    attempts: &Attempts,
+    learnt: &LearnReport,
     times: &StepTimes,
 ) -> Result<(), TrainError> {
-    session.watch_gradient(update)?;
-    let learning_rate = learning_rate(&recipe.optimizer, session.step - 1, recipe.steps);
-    let (metrics, timings) =
-        step_metrics(groups, verdicts, scores, update, learning_rate, times, Instant::now());
+    session.watch_gradient(recipe, &learnt.update)?;
+    let (metrics, timings) = step_metrics(attempts, learnt, times, Instant::now());
     session.telemetry.log(session.step, &metrics, &timings)?;
-    session.journal.write(session.step, &session.tasks, groups, verdicts, scores)
+    session.journal.write(session.step, &session.tasks, attempts)
 }

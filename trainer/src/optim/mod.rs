@@ -3,11 +3,13 @@
 mod adamw;
 mod config;
 mod optimizer;
+mod report;
 mod schedule;
 mod sgd;
 mod update;
 
 pub use config::{OptimizerConfig, OptimizerKind, Schedule};
 pub use optimizer::{Optimizer, clip_factor, gradient_norm};
+pub use report::{CriticReport, TokenReport, UpdateReport};
 pub use schedule::learning_rate;
-pub use update::{Settings, UpdateReport, accumulate, apply};
+pub use update::{Settings, accumulate, apply};

@@ -4,53 +4,37 @@ use tch::{Kind, Tensor};
 
 use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
-use crate::algorithm::{AlgorithmConfig, Denominators, clipped_surrogate};
-use crate::batch::{Batch, Plan, plans};
-use crate::policy::{Network, Policy, token_logprobs};
-
-/// What one update did, for the metrics. Shares and means are over the trained tokens.
-#[derive(Clone, Debug, Default)]
-pub struct UpdateReport {
-    /// The loss, over the global denominator.
-    pub loss: f64,
-    /// L2 norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// Whether the gradient was not finite and the step was skipped.
-    pub skipped: bool,
-    /// Tokens that a gradient was computed for: those of groups with a signal.
-    pub trained_tokens: usize,
-    /// Tokens that went through the network, prompts included, packed.
-    pub computed_tokens: usize,
-    /// Mean entropy of the next-token distribution, in nats.
-    pub entropy: f64,
-    /// Share of tokens whose gradient the lower bound cut off.
-    pub clip_fraction_low: f64,
-    /// Share of tokens whose gradient the upper bound cut off.
-    pub clip_fraction_high: f64,
-    /// Mean importance ratio.
-    pub ratio_mean: f64,
-    /// Mean of `|logprob in the update - logprob at sampling|`, in nats: rollout against trainer.
-    pub logprob_difference: f64,
-}
-
-/// Adds up to `[loss, entropy, clipped low, clipped high, ratio, |log-ratio|]` over tokens, f64.
-struct Sums([f64; 6]);
+use super::report::{CriticReport, Sums, UpdateReport};
+use crate::algorithm::{
+    Aggregation, AlgorithmConfig, Denominators, Sequences, TokenInputs, token_loss, value_loss,
+};
+use crate::batch::{Batch, Plan, Values, plans};
+use crate::critic::{Critic, CriticConfig};
+use crate::policy::{Network, Policy, Weights, token_logprobs};
 
 /// What an update needs besides data.
+#[derive(Clone, Copy)]
 pub struct Settings<'a> {
-    /// Loss and aggregation.
+    /// Losses and aggregation.
     pub algorithm: &'a AlgorithmConfig,
-    /// The rule and clipping.
+    /// The policy's rule and clipping.
     pub optimizer: &'a OptimizerConfig,
-    /// This step's learning rate.
-    pub learning_rate: f64,
+    /// The critic, read if there is one.
+    pub critic: &'a CriticConfig,
+    /// This step's learning rate of the policy; `None` while only the critic learns.
+    pub learning_rate: Option<f64>,
+    /// This step's learning rate of the critic.
+    pub critic_learning_rate: f64,
     /// Sampling temperature: logprobs are of the tempered distribution, as recorded.
     pub temperature: f64,
     /// Longest completion that the rollout allows, in tokens.
     pub longest: usize,
+    /// What a nat of divergence from the reference costs in the loss.
+    pub kl_coefficient: f64,
 }
 
-/// Accumulates the gradient of the sequences `members` of `batch` and applies one optimizer step.
+/// Accumulates the gradients of the sequences `members` of `batch` and applies one optimizer step to the policy, and one to
+/// the critic if there is one. A step whose gradient is not finite is skipped.
 ///
 /// The denominators of the aggregation are computed here, once, over all of `members`: sequences without a signal count
 /// in them although they are not computed (their gradient is exactly zero). So the gradient does not depend on how the
@@ -58,122 +42,198 @@ pub struct Settings<'a> {
 pub fn apply(
     policy: &Policy,
     optimizer: &mut Optimizer,
+    mut critic: Option<&mut Critic>,
     batch: &Batch,
     members: &[usize],
     settings: &Settings<'_>,
 ) -> UpdateReport {
-    let mut report = UpdateReport::default();
-    accumulate(policy, batch, members, settings, &mut report);
+    let mut report = accumulate(policy, critic.as_deref(), batch, members, settings);
     if report.trained_tokens == 0 {
         return report;
     }
-    report.gradient_norm = gradient_norm(&policy.weights);
-    report.skipped = !report.gradient_norm.is_finite();
-    if report.skipped {
-        zero_gradients(policy);
-    } else {
-        let factor = clip_factor(report.gradient_norm, settings.optimizer.max_gradient_norm);
-        optimizer.step(&policy.weights, settings.optimizer, settings.learning_rate, factor);
+    report.updates = 1;
+    if let Some(learning_rate) = settings.learning_rate {
+        let (norm, applied) = descend(&policy.weights, optimizer, settings.optimizer, learning_rate);
+        report.gradient_norm = norm;
+        report.skipped += usize::from(!applied);
+    }
+    if let (Some(critic), Some(said)) = (critic.as_deref_mut(), &mut report.critic) {
+        let (config, rate) = (&settings.critic.optimizer, settings.critic_learning_rate);
+        let (norm, applied) = descend(&critic.weights, &mut critic.optimizer, config, rate);
+        said.gradient_norm = norm;
+        report.skipped += usize::from(!applied);
     }
     report
 }
 
-/// Adds the gradient of the step to the weights' gradients and fills everything in the report but the norm.
+/// Applies the gradients of `weights`, or forgets them if they are not finite: their norm, and whether they were applied.
+fn descend(
+    weights: &Weights,
+    optimizer: &mut Optimizer,
+    config: &OptimizerConfig,
+    learning_rate: f64,
+) -> (f64, bool) {
+    let norm = gradient_norm(weights);
+    if norm.is_finite() {
+        optimizer.step(weights, config, learning_rate, clip_factor(norm, config.max_gradient_norm));
+    } else {
+        weights.zero_gradients();
+    }
+    (norm, norm.is_finite())
+}
+
+/// Adds the gradients of the sequences `members` to those of the weights; reports everything but their norms.
 pub fn accumulate(
     policy: &Policy,
+    critic: Option<&Critic>,
     batch: &Batch,
     members: &[usize],
     settings: &Settings<'_>,
-    report: &mut UpdateReport,
-) {
-    let weight_n = token_weights(batch, members, settings);
-    let model = policy.model();
-    let mut sums = Sums([0.0; 6]);
-    let with_signal = batch.with_signal();
-    let trained: Vec<usize> =
-        members.iter().copied().filter(|member| with_signal.binary_search(member).is_ok()).collect();
+) -> UpdateReport {
+    let trained = if critic.is_some() || settings.algorithm.trains_without_advantage() {
+        members.to_vec()
+    } else {
+        batch.with_signal(members)
+    };
+    let mut report = UpdateReport::default();
+    if trained.is_empty() {
+        return report;
+    }
+    let pass = Update {
+        model: policy.model(),
+        critic,
+        trunk: critic.and_then(Critic::trunk),
+        batch,
+        weight_n: token_weights(batch, members, settings, settings.algorithm.aggregation),
+        value_weight_n: token_weights(batch, members, settings, Aggregation::TokenMean),
+        settings,
+    };
+    let mut sums = Sums::default();
     for plan in plans(batch, &trained, settings.optimizer.micro_batch_tokens.get()) {
         report.computed_tokens += plan.pack.len();
         report.trained_tokens += plan.place_n.numel();
-        backward(&model, batch, &plan, &weight_n, settings, &mut sums);
+        pass.backward(&plan, &mut sums);
     }
-    let tokens = report.trained_tokens.max(1) as f64;
-    let [loss, entropy, low, high, ratio, difference] = sums.0;
-    report.loss = loss;
-    report.entropy = entropy / tokens;
-    report.clip_fraction_low = low / tokens;
-    report.clip_fraction_high = high / tokens;
-    report.ratio_mean = ratio / tokens;
-    report.logprob_difference = difference / tokens;
+    report.loss = sums.loss();
+    report.tokens = sums.tokens();
+    report.critic = critic.map(|_| {
+        let (loss, clipped) = sums.values(report.trained_tokens);
+        CriticReport { loss, clipped, gradient_norm: 0.0 }
+    });
+    report
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.
-fn token_weights(batch: &Batch, members: &[usize], settings: &Settings<'_>) -> Tensor {
+fn token_weights(
+    batch: &Batch,
+    members: &[usize],
+    settings: &Settings<'_>,
+    aggregation: Aggregation,
+) -> Tensor {
     let lengths = batch.lengths();
     let denominators = Denominators::of(members.iter().map(|member| lengths[*member]), settings.longest);
     let mut factors = vec![0.0; lengths.len()];
     for &member in members {
-        factors[member] = denominators.factor(settings.algorithm.aggregation, lengths[member]);
+        factors[member] = denominators.factor(aggregation, lengths[member]);
     }
-    batch.column(lengths.iter().zip(factors).flat_map(|(length, factor)| std::iter::repeat_n(factor, *length)))
+    batch
+        .column(lengths.iter().zip(factors).flat_map(|(length, factor)| std::iter::repeat_n(factor, *length)))
 }
 
-/// Adds the gradient of one pack.
-///
-/// The network's gradient goes through the logprobs of the tokens only, so the graph is cut there: the loss gives the
-/// gradient of each logprob, the output layer continues it chunk by chunk, and the rest of the network does as it always
-/// does.
-fn backward(
-    model: &Network,
-    batch: &Batch,
-    plan: &Plan,
-    weight_n: &Tensor,
-    settings: &Settings<'_>,
-    sums: &mut Sums,
-) {
-    let hidden_ne = plan.pack.hidden(model);
-    let target_n = plan.pack.targets(model.device());
-    let forward = token_logprobs::forward(model, &hidden_ne, &target_n, settings.temperature);
-    let logprobs_n = forward.logprobs_n.copy().set_requires_grad(true);
-
-    let (sampled_n, advantages_n) = (plan.cut(&batch.sampled_n), plan.cut(&batch.advantages_n));
-    let AlgorithmConfig { clip_low, clip_high, .. } = *settings.algorithm;
-    let old_n = plan.cut(&batch.old_n);
-    let surrogate = clipped_surrogate(&logprobs_n, &old_n, &advantages_n, clip_low, clip_high);
-    let loss = (&surrogate.loss_n * &plan.cut(weight_n)).sum(Kind::Float);
-    loss.backward();
-    let gradient_ne = token_logprobs::backward(
-        model,
-        &hidden_ne,
-        &target_n,
-        settings.temperature,
-        &forward,
-        &logprobs_n.grad(),
-        None,
-    );
-    (hidden_ne * gradient_ne).sum(Kind::Float).backward();
-
-    let difference_n = (&forward.logprobs_n - &sampled_n).abs();
-    let totals = [
-        loss.detach(),
-        forward.entropy_n.sum(Kind::Float),
-        surrogate.clipped_low_n.sum(Kind::Float),
-        surrogate.clipped_high_n.sum(Kind::Float),
-        surrogate.ratio_n.sum(Kind::Float),
-        difference_n.sum(Kind::Float),
-    ];
-    // One transfer for all sums of the pack.
-    let totals = Vec::<f32>::try_from(Tensor::stack(&totals, 0)).expect("sums are a vector of f32");
-    for (sum, total) in sums.0.iter_mut().zip(totals) {
-        *sum += f64::from(total);
-    }
+/// The gradients of one optimizer step in the making.
+struct Update<'a> {
+    model: Network,
+    critic: Option<&'a Critic>,
+    /// The critic's own trunk, if it has one.
+    trunk: Option<Network>,
+    batch: &'a Batch,
+    /// The factor of each token's policy loss, a column.
+    weight_n: Tensor,
+    /// The factor of each token's value loss, a column.
+    value_weight_n: Tensor,
+    settings: &'a Settings<'a>,
 }
 
-fn zero_gradients(policy: &Policy) {
-    for (_, weight) in policy.weights.iter() {
-        let mut gradient = weight.grad();
-        if gradient.defined() {
-            let _ = gradient.zero_();
+impl Update<'_> {
+    /// Adds the gradient of one pack.
+    ///
+    /// The network's gradient goes through the logprobs of the tokens only, so the graph is cut there: the loss gives the
+    /// gradient of each logprob, the output layer continues it a few rows at a time, and the rest of the network does as
+    /// it always does.
+    fn backward(&self, plan: &Plan, sums: &mut Sums) {
+        let learns = self.settings.learning_rate.is_some();
+        let shares_trunk = self.critic.is_some() && self.trunk.is_none();
+        if learns || shares_trunk {
+            let hidden_ne = if learns {
+                plan.pack.hidden(&self.model)
+            } else {
+                tch::no_grad(|| plan.pack.hidden(&self.model))
+            };
+            let mut gradient_ne = learns.then(|| self.policy_gradient(plan, &hidden_ne, sums));
+            if let (Some(critic), None) = (self.critic, &self.trunk) {
+                let leaf_ne = hidden_ne.detach().to_kind(Kind::Float).set_requires_grad(true);
+                self.value_gradient(critic, plan, &leaf_ne, sums);
+                let shared = leaf_ne.grad() * self.settings.critic.coefficient;
+                gradient_ne = gradient_ne.map(|gradient_ne| gradient_ne + shared);
+            }
+            if let Some(gradient_ne) = gradient_ne {
+                (hidden_ne * gradient_ne).sum(Kind::Float).backward();
+            }
         }
+        if let (Some(critic), Some(trunk)) = (self.critic, &self.trunk) {
+            self.value_gradient(critic, plan, &plan.pack.hidden(trunk), sums);
+        }
+    }
+
+    /// Gradient `[N, E]` of the policy's loss by the hidden states that predict the tokens; that of the output layer is
+    /// added to its weights.
+    fn policy_gradient(&self, plan: &Plan, hidden_ne: &Tensor, sums: &mut Sums) -> Tensor {
+        let Settings { algorithm, temperature, kl_coefficient, .. } = *self.settings;
+        let target_n = plan.pack.targets(self.model.device());
+        let forward = token_logprobs::forward(&self.model, hidden_ne, &target_n, temperature);
+        let logprobs_n = forward.logprobs_n.copy().set_requires_grad(true);
+        let entropy_n = forward.entropy_n.copy().set_requires_grad(algorithm.trains_entropy());
+        let cut = |column_n: &Option<Tensor>| column_n.as_ref().map(|column_n| plan.cut(column_n));
+        let (reference_n, keep_n) = (cut(&self.batch.reference_n), cut(&self.batch.keep_n));
+        let covariant_n = cut(&self.batch.covariant_n);
+        let (old_n, sampled_n) = (plan.cut(&self.batch.old_n), plan.cut(&self.batch.sampled_n));
+        let parts = token_loss(
+            algorithm,
+            &TokenInputs {
+                logprobs_n: &logprobs_n,
+                old_n: &old_n,
+                advantages_n: &plan.cut(&self.batch.advantages_n),
+                sequences: Sequences { of_token_n: &plan.sequence_n, count: plan.members.len() as i64 },
+                sampled_n: self.batch.recomputed.then_some(&sampled_n),
+                reference_n: reference_n.as_ref(),
+                entropy_n: Some(&entropy_n),
+                keep_n: keep_n.as_ref(),
+                covariant_n: covariant_n.as_ref(),
+                kl_coefficient,
+            },
+        );
+        let loss = (&parts.loss_n * plan.cut(&self.weight_n)).sum(Kind::Float);
+        loss.backward();
+        sums.add(&loss, &parts, &forward.entropy_n, &(&forward.logprobs_n - sampled_n));
+        let entropy_gradient_n = algorithm.trains_entropy().then(|| entropy_n.grad());
+        token_logprobs::backward(
+            &self.model,
+            hidden_ne,
+            &target_n,
+            temperature,
+            &forward,
+            &logprobs_n.grad(),
+            entropy_gradient_n.as_ref(),
+        )
+    }
+
+    /// Adds the gradient of the value loss to the critic's weights, and to `hidden_ne` or to what it was computed from.
+    fn value_gradient(&self, critic: &Critic, plan: &Plan, hidden_ne: &Tensor, sums: &mut Sums) {
+        let Some(Values { old_n, returns_n }) = &self.batch.values_n else { return };
+        let values_n = critic.values_of(hidden_ne);
+        let (old_n, returns_n) = (plan.cut(old_n), plan.cut(returns_n));
+        let parts = value_loss(&values_n, &old_n, &returns_n, self.settings.algorithm.value_clip);
+        (&parts.loss_n * plan.cut(&self.value_weight_n)).sum(Kind::Float).backward();
+        sums.add_values(&parts);
     }
 }

@@ -47,6 +47,24 @@ pub fn forward(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperatu
     TokenLogprobs { logprobs_n: joined(logprobs), entropy_n: joined(entropy), log_sum_n: joined(log_sum) }
 }
 
+/// How much each token moves the logits, `[N]`, f32: the squared length of `d logprob / d logits` at temperature 1,
+///
+/// ```text
+/// energy = 1 - 2 p_target + sum_v p_v^2
+/// ```
+///
+/// with the arguments of [`forward()`].
+pub fn energy(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperature: f64) -> Tensor {
+    let _no_gradient = tch::no_grad_guard();
+    let of_chunk = |(hidden, target): (Tensor, Tensor)| {
+        let mut probability = tempered(model.logits(&hidden), temperature).softmax(-1, Kind::Float);
+        let chosen_n = probability.gather(-1, &target.unsqueeze(-1), false).squeeze_dim(-1);
+        probability.square_().sum_dim_intlist(-1, false, Kind::Float) - chosen_n * 2.0 + 1.0
+    };
+    let parts: Vec<Tensor> = chunks(model, &hidden_ne.detach(), target_n).into_iter().map(of_chunk).collect();
+    Tensor::cat(&parts, 0)
+}
+
 /// Continues a gradient of logprobs and entropy to the hidden states, and adds the output layer's share to the gradients
 /// of its weights.
 ///

@@ -39,6 +39,51 @@ impl Weights {
         Ok(Weights { tensors })
     }
 
+    /// Weights with these values, each requiring a gradient.
+    pub fn of(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Weights {
+        let trainable = |(name, tensor): (String, Tensor)| (name, tensor.set_requires_grad(true));
+        Weights { tensors: tensors.into_iter().map(trainable).collect() }
+    }
+
+    /// Sets every gradient to zero.
+    pub fn zero_gradients(&self) {
+        let _no_gradient = tch::no_grad_guard();
+        for tensor in self.tensors.values() {
+            let mut gradient = tensor.grad();
+            if gradient.defined() {
+                let _ = gradient.zero_();
+            }
+        }
+    }
+
+    /// Names and tensors, in the order of names.
+    pub fn into_tensors(self) -> impl Iterator<Item = (String, Tensor)> {
+        self.tensors.into_iter()
+    }
+
+    /// The same tensors without gradients: what a reference compares with.
+    pub fn frozen(self) -> Weights {
+        let freeze = |(name, tensor): (String, Tensor)| (name, tensor.set_requires_grad(false));
+        Weights { tensors: self.tensors.into_iter().map(freeze).collect() }
+    }
+
+    /// Moves every value towards that of `other`: `w <- decay * w + (1 - decay) * other`. With a decay of 0 it becomes
+    /// `other`, exactly.
+    ///
+    /// # Panics
+    ///
+    /// If `other` has other tensors. Both come from one architecture, so that is a bug.
+    pub fn blend(&mut self, other: &Weights, decay: f64) {
+        let _no_gradient = tch::no_grad_guard();
+        for (name, tensor) in &mut self.tensors {
+            if decay == 0.0 {
+                tensor.copy_(other.get(name));
+            } else {
+                let _ = tensor.lerp_(other.get(name), 1.0 - decay);
+            }
+        }
+    }
+
     /// The tensor called `name`.
     ///
     /// # Panics

@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::AlgorithmConfig;
+use crate::critic::CriticConfig;
 use crate::eval::EvalConfig;
 use crate::optim::OptimizerConfig;
 use crate::policy::ModelConfig;
@@ -68,6 +69,9 @@ pub struct Recipe {
     /// What counts as better, and how far one step may go.
     #[serde(default)]
     pub algorithm: AlgorithmConfig,
+    /// Who says what can be expected, where the algorithm asks.
+    #[serde(default)]
+    pub critic: CriticConfig,
     /// How gradients change the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -144,7 +148,8 @@ impl Recipe {
     /// Makes relative paths absolute, as seen from `folder`.
     fn resolve(mut self, folder: &Path) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
-        for path in paths.into_iter().chain(&mut self.executor.verdict_cache) {
+        let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
+        for path in paths.into_iter().chain(optional) {
             *path = join(folder, path);
         }
         self

@@ -3,19 +3,18 @@
 use super::TaskSet;
 use crate::rng::{Stream, uniform};
 
-/// Places in `tasks` of the `count` tasks of a step: a pure function of the number of tasks, the seed and the step.
+/// Places in `tasks` of the next `count` tasks after `drawn` others: a pure function of the number of tasks, the seed, and
+/// those two numbers.
 ///
-/// Training walks through epochs, each a permutation of all tasks of its own, without a gap between steps or
-/// epochs: after any number of steps no task was drawn more than once more often than another. A step that asks
-/// for more tasks than are left in an epoch takes the rest from the next, so a task can be drawn twice in it.
-pub fn draw(tasks: &TaskSet, seed: u64, step: u64, count: usize) -> Vec<usize> {
-    draw_places(tasks.len(), seed, step, count)
+/// Training walks through epochs, each a permutation of all tasks of its own, without a gap between draws or
+/// epochs: at any time no task was drawn more than once more often than another. A draw that asks for more tasks
+/// than are left in an epoch takes the rest from the next, so a task can be drawn twice in it.
+pub fn draw(tasks: &TaskSet, seed: u64, drawn: u64, count: usize) -> Vec<usize> {
+    draw_places(tasks.len(), seed, drawn, count)
 }
 
-fn draw_places(len: usize, seed: u64, step: u64, count: usize) -> Vec<usize> {
-    // 128 bits hold any step times any count.
-    let first = u128::from(step) * count as u128;
-    let (mut epoch, mut place) = ((first / len as u128) as u64, (first % len as u128) as usize);
+fn draw_places(len: usize, seed: u64, first: u64, count: usize) -> Vec<usize> {
+    let (mut epoch, mut place) = (first / len as u64, (first % len as u64) as usize);
     let mut drawn = Vec::with_capacity(count);
     while drawn.len() < count {
         let order = permutation(len, seed, epoch);
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     fn walk(len: usize, seed: u64, steps: u64, count: usize) -> Vec<usize> {
-        (0..steps).flat_map(|step| draw_places(len, seed, step, count)).collect()
+        (0..steps).flat_map(|step| draw_places(len, seed, step * count as u64, count)).collect()
     }
 
     /// A run that is resumed by another build must draw the same tasks.
@@ -87,25 +86,25 @@ mod tests {
         }
 
         #[test]
-        fn a_step_does_not_depend_on_the_steps_before_it(
+        fn a_draw_does_not_depend_on_the_draws_before_it(
             len in 1usize..40, count in 1usize..60, seed: u64, step in 0u64..9,
         ) {
             let start = step as usize * count;
             let straight = walk(len, seed, step + 1, count);
-            prop_assert_eq!(&straight[start..], draw_places(len, seed, step, count));
+            prop_assert_eq!(&straight[start..], draw_places(len, seed, step * count as u64, count));
         }
 
         #[test]
         fn only_the_position_in_the_walk_counts(len in 1usize..40, half in 1usize..30, seed: u64, step in 0u64..9) {
-            let whole = draw_places(len, seed, step, 2 * half);
-            let half_of = |which: u64| draw_places(len, seed, 2 * step + which, half);
+            let whole = draw_places(len, seed, step * 2 * half as u64, 2 * half);
+            let half_of = |which: u64| draw_places(len, seed, (2 * step + which) * half as u64, half);
             let halves = [half_of(0), half_of(1)].concat();
             prop_assert_eq!(whole, halves);
         }
 
         #[test]
-        fn any_step_can_be_drawn(len in 1usize..40, count in 0usize..60, seed: u64, step: u64) {
-            let drawn = draw_places(len, seed, step, count);
+        fn any_place_can_be_drawn_from(len in 1usize..40, count in 0usize..60, seed: u64, first: u64) {
+            let drawn = draw_places(len, seed, first, count);
             prop_assert_eq!(drawn.len(), count);
             prop_assert!(drawn.iter().all(|place| *place < len));
         }

@@ -39,7 +39,7 @@ pub struct History {
 impl History {
     /// Adds a line of `metrics.jsonl`.
     pub(super) fn add_metrics(&mut self, line: &Line) {
-        self.rewards.extend(line.metrics.get("reward/mean"));
+        self.rewards.extend(line.metrics.get("reward"));
     }
 
     /// Adds a line of `timings.jsonl`, which is of a step or of an evaluation.

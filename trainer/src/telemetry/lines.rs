@@ -133,8 +133,8 @@ mod tests {
 
     fn numbers(step: u64) -> Metrics {
         let mut metrics = Metrics::new();
-        metrics.push("reward/mean", step as f64 / 3.0);
-        metrics.push("policy/loss", -1e-7 * step as f64);
+        metrics.push("reward", step as f64 / 3.0);
+        metrics.push("loss", -1e-7 * step as f64);
         metrics
     }
 

@@ -105,8 +105,8 @@ fn print(text: &str) {
 fn step_line(step: u64, steps: u64, metrics: &Metrics, timings: &Metrics, remaining: Option<f64>) -> String {
     let parts = [
         Some(format!("step {step}/{steps}")),
-        metrics.get("reward/mean").map(|reward| format!("reward {reward:.3}")),
-        metrics.get("rollout/pass_rate").map(|rate| format!("pass {:.0}%", 100.0 * rate)),
+        metrics.get("reward").map(|reward| format!("reward {reward:.3}")),
+        metrics.get("exec/pass_rate").map(|rate| format!("pass {:.0}%", 100.0 * rate)),
         timings.get("rollout/tokens_per_second").map(|speed| format!("{} tok/s", grouped(speed))),
         remaining.map(|seconds| format!("eta {}", duration(seconds))),
     ];
@@ -135,8 +135,8 @@ mod tests {
     fn lines_read_well() {
         let (mut metrics, mut timings) = (Metrics::new(), Metrics::new());
         insta::assert_snapshot!(step_line(1, 50, &metrics, &timings, None), @"step 1/50");
-        metrics.push("reward/mean", 0.4123);
-        metrics.push("rollout/pass_rate", 0.3125);
+        metrics.push("reward", 0.4123);
+        metrics.push("exec/pass_rate", 0.3125);
         timings.push("rollout/tokens_per_second", 1720.3);
         insta::assert_snapshot!(
             step_line(3, 50, &metrics, &timings, Some(432.0)),

@@ -109,7 +109,7 @@ mod tests {
 
     fn line(step: u64) -> Line {
         let mut metrics = Metrics::new();
-        metrics.push("reward/mean", 0.25 * step as f64);
+        metrics.push("reward", 0.25 * step as f64);
         metrics.push("eval/pass@1", 0.5);
         Line { step, metrics }
     }
@@ -154,7 +154,7 @@ mod tests {
         assert!(holds(&records[0], b"brain.Event:2"));
         // Step 3, as a varint, and START.
         assert!(holds(&records[1], &[0x10, 3, 0x3a, 2, 0x08, 1]));
-        assert!(holds(&records[2], b"reward/mean") && holds(&records[2], &0.75f32.to_le_bytes()));
+        assert!(holds(&records[2], b"reward") && holds(&records[2], &0.75f32.to_le_bytes()));
         assert!(holds(&records[3], b"eval/pass@1"));
     }
 

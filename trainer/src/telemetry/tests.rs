@@ -4,7 +4,7 @@ use super::*;
 
 fn numbers(step: u64) -> (Metrics, Metrics) {
     let (mut metrics, mut timings) = (Metrics::new(), Metrics::new());
-    metrics.push("reward/mean", step as f64 / 3.0);
+    metrics.push("reward", step as f64 / 3.0);
     timings.push("time/rollout_seconds", 2.0);
     timings.push("time/update_seconds", 1.0);
     (metrics, timings)

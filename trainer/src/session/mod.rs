@@ -1,38 +1,33 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
-use std::collections::BTreeMap;
+mod saving;
+
 use std::path::{Path, PathBuf};
 
-use rltrain_checkpoints::{Checkpoint, Draft, ReadError, RunLock, Store, WriteError, replace_file};
+use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_executor::Executor;
 use rltrain_rewards::RewardSet;
-use serde::{Deserialize, Serialize};
+use saving::{MODEL, TrainerState};
 
+use crate::algorithm::AdvantageEstimator;
+use crate::critic::Critic;
 use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::execution::start_executor;
 use crate::journal::Journal;
 use crate::optim::{Optimizer, UpdateReport};
-use crate::policy::{Compute, HostView, Policy};
+use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
+use crate::reference::Reference;
 use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
-
-/// Steps in a row without a finite gradient after which a run stops.
-const MAX_SKIPPED: u32 = 5;
 
 /// Name of the folder of checkpoints inside a run folder.
 const CHECKPOINTS: &str = "checkpoints";
 
 /// Name of the resolved recipe inside a run folder.
 const RECIPE: &str = "recipe.toml";
-
-/// Names inside a checkpoint.
-const MODEL: &str = "model";
-const WEIGHTS: &str = "model/model.safetensors";
-const OPTIMIZER: &str = "optimizer.safetensors";
-const TRAINER: &str = "trainer.json";
 
 /// The state of a run. Made by [`Session::start_or_resume`]; changed by `train.rs` alone.
 pub struct Session {
@@ -42,6 +37,12 @@ pub struct Session {
     pub policy: Policy,
     /// Its optimizer.
     pub optimizer: Optimizer,
+    /// Who says what can be expected, if the estimator asks.
+    pub critic: Option<Critic>,
+    /// What the policy is kept near, if divergence costs anything.
+    pub reference: Option<Reference>,
+    /// What a nat of divergence costs.
+    pub kl_coefficient: f64,
     /// Training tasks.
     pub tasks: TaskSet,
     /// Tasks that are only evaluated on.
@@ -58,36 +59,14 @@ pub struct Session {
     pub journal: Journal,
     /// Evaluations so far.
     pub evaluations: Evaluations,
+    /// Tasks drawn so far: where the next step goes on.
+    pub tasks_drawn: u64,
     skipped_in_a_row: u32,
     store: Store,
     /// Step of the newest checkpoint.
     saved: Option<u64>,
     _lock: RunLock,
 }
-
-/// `trainer.json`: what a run knows besides tensors. Randomness has no state to save: every draw derives from the seed
-/// and the step.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrainerState {
-    /// Version of this file's keys.
-    format: u64,
-    /// The program that wrote it.
-    rltrain: String,
-    /// Updates done, skipped ones included.
-    step: u64,
-    /// Updates that the optimizer applied.
-    optimizer_updates: u64,
-    skipped_in_a_row: u32,
-    /// What `auto` came to when the run started.
-    compute: Compute,
-    /// BLAKE3 of the task files, so that a changed file is noticed.
-    train_tasks_blake3: String,
-    heldout_tasks_blake3: String,
-}
-
-/// Version of `trainer.json` that this build writes and reads.
-const TRAINER_FORMAT: u64 = 1;
 
 impl Session {
     /// Starts the run of `recipe`, or goes on where its run folder left off.
@@ -108,8 +87,7 @@ impl Session {
         let newest = Store::open_read_only(&run.join(CHECKPOINTS)).newest_valid()?;
         let (checkpoint, passed_over) =
             newest.map_or((None, Vec::new()), |(newest, rejected)| (Some(newest), rejected));
-        let state: Option<TrainerState> =
-            checkpoint.as_ref().map(|checkpoint| checkpoint.json(TRAINER)).transpose()?;
+        let state = checkpoint.as_ref().map(TrainerState::read).transpose()?;
         let mut arithmetic = recipe.model.clone();
         if let Some(state) = &state {
             arithmetic.compute = state.compute;
@@ -128,6 +106,9 @@ impl Session {
         let mut session = Session {
             step,
             optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
+            critic: new_critic(recipe, &policy)?,
+            reference: new_reference(recipe, &policy)?,
+            kl_coefficient: recipe.algorithm.kl_coefficient,
             policy,
             prompter,
             executor,
@@ -135,6 +116,7 @@ impl Session {
             telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
             journal: Journal::open(run)?,
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
+            tasks_drawn: 0,
             skipped_in_a_row: 0,
             store,
             saved: None,
@@ -159,102 +141,29 @@ impl Session {
         Ok(session)
     }
 
-    /// Takes over optimizer and counters; the weights were loaded with the policy.
-    fn restore(
-        &mut self,
-        checkpoint: &Checkpoint,
-        state: &TrainerState,
-        recipe: &Recipe,
-    ) -> Result<(), TrainError> {
-        let run = &recipe.run;
-        if state.format != TRAINER_FORMAT {
-            let path = checkpoint.path().join(TRAINER);
-            return Err(ReadError::Format { path, found: state.format, wanted: TRAINER_FORMAT }.into());
+    /// Brings what follows the policy up to date after a step whose rollout was `kl` nats a token away from the reference.
+    pub fn follow_policy(&mut self, recipe: &Recipe, kl: Option<f64>, attempts: usize) {
+        let algorithm = &recipe.algorithm;
+        if let Some(kl) = kl {
+            self.kl_coefficient = algorithm.next_kl_coefficient(self.kl_coefficient, kl, attempts);
         }
-        for (tasks, known) in
-            [(&self.tasks, &state.train_tasks_blake3), (&self.heldout, &state.heldout_tasks_blake3)]
-        {
-            if tasks.blake3() != known {
-                return Err(TrainError::TasksChanged { path: tasks.path().to_owned(), run: run.to_owned() });
-            }
+        if let Some(reference) = &mut self.reference {
+            reference.update(&self.policy.weights, algorithm.reference_update(self.step + 1));
         }
-        let means = checkpoint.read_tensors(OPTIMIZER)?;
-        self.optimizer = Optimizer::restored(
-            recipe.optimizer.kind,
-            state.optimizer_updates,
-            &self.policy.weights,
-            &means,
-        )?;
-        self.skipped_in_a_row = state.skipped_in_a_row;
-        self.saved = Some(state.step);
-        self.telemetry.message(&format!("resuming {} after step {}", run.display(), self.step));
-        Ok(())
     }
 
     /// Stops a run whose gradients are no longer numbers.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Diverged`] after five skipped updates in a row.
-    pub fn watch_gradient(&mut self, update: &UpdateReport) -> Result<(), TrainError> {
-        self.skipped_in_a_row = if update.skipped { self.skipped_in_a_row + 1 } else { 0 };
-        if self.skipped_in_a_row >= MAX_SKIPPED {
+    /// [`TrainError::Diverged`] after as many steps in a row without any applied update as the recipe bears.
+    pub fn watch_gradient(&mut self, recipe: &Recipe, update: &UpdateReport) -> Result<(), TrainError> {
+        let lost = update.skipped > 0 && update.skipped >= update.updates;
+        self.skipped_in_a_row = if lost { self.skipped_in_a_row + 1 } else { 0 };
+        if self.skipped_in_a_row as usize >= recipe.optimizer.max_skipped.get() {
             return Err(TrainError::Diverged { step: self.step, in_a_row: self.skipped_in_a_row });
         }
         Ok(())
-    }
-
-    /// Writes a checkpoint if the recipe wants one after this step.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::checkpoint`].
-    pub fn checkpoint_if_due(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        if recipe.checkpoint.is_due(self.step) { self.checkpoint() } else { Ok(()) }
-    }
-
-    /// Writes a checkpoint of the present state, unless it is on disk already.
-    ///
-    /// # Errors
-    ///
-    /// If the disk refuses; older checkpoints are then as they were.
-    pub fn checkpoint(&mut self) -> Result<(), TrainError> {
-        if self.saved == Some(self.step) {
-            return Ok(());
-        }
-        self.telemetry.phase("checkpoint");
-        self.telemetry.flush()?;
-        let step = self.step;
-        self.store
-            .write(step, |draft| self.fill(draft))
-            .map_err(|source| TrainError::Write { step, source })?;
-        self.saved = Some(step);
-        Ok(())
-    }
-
-    fn fill(&self, draft: &mut Draft) -> Result<(), WriteError> {
-        for (name, path) in self.policy.companions() {
-            draft.copy(&path, &format!("{MODEL}/{name}"))?;
-        }
-        let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        let weights =
-            self.policy.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)));
-        draft.tensors(WEIGHTS, weights, &format)?;
-        let means = self.optimizer.state().map(|(name, tensor)| (name, HostView::new(tensor)));
-        draft.tensors(OPTIMIZER, means, &BTreeMap::new())?;
-        draft.json(
-            TRAINER,
-            &TrainerState {
-                format: TRAINER_FORMAT,
-                rltrain: env!("CARGO_PKG_VERSION").to_owned(),
-                step: self.step,
-                optimizer_updates: self.optimizer.updates,
-                skipped_in_a_row: self.skipped_in_a_row,
-                compute: self.policy.compute.into(),
-                train_tasks_blake3: self.tasks.blake3().to_owned(),
-                heldout_tasks_blake3: self.heldout.blake3().to_owned(),
-            },
-        )
     }
 
     /// The newest checkpoint's folder.
@@ -276,6 +185,23 @@ impl Session {
             checkpoint: self.newest_checkpoint(),
         }
     }
+}
+
+/// The critic of a new run, if the estimator asks for one.
+fn new_critic(recipe: &Recipe, policy: &Policy) -> Result<Option<Critic>, TrainError> {
+    if recipe.algorithm.advantage != AdvantageEstimator::Gae {
+        return Ok(None);
+    }
+    let folder = recipe.critic.path.as_ref().unwrap_or(&recipe.model.path);
+    Ok(Some(Critic::new(&recipe.critic, policy, folder)?))
+}
+
+/// The reference of a new run, if divergence costs anything: the model that the run starts from.
+fn new_reference(recipe: &Recipe, policy: &Policy) -> Result<Option<Reference>, TrainError> {
+    if !recipe.algorithm.needs_reference() {
+        return Ok(None);
+    }
+    Ok(Some(Reference::load(&recipe.model.path, policy)?))
 }
 
 /// Checks that every prompt with the longest completion fits into the positions that the model knows.

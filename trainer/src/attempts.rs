@@ -1,0 +1,39 @@
+//! What a step tried: groups of attempts with their verdicts and scores.
+
+use crate::algorithm::has_signal;
+use crate::execution::Verdicts;
+use crate::rollout::Group;
+use crate::scoring::Scores;
+
+/// The attempts of one step, group by group. Made by sampling, executing and scoring; read by the update, the metrics and
+/// the journal.
+#[derive(Default)]
+pub struct Attempts {
+    /// What was sampled.
+    pub groups: Vec<Group>,
+    /// What the tests said.
+    pub verdicts: Verdicts,
+    /// What that is worth.
+    pub scores: Scores,
+}
+
+impl Attempts {
+    /// Adds another round of sampling.
+    pub fn append(&mut self, round: Attempts) {
+        self.groups.extend(round.groups);
+        self.verdicts.append(round.verdicts);
+        self.scores.append(round.scores);
+    }
+
+    /// Indices of the groups whose rewards are not all alike.
+    pub fn teaching(&self) -> Vec<usize> {
+        let rewards = self.scores.rewards.iter().enumerate();
+        rewards.filter(|(_, rewards)| has_signal(rewards)).map(|(group, _)| group).collect()
+    }
+
+    /// Groups and scores of the groups with these indices.
+    pub fn select(&self, indices: &[usize]) -> (Vec<Group>, Scores) {
+        let groups = indices.iter().map(|group| self.groups[*group].clone()).collect();
+        (groups, self.scores.select(indices))
+    }
+}

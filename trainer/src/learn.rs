@@ -1,0 +1,304 @@
+//! From scored attempts to optimizer steps.
+//!
+//! ```text
+//! attempts -> columns (old and reference logprobs, values) -> advantages -> masks -> epochs x mini-batches of updates
+//! ```
+
+use tch::{Kind, Tensor};
+
+use crate::algorithm::{
+    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, Outcomes, PolicyLoss, TokenOutcomes,
+    advantages, explained_variance, kl, mini_batches, penalised, token_advantages, top_covariance,
+    top_entropy,
+};
+use crate::batch::{Batch, Values, pass, plans};
+use crate::optim::{self, Settings, UpdateReport, learning_rate};
+use crate::policy::{Network, token_logprobs};
+use crate::recipe::Recipe;
+use crate::rollout::{Finish, Group};
+use crate::scoring::Scores;
+use crate::session::Session;
+
+/// What one rollout taught, for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct LearnReport {
+    /// The optimizer steps together.
+    pub update: UpdateReport,
+    /// The first optimizer step alone, in which the policy is still the one that sampled.
+    pub first: UpdateReport,
+    /// Advantage of each trained token.
+    pub advantages: Spread,
+    /// Mean divergence from the reference before any optimizer step, by the recipe's estimator, in nats.
+    pub kl: Option<f64>,
+    /// What a nat of divergence cost.
+    pub kl_coefficient: f64,
+    /// How well the critic knew what would come.
+    pub critic: Option<ValueReport>,
+    /// Attempts that the token limit cut off and that were left out of the loss.
+    pub filtered: usize,
+    /// Learning rate of the policy; 0 while only the critic learns.
+    pub learning_rate: f64,
+}
+
+/// How a critic's values compare with returns, over the tokens of a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ValueReport {
+    /// Share of the returns' variance that values explain; `None` if returns do not vary.
+    pub explained_variance: Option<f64>,
+    /// Mean value.
+    pub value_mean: f64,
+    /// Mean return.
+    pub return_mean: f64,
+}
+
+/// Mean, deviation and extremes of some numbers; all 0 if there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Population standard deviation.
+    pub std: f64,
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Learns from one rollout: `groups` with what `scores` say about them.
+///
+/// Attempts that the infrastructure lost have no place in it. State that follows the policy (reference, coefficient of
+/// an adaptive KL) is brought up to date afterwards.
+pub fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], scores: &Scores) -> LearnReport {
+    let mut batch = Batch::new(&scores.judged(groups), session.policy.weights.device());
+    let mut report = LearnReport { kl_coefficient: session.kl_coefficient, ..LearnReport::default() };
+    if batch.sequences.is_empty() {
+        return report;
+    }
+    let learner = Learner { session, recipe, algorithm: &recipe.algorithm };
+    let entropy_n = learner.fill_columns(&mut batch);
+    let divergence_n = learner.divergence(&batch);
+    learner.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
+    learner.fill_masks(&mut batch, entropy_n.as_ref());
+    let excluded = learner.filtered(groups, scores);
+
+    report.advantages = Spread::of(&batch.advantages_n);
+    report.kl = divergence_n.map(|divergence_n| divergence_n.mean(Kind::Double).double_value(&[]));
+    report.critic = batch.values_n.as_ref().map(ValueReport::of);
+    report.filtered = excluded.iter().filter(|excluded| **excluded).count();
+    let settings = settings(session, recipe);
+    report.learning_rate = settings.learning_rate.unwrap_or(0.0);
+
+    let mut updates = Vec::new();
+    for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
+        let mut members = batch.members_of(&groups);
+        members.retain(|member| !excluded[*member]);
+        let (policy, critic) = (&session.policy, session.critic.as_mut());
+        updates.push(optim::apply(policy, &mut session.optimizer, critic, &batch, &members, &settings));
+    }
+    report.first = updates.first().cloned().unwrap_or_default();
+    report.update = UpdateReport::together(&updates);
+    session.follow_policy(recipe, report.kl, batch.sequences.len());
+    report
+}
+
+/// What the steps before the updates look at.
+struct Learner<'a> {
+    session: &'a Session,
+    recipe: &'a Recipe,
+    algorithm: &'a AlgorithmConfig,
+}
+
+impl Learner<'_> {
+    fn budget(&self) -> usize {
+        self.recipe.optimizer.micro_batch_tokens.get()
+    }
+
+    fn model(&self) -> Network {
+        tch::no_grad(|| self.session.policy.model())
+    }
+
+    /// Fills the columns that the recipe's losses compare with; returns the entropies if a mask wants them.
+    fn fill_columns(&self, batch: &mut Batch) -> Option<Tensor> {
+        let temperature = self.recipe.rollout.temperature;
+        let masks_by_entropy = self.algorithm.top_entropy_share < 1.0;
+        let corrects = self.algorithm.correction != CorrectionKind::None;
+        let mut entropy_n = None;
+        if corrects || masks_by_entropy {
+            let own = pass(&self.model(), batch, self.budget(), temperature);
+            entropy_n = masks_by_entropy.then_some(own.entropy_n);
+            if corrects {
+                batch.old_n = own.logprobs_n;
+                batch.recomputed = true;
+            }
+        }
+        batch.reference_n = self
+            .session
+            .reference
+            .as_ref()
+            .map(|reference| reference.logprobs(batch, self.budget(), temperature));
+        entropy_n
+    }
+
+    /// Divergence of the rollout's policy from the reference, token by token, by the recipe's estimator.
+    fn divergence(&self, batch: &Batch) -> Option<Tensor> {
+        let reference_n = batch.reference_n.as_ref()?;
+        Some(tch::no_grad(|| kl(self.algorithm.kl, &batch.old_n, reference_n)))
+    }
+
+    /// Fills advantages, and values with their returns if there is a critic.
+    fn fill_advantages(
+        &self,
+        batch: &mut Batch,
+        groups: &[Group],
+        scores: &Scores,
+        divergence_n: Option<&Tensor>,
+    ) {
+        let (algorithm, lengths) = (self.algorithm, batch.lengths());
+        let per_token = algorithm.advantage.is_per_token();
+        let penalty: Vec<f64> = match divergence_n {
+            Some(divergence_n) if algorithm.kl_place == KlPlace::Reward => {
+                host(&(divergence_n * self.session.kl_coefficient))
+            }
+            _ => Vec::new(),
+        };
+        let mut rewards = self.shaped(groups, scores);
+        if !per_token && !penalty.is_empty() {
+            rewards = after_penalty(&rewards, &penalty, &lengths);
+        }
+        let lengths_of =
+            |group: &Group| group.completions.iter().map(|completion| completion.tokens.len()).collect();
+        let group_lengths: Vec<Vec<usize>> = groups.iter().map(lengths_of).collect();
+        let outcomes = Outcomes {
+            rewards: &rewards,
+            lengths: &group_lengths,
+            parts: &scores.rows,
+            part_weights: &scores.weights,
+            greedy: &scores.greedy,
+        };
+        let of_attempt = advantages(algorithm, &outcomes);
+        let judged = of_attempt.iter().flatten().zip(rewards.iter().flatten());
+        let sequence: Vec<f64> =
+            judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
+
+        let values_n =
+            self.session.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget()));
+        let energy = (algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline)
+            .then(|| host(&self.energy(batch)))
+            .unwrap_or_default();
+        let targets = token_advantages(
+            algorithm,
+            &TokenOutcomes {
+                sequence: &sequence,
+                lengths: &lengths,
+                groups: &batch.sequences.iter().map(|sequence| sequence.prompt).collect::<Vec<_>>(),
+                penalty: if per_token { &penalty } else { &[] },
+                values: &values_n.as_ref().map(host).unwrap_or_default(),
+                energy: &energy,
+            },
+        );
+        batch.advantages_n = batch.column(targets.advantages);
+        batch.values_n = values_n.map(|old_n| Values { old_n, returns_n: batch.column(targets.returns) });
+    }
+
+    /// Rewards with the penalty for length.
+    fn shaped(&self, groups: &[Group], scores: &Scores) -> Vec<Vec<Option<f64>>> {
+        let longest = self.recipe.rollout.max_tokens.get();
+        let shape = |(group, rewards): (&Group, &Vec<Option<f64>>)| {
+            let shape = |(completion, reward): (&crate::rollout::Completion, &Option<f64>)| {
+                let penalty = self.algorithm.length_penalty(completion.tokens.len(), longest);
+                reward.map(|reward| reward + penalty)
+            };
+            group.completions.iter().zip(rewards).map(shape).collect()
+        };
+        groups.iter().zip(&scores.rewards).map(shape).collect()
+    }
+
+    /// How much each token moves the weights.
+    fn energy(&self, batch: &Batch) -> Tensor {
+        let (model, temperature) = (self.model(), self.recipe.rollout.temperature);
+        let plans = plans(batch, &batch.members(), self.budget());
+        batch.gathered(plans.iter().map(|plan| {
+            let hidden_ne = tch::no_grad(|| plan.pack.hidden(&model));
+            let target_n = plan.pack.targets(model.device());
+            (plan, token_logprobs::energy(&model, &hidden_ne, &target_n, temperature))
+        }))
+    }
+
+    /// Fills the masks over the tokens of the rollout.
+    fn fill_masks(&self, batch: &mut Batch, entropy_n: Option<&Tensor>) {
+        let algorithm = self.algorithm;
+        batch.keep_n = entropy_n.map(|entropy_n| top_entropy(entropy_n, algorithm.top_entropy_share));
+        batch.covariant_n = (algorithm.policy_loss == PolicyLoss::KlCov)
+            .then(|| top_covariance(&batch.advantages_n, &batch.old_n, algorithm.covariance_share));
+    }
+
+    /// For each sequence of the batch, whether it has no place in the loss because the token limit cut it off.
+    fn filtered(&self, groups: &[Group], scores: &Scores) -> Vec<bool> {
+        let judged = scores.judged(groups);
+        let completions = judged.iter().flat_map(|group| &group.completions);
+        completions.map(|completion| self.algorithm.filters(completion.finish == Finish::Length)).collect()
+    }
+}
+
+/// What the updates of this step are done with.
+fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
+    let warms_up = session.critic.is_some() && session.step < recipe.critic.warmup_steps;
+    let rate = |optimizer| learning_rate(optimizer, session.step, recipe.steps);
+    Settings {
+        algorithm: &recipe.algorithm,
+        optimizer: &recipe.optimizer,
+        critic: &recipe.critic,
+        learning_rate: (!warms_up).then(|| rate(&recipe.optimizer)),
+        critic_learning_rate: rate(&recipe.critic.optimizer),
+        temperature: recipe.rollout.temperature,
+        longest: recipe.rollout.max_tokens.get(),
+        kl_coefficient: session.kl_coefficient,
+    }
+}
+
+/// Rewards less what the tokens of each attempt cost; `penalty` is flat over the attempts that have a reward.
+fn after_penalty(rewards: &[Vec<Option<f64>>], penalty: &[f64], lengths: &[usize]) -> Vec<Vec<Option<f64>>> {
+    let judged: Vec<Option<f64>> = rewards.iter().flatten().copied().filter(Option::is_some).collect();
+    let mut penalised = penalised(&judged, penalty, lengths).into_iter();
+    let mut next = |reward: &Option<f64>| reward.and_then(|_| penalised.next().flatten());
+    rewards.iter().map(|group| group.iter().map(&mut next).collect()).collect()
+}
+
+/// A column as numbers of the host.
+fn host(column_n: &Tensor) -> Vec<f64> {
+    let column_n = column_n.detach().to_kind(Kind::Double);
+    Vec::<f64>::try_from(column_n).expect("a column is a vector of numbers")
+}
+
+impl ValueReport {
+    fn of(values: &Values) -> ValueReport {
+        let mean = |column_n: &Tensor| column_n.mean(Kind::Double).double_value(&[]);
+        ValueReport {
+            explained_variance: explained_variance(&values.old_n, &values.returns_n),
+            value_mean: mean(&values.old_n),
+            return_mean: mean(&values.returns_n),
+        }
+    }
+}
+
+impl Spread {
+    /// Of a column.
+    pub fn of(column_n: &Tensor) -> Spread {
+        Spread::of_numbers(&host(column_n))
+    }
+
+    /// Of a list.
+    pub fn of_numbers(numbers: &[f64]) -> Spread {
+        if numbers.is_empty() {
+            return Spread::default();
+        }
+        let n = numbers.len() as f64;
+        let mean = numbers.iter().sum::<f64>() / n;
+        Spread {
+            mean,
+            std: (numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / n).sqrt(),
+            min: numbers.iter().copied().fold(f64::INFINITY, f64::min),
+            max: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
