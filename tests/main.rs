@@ -1,9 +1,9 @@
 //! End-to-end tests of the `rltrain` program, and of its parts against other people's numbers.
 
+mod architectures;
 mod bad_input;
 mod exec;
 mod first_light;
-mod llama_parity;
 mod numerics;
 mod recipe;
 mod rltrain;

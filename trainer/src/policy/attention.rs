@@ -1,9 +1,36 @@
 //! Two ways for tokens to see each other: packed groups in one pass, and one token at a time over a cache.
 
+use std::collections::BTreeMap;
+
 use tch::{Kind, Tensor};
 
 use super::kv_cache::KvCache;
-use super::network::{Attention, AttentionLayer};
+
+/// What one layer asks of the attention over its queries, keys and values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionLayer {
+    /// Number of the layer, from 0.
+    pub index: usize,
+    /// Factor of the scores before the softmax.
+    pub scale: f64,
+    /// How many tokens a token sees, itself included; all before it if there is none.
+    pub window: Option<i64>,
+}
+
+/// How the tokens of one call see each other and what came before. One call per layer.
+///
+/// Shape suffixes: `b` sequences, `t` tokens, `h` query heads, `k` key-value heads, `d` head width.
+pub trait Attention {
+    /// Attends with rotated queries `[B, H, T, D]` to rotated keys and values `[B, K, T, D]` of the same tokens, and
+    /// to whatever the implementation holds. Returns `[B, H, T, D]`.
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor;
+}
 
 /// Tokens of a call that see only each other.
 pub struct Span {
@@ -11,6 +38,8 @@ pub struct Span {
     pub begin: i64,
     /// Number of tokens.
     pub length: i64,
+    /// Position of every token within its sequence, `[T]` i64.
+    pub position_t: Tensor,
     /// Added to the scores, `[1, 1, T, T]` in the compute dtype: 0 where a query row may see a key column, minus
     /// infinity elsewhere. Every row sees at least itself.
     pub mask_11tt: Tensor,
@@ -19,7 +48,30 @@ pub struct Span {
 /// Attention over the tokens of the call alone, span by span.
 pub struct PackedAttention {
     /// Cover the tokens of the call, in order, without gaps.
-    pub spans: Vec<Span>,
+    spans: Vec<Span>,
+    /// The spans' masks under each window that a layer has asked for.
+    windowed: BTreeMap<i64, Vec<Tensor>>,
+}
+
+impl PackedAttention {
+    /// Attention within each of `spans`, which cover the tokens of the call, in order, without gaps.
+    pub fn new(spans: Vec<Span>) -> PackedAttention {
+        PackedAttention { spans, windowed: BTreeMap::new() }
+    }
+
+    /// The masks of a layer, span by span.
+    fn masks(&mut self, window: Option<i64>) -> Vec<Tensor> {
+        let Some(window) = window else {
+            return self.spans.iter().map(|span| span.mask_11tt.shallow_clone()).collect();
+        };
+        let masks = self.windowed.entry(window).or_insert_with(|| {
+            let narrowed = |span: &Span| {
+                within_window(&span.mask_11tt, &span.position_t.unsqueeze(1), &span.position_t, window)
+            };
+            self.spans.iter().map(narrowed).collect()
+        });
+        masks.iter().map(Tensor::shallow_clone).collect()
+    }
 }
 
 impl Attention for PackedAttention {
@@ -31,18 +83,11 @@ impl Attention for PackedAttention {
         value_bktd: Tensor,
     ) -> Tensor {
         let heads = query_bhtd.size()[1];
-        let attended = self.spans.iter().map(|Span { begin, length, mask_11tt }| {
+        let masks = self.masks(layer.window);
+        let attended = self.spans.iter().zip(&masks).map(|(Span { begin, length, .. }, mask_11tt)| {
             let cut = |x: &Tensor| x.narrow(2, *begin, *length);
-            Tensor::scaled_dot_product_attention(
-                &cut(query_bhtd),
-                &repeat_heads(&cut(&key_bktd), heads),
-                &repeat_heads(&cut(&value_bktd), heads),
-                Some(mask_11tt),
-                0.0,
-                false,
-                Some(layer.scale),
-                false,
-            )
+            let (key, value) = (repeat_heads(&cut(&key_bktd), heads), repeat_heads(&cut(&value_bktd), heads));
+            attend_under(&cut(query_bhtd), &key, &value, mask_11tt, layer.scale)
         });
         Tensor::cat(&attended.collect::<Vec<_>>(), 2)
     }
@@ -67,8 +112,15 @@ impl Attention for PrefillAttention<'_> {
         value_bktd: Tensor,
     ) -> Tensor {
         self.cache.store_prompt(layer.index, self.row, self.count, &key_bktd, &value_bktd);
-        let heads = query_bhtd.size()[1];
+        let (heads, length) = (query_bhtd.size()[1], query_bhtd.size()[2]);
         let (key, value) = (repeat_heads(&key_bktd, heads), repeat_heads(&value_bktd, heads));
+        if let Some(window) = layer.window.filter(|window| *window < length) {
+            let position = Tensor::arange(length, (Kind::Int64, query_bhtd.device()));
+            let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
+            let mask = additive_mask(&causal, query_bhtd.kind());
+            let mask = within_window(&mask, &position.unsqueeze(1), &position, window);
+            return attend_under(query_bhtd, &key, &value, &mask, layer.scale);
+        }
         Tensor::scaled_dot_product_attention::<&Tensor>(
             query_bhtd,
             &key,
@@ -109,18 +161,24 @@ impl Attention for DecodeAttention<'_> {
         let (b, h, _, d) = query_bhtd.size4().expect("queries have four dimensions by contract");
         // The query heads that share a key-value head become query rows of it, so that keys are never copied.
         let grouped = query_bhtd.reshape([b, key.size()[1], -1, d]);
-        Tensor::scaled_dot_product_attention(
-            &grouped,
-            &key,
-            &value,
-            Some(self.mask_b11l),
-            0.0,
-            false,
-            Some(layer.scale),
-            false,
-        )
-        .reshape([b, h, 1, d])
+        let narrowed = layer.window.map(|window| {
+            let column_l = Tensor::arange(self.columns, (Kind::Int64, query_bhtd.device()));
+            within_window(self.mask_b11l, &self.position_b.view([-1, 1, 1, 1]), &column_l, window)
+        });
+        let mask_b11l = narrowed.as_ref().unwrap_or(self.mask_b11l);
+        attend_under(&grouped, &key, &value, mask_b11l, layer.scale).reshape([b, h, 1, d])
     }
+}
+
+/// `softmax(scale q k^T + mask) v` by head; the softmax is computed in f32.
+fn attend_under(query: &Tensor, key: &Tensor, value: &Tensor, mask: &Tensor, scale: f64) -> Tensor {
+    Tensor::scaled_dot_product_attention(query, key, value, Some(mask), 0.0, false, Some(scale), false)
+}
+
+/// `mask` with minus infinity also where a key is `window` positions or more behind the query.
+fn within_window(mask: &Tensor, query_position: &Tensor, key_position: &Tensor, window: i64) -> Tensor {
+    let behind = key_position.le_tensor(&(query_position - window));
+    mask.masked_fill(&behind, f64::NEG_INFINITY)
 }
 
 /// `[B, K, T, D]` to `[B, H, T, D]`: head `h` reads key-value head `h / (H / K)`.

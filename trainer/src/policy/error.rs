@@ -28,7 +28,7 @@ pub enum PolicyError {
     #[error("`config.json`: key `{key}` is {found}, wanted {wanted}")]
     ConfigKey {
         /// The key.
-        key: &'static str,
+        key: String,
         /// What it should be.
         wanted: &'static str,
         /// What it is.
@@ -43,10 +43,12 @@ pub enum PolicyError {
         found: String,
     },
     /// The model family is not known.
-    #[error("`config.json`: model_type `{found}` is not supported, wanted one of `llama`")]
+    #[error("`config.json`: model_type `{found}` is not supported, wanted one of {wanted}")]
     Family {
         /// What `model_type` says.
         found: String,
+        /// The families that are.
+        wanted: String,
     },
     /// The weights cannot be read.
     #[error(transparent)]
@@ -105,4 +107,19 @@ pub enum PolicyError {
         /// Why not.
         why: String,
     },
+}
+
+impl PolicyError {
+    /// The same about a key of the table `table`.
+    pub(super) fn within(self, table: &str) -> PolicyError {
+        match self {
+            PolicyError::ConfigKey { key, wanted, found } => {
+                PolicyError::ConfigKey { key: format!("{table}.{key}"), wanted, found }
+            }
+            PolicyError::Unsupported { key, found } => {
+                PolicyError::Unsupported { key: format!("{table}.{key}"), found }
+            }
+            other => other,
+        }
+    }
 }

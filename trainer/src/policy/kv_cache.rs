@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::network::Sizes;
+use super::architecture::Sizes;
 
 /// Keys and values `[rows, K, L, D]` of every layer. Rows in use are always the first ones.
 pub struct KvCache {

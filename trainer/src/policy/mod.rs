@@ -3,24 +3,33 @@
 //! Master weights are f32 ([`Weights`]); a [`Network`] is a view of them in the compute dtype, made anew after each
 //! update.
 
+mod architecture;
 pub mod attention;
 mod compute;
 mod config;
+mod config_json;
 mod error;
+mod families;
+mod feed_forward;
 mod kv_cache;
-mod llama;
 mod network;
+mod norm;
 mod pack;
+mod projection;
+mod rotary;
+mod self_attention;
 pub mod token_logprobs;
 mod tokenizer;
 mod weights;
 
 use std::path::{Path, PathBuf};
 
+pub use architecture::{Architecture, Sizes};
+pub use attention::{Attention, AttentionLayer};
 pub use config::*;
 pub use error::PolicyError;
 pub use kv_cache::KvCache;
-pub use network::{Architecture, Attention, AttentionLayer, Network, Sizes};
+pub use network::Network;
 pub use pack::{Pack, logprobs_and_entropy};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;

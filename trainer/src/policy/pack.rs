@@ -79,7 +79,7 @@ impl Pack {
         let device = model.device();
         let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let (tokens, positions) = (row(&self.tokens_t), row(&self.positions_t));
-        let mut attention = PackedAttention { spans: self.spans(model.kind(), device) };
+        let mut attention = PackedAttention::new(self.spans(model.kind(), device));
         let hidden = model.hidden(&tokens.unsqueeze(0), &positions.unsqueeze(0), &mut attention);
         hidden.squeeze_dim(0).index_select(0, &row(&self.predictor_n))
     }
@@ -103,7 +103,8 @@ impl Pack {
             let causal = index_t.unsqueeze(0).le_tensor(&index_t.unsqueeze(1));
             let visible = key.eq_tensor(&query).logical_or(&key.eq(0)).logical_and(&causal);
             let mask_11tt = additive_mask(&visible, kind).unsqueeze(0).unsqueeze(0);
-            Span { begin: *begin as i64, length: *length as i64, mask_11tt }
+            let position_t = Tensor::from_slice(&self.positions_t[*begin..begin + length]).to_device(device);
+            Span { begin: *begin as i64, length: *length as i64, position_t, mask_11tt }
         };
         self.groups.iter().map(span).collect()
     }

@@ -1,0 +1,153 @@
+//! What a network is made of, before it has weights.
+//!
+//! A family reads `config.json` into an [`Architecture`]; [`Network`](super::Network) computes any of them.
+
+use serde_json::Value;
+
+use super::config_json::ConfigJson;
+use super::error::PolicyError;
+use super::families;
+use super::feed_forward::FeedForward;
+use super::norm::Norm;
+use super::projection::Projection;
+use super::rotary::Rotary;
+use super::self_attention::SelfAttention;
+
+/// The sizes that others need: caches, checks of lengths, tables of logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Number of layers.
+    pub layers: i64,
+    /// Key-value heads per layer.
+    pub key_value_heads: i64,
+    /// Width of one head.
+    pub head_dim: i64,
+    /// Width of the residual stream.
+    pub hidden_size: i64,
+    /// Number of token ids.
+    pub vocab_size: i64,
+    /// Longest sequence the model was made for, in tokens.
+    pub max_positions: i64,
+}
+
+/// A decoder-only network: embedding, layers, norm, output matrix. Made by [`Architecture::from_json`].
+///
+/// Rates of dropout that a configuration names are those of pretraining: neither rollouts nor updates drop anything,
+/// since the ratio of two probabilities under different masks says nothing about the policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    pub(super) sizes: Sizes,
+    pub(super) embedding: Embedding,
+    /// The rotary positions that layers refer to by place.
+    pub(super) rotary: Vec<Rotary>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) final_norm: Norm,
+    pub(super) head: Head,
+}
+
+/// Token ids to hidden states.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Embedding {
+    /// Name of the table `[V, E]`.
+    pub(super) tokens: String,
+    /// Name of a table of learned positions `[P, E]` that is added.
+    pub(super) positions: Option<String>,
+    /// Factor of the token's row.
+    pub(super) scale: Option<f64>,
+}
+
+/// Hidden states to logits.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    /// Name of the matrix `[V, E]`; none if it is the embedding's.
+    pub(super) matrix: Option<String>,
+    /// Name of a bias `[V]`.
+    pub(super) bias: Option<String>,
+}
+
+/// One layer.
+///
+/// ```text
+/// sequential   x <- x + attention_norm'(attention(input_norm(x)));  x <- x + feed_norm'(feed(feed_norm(x)))
+/// parallel     x <- x + attention(input_norm(x)) + feed(feed_norm(x))
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layer {
+    pub(super) input_norm: Norm,
+    pub(super) attention: SelfAttention,
+    /// Norm before the feed-forward part; without one it reads what the attention reads.
+    pub(super) feed_norm: Option<Norm>,
+    pub(super) feed: FeedForward,
+    /// Norms of what attention and feed-forward part give, before they are added.
+    pub(super) output_norms: Option<(Norm, Norm)>,
+    /// Whether both parts read the same hidden states.
+    pub(super) parallel: bool,
+}
+
+impl Architecture {
+    /// Reads a parsed `config.json`, in the form of transformers 5 or 4.
+    ///
+    /// # Errors
+    ///
+    /// If the family is not known, a key is missing or has the wrong type, or asks for something that is not done here.
+    pub fn from_json(json: &Value) -> Result<Architecture, PolicyError> {
+        families::read(ConfigJson(json))
+    }
+
+    /// Its sizes.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Every tensor, by its transformers name, with its shape. Tied weights appear once.
+    pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
+        let Sizes { vocab_size, hidden_size, max_positions, .. } = self.sizes;
+        let mut shapes = Shapes(Vec::new());
+        shapes.add(&self.embedding.tokens, &[vocab_size, hidden_size]);
+        if let Some(positions) = &self.embedding.positions {
+            shapes.add(positions, &[max_positions, hidden_size]);
+        }
+        for layer in &self.layers {
+            layer.shapes(&mut shapes);
+        }
+        self.final_norm.shapes(&mut shapes);
+        if let Some(matrix) = &self.head.matrix {
+            shapes.add(matrix, &[vocab_size, hidden_size]);
+        }
+        if let Some(bias) = &self.head.bias {
+            shapes.add(bias, &[vocab_size]);
+        }
+        shapes.0
+    }
+
+    /// Every matrix product of the layers.
+    pub(super) fn projections(&self) -> impl Iterator<Item = &Projection> {
+        self.layers.iter().flat_map(|layer| {
+            [&layer.attention.qkv, &layer.attention.output, &layer.feed.up, &layer.feed.down]
+        })
+    }
+}
+
+impl Layer {
+    fn shapes(&self, shapes: &mut Shapes) {
+        self.input_norm.shapes(shapes);
+        self.attention.shapes(shapes);
+        if let Some(norm) = &self.feed_norm {
+            norm.shapes(shapes);
+        }
+        self.feed.shapes(shapes);
+        if let Some((attention, feed)) = &self.output_norms {
+            attention.shapes(shapes);
+            feed.shapes(shapes);
+        }
+    }
+}
+
+/// Names and shapes, as they are collected.
+pub(super) struct Shapes(Vec<(String, Vec<i64>)>);
+
+impl Shapes {
+    pub(super) fn add(&mut self, name: &str, shape: &[i64]) {
+        self.0.push((name.to_owned(), shape.to_vec()));
+    }
+}

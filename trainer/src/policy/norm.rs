@@ -1,0 +1,76 @@
+//! Normalisation of the last dimension.
+
+use tch::{Kind, Tensor};
+
+use super::architecture::Shapes;
+use super::weights::Weights;
+
+/// Which formula, and where its weights are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Norm {
+    /// Module name: `NAME.weight`, and `NAME.bias` where there is one.
+    pub(super) name: String,
+    /// Width of the last dimension.
+    pub(super) width: i64,
+    /// Added to the mean square or the variance before its root.
+    pub(super) epsilon: f64,
+    /// The formula.
+    pub(super) formula: NormFormula,
+}
+
+/// The formulas of normalisation. Mean, mean square and variance are summed in f32, whatever the compute dtype.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum NormFormula {
+    /// `w x / sqrt(mean(x^2) + epsilon)` (Zhang and Sennrich 2019, arXiv:1910.07467).
+    RootMeanSquare,
+    /// The same with `1 + w`, as Gemma stores it.
+    RootMeanSquarePlusOne,
+    /// `w (x - mean(x)) / sqrt(var(x) + epsilon) + b` (Ba et al. 2016, arXiv:1607.06450).
+    Layer,
+}
+
+impl Norm {
+    pub(super) fn shapes(&self, shapes: &mut Shapes) {
+        shapes.add(&format!("{}.weight", self.name), &[self.width]);
+        if self.formula == NormFormula::Layer {
+            shapes.add(&format!("{}.bias", self.name), &[self.width]);
+        }
+    }
+
+    pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedNorm {
+        let weight = weights.get(&format!("{}.weight", self.name));
+        let (weight, bias) = match self.formula {
+            NormFormula::RootMeanSquare => (weight.to_kind(kind), None),
+            // Stays f32: in bf16 `1 + w` would keep 7 bits of `w` at most.
+            NormFormula::RootMeanSquarePlusOne => (weight + 1.0, None),
+            NormFormula::Layer => {
+                let bias = weights.get(&format!("{}.bias", self.name));
+                (weight.to_kind(kind), Some(bias.to_kind(kind)))
+            }
+        };
+        LoadedNorm { weight, bias, width: self.width, epsilon: self.epsilon, formula: self.formula }
+    }
+}
+
+/// A norm with its weights.
+pub(super) struct LoadedNorm {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    width: i64,
+    epsilon: f64,
+    formula: NormFormula,
+}
+
+impl LoadedNorm {
+    /// Normalises the last dimension; the result has the dtype of `x`.
+    pub(super) fn apply(&self, x: &Tensor) -> Tensor {
+        let root_mean_square = |x: &Tensor| x.rms_norm([self.width], Some(&self.weight), self.epsilon);
+        match self.formula {
+            NormFormula::RootMeanSquare => root_mean_square(x),
+            NormFormula::RootMeanSquarePlusOne => root_mean_square(&x.to_kind(Kind::Float)).to_kind(x.kind()),
+            NormFormula::Layer => {
+                x.layer_norm([self.width], Some(&self.weight), self.bias.as_ref(), self.epsilon, false)
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Matrices: how a family stores them, and how they are multiplied with.
+
+use tch::{Kind, Tensor};
+
+use super::architecture::Shapes;
+use super::weights::Weights;
+
+/// One product `x W^T + b` whose matrix is stored as one module or several, stacked by rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Projection {
+    /// The modules, in the order of their rows.
+    pub(super) modules: Vec<Module>,
+    /// Width of the input.
+    pub(super) columns: i64,
+    /// Whether the folder holds `W^T`, `[in, out]`, as GPT-2's `Conv1D` does.
+    pub(super) transposed: bool,
+    /// Order of the stacked rows.
+    pub(super) order: RowOrder,
+    /// Pairs of rows that turn together, where they lie beside each other instead of half a head apart.
+    pub(super) neighbours: Option<Neighbours>,
+}
+
+/// A linear module as transformers names it: `NAME.weight` and perhaps `NAME.bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) rows: i64,
+    pub(super) bias: bool,
+}
+
+/// How the rows of query, key and value lie in a stored matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RowOrder {
+    /// All queries, all keys, all values: the order that is computed in.
+    Whole,
+    /// Head by head, each with its query, key and value rows: `[heads, 3, D]`.
+    HeadByHead {
+        /// Number of heads.
+        heads: i64,
+    },
+    /// In blocks, one for each of the processors that CodeGen was trained on, each with its queries, values and keys.
+    CodeGen {
+        /// Number of blocks.
+        blocks: i64,
+    },
+}
+
+/// Rotary positions of GPT-J: pairs `(2i, 2i + 1)` turn. With the rows of queries and keys reordered, these are the pairs
+/// `(i, i + width / 2)` that every other family turns, and since keys and queries are reordered alike, their products
+/// stay what they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Neighbours {
+    /// Query and key heads together.
+    pub(super) heads: i64,
+    /// Width of a head.
+    pub(super) head_dim: i64,
+    /// Dimensions of a head that turn.
+    pub(super) width: i64,
+}
+
+impl Projection {
+    /// Modules `PREFIX.NAME` with rows, stacked in the order given.
+    pub(super) fn stacked(prefix: &str, modules: &[(&str, i64)], columns: i64, bias: bool) -> Projection {
+        let module =
+            |(name, rows): &(&str, i64)| Module { name: format!("{prefix}.{name}"), rows: *rows, bias };
+        Projection {
+            modules: modules.iter().map(module).collect(),
+            columns,
+            transposed: false,
+            order: RowOrder::Whole,
+            neighbours: None,
+        }
+    }
+
+    /// A single module `PREFIX.NAME`.
+    pub(super) fn single(prefix: &str, name: &str, rows: i64, columns: i64, bias: bool) -> Projection {
+        Projection::stacked(prefix, &[(name, rows)], columns, bias)
+    }
+
+    /// Gives every module a bias, or none.
+    pub(super) fn set_bias(&mut self, bias: bool) {
+        for module in &mut self.modules {
+            module.bias = bias;
+        }
+    }
+
+    pub(super) fn shapes(&self, shapes: &mut Shapes) {
+        for Module { name, rows, bias } in &self.modules {
+            let shape = if self.transposed { [self.columns, *rows] } else { [*rows, self.columns] };
+            shapes.add(&format!("{name}.weight"), &shape);
+            if *bias {
+                shapes.add(&format!("{name}.bias"), &[*rows]);
+            }
+        }
+    }
+
+    pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedProjection {
+        let parts = self.modules.iter().map(|module| {
+            let stored = weights.get(&format!("{}.weight", module.name));
+            if self.transposed { stored.tr() } else { stored.shallow_clone() }
+        });
+        let weight_oi = self.in_order(stack(parts.collect())).to_kind(kind);
+        let bias_o = self.modules.iter().any(|module| module.bias).then(|| {
+            let parts = self.modules.iter().map(|module| match module.bias {
+                true => weights.get(&format!("{}.bias", module.name)).shallow_clone(),
+                false => Tensor::zeros([module.rows], (Kind::Float, weight_oi.device())),
+            });
+            self.in_order(stack(parts.collect()).unsqueeze(1)).squeeze_dim(1).to_kind(kind)
+        });
+        LoadedProjection { weight_oi, bias_o }
+    }
+
+    /// Stored rows in the order that is computed in. Views and copies alone, no gathering by index: the backward pass
+    /// needs to remember nothing, so that it can run once for every pack.
+    fn in_order(&self, rows: Tensor) -> Tensor {
+        let columns = rows.size()[1];
+        let ordered = match self.order {
+            RowOrder::Whole => rows,
+            RowOrder::HeadByHead { heads } => {
+                rows.view([heads, 3, -1, columns]).transpose(0, 1).reshape([-1, columns])
+            }
+            RowOrder::CodeGen { blocks } => {
+                let parts = rows.view([blocks, 3, -1, columns]);
+                // Queries, keys, values.
+                let parts = [0, 2, 1].map(|part| parts.select(1, part).reshape([-1, columns]));
+                Tensor::cat(&parts, 0)
+            }
+        };
+        let Some(Neighbours { heads, head_dim, width }) = self.neighbours else { return ordered };
+        let turned = ordered.narrow(0, 0, heads * head_dim).view([heads, head_dim, columns]);
+        let pairs = turned.narrow(1, 0, width).reshape([heads, width / 2, 2, columns]);
+        let halves = pairs.transpose(1, 2).reshape([heads, width, columns]);
+        let heads_in_order = Tensor::cat(&[halves, turned.narrow(1, width, head_dim - width)], 1);
+        let rest = ordered.narrow(0, heads * head_dim, ordered.size()[0] - heads * head_dim);
+        Tensor::cat(&[heads_in_order.reshape([-1, columns]), rest], 0)
+    }
+}
+
+/// Tensors under each other; a single one as it is.
+fn stack(mut parts: Vec<Tensor>) -> Tensor {
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) }
+}
+
+/// A projection with its weights in the compute dtype.
+pub(super) struct LoadedProjection {
+    weight_oi: Tensor,
+    bias_o: Option<Tensor>,
+}
+
+impl LoadedProjection {
+    /// `x W^T + b` over the last dimension.
+    pub(super) fn apply(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight_oi, self.bias_o.as_ref())
+    }
+}

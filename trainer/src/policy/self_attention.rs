@@ -1,0 +1,98 @@
+//! The layer's attention part: projections, norms and rotation around an [`Attention`].
+
+use tch::{Kind, Tensor};
+
+use super::architecture::Shapes;
+use super::attention::{Attention, AttentionLayer};
+use super::norm::{LoadedNorm, Norm};
+use super::projection::{LoadedProjection, Projection};
+use super::rotary::Angles;
+use super::weights::Weights;
+
+/// Grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245); with as many key-value heads as query heads it is
+/// the usual one, with a single one multi-query attention.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SelfAttention {
+    /// Query heads.
+    pub(super) heads: i64,
+    /// Key-value heads; divides `heads`.
+    pub(super) key_value_heads: i64,
+    /// Width of one head.
+    pub(super) head_dim: i64,
+    /// Queries, keys and values stacked: one product instead of three.
+    pub(super) qkv: Projection,
+    /// Norms of every query and every key before they turn.
+    pub(super) query_and_key_norm: Option<(Norm, Norm)>,
+    /// Which of the network's rotary positions apply, if any.
+    pub(super) rotary: Option<usize>,
+    /// Factor of the scores before the softmax.
+    pub(super) scale: f64,
+    /// How many tokens a token sees, itself included.
+    pub(super) window: Option<i64>,
+    /// Back to the residual stream.
+    pub(super) output: Projection,
+}
+
+impl SelfAttention {
+    pub(super) fn shapes(&self, shapes: &mut Shapes) {
+        self.qkv.shapes(shapes);
+        if let Some((query, key)) = &self.query_and_key_norm {
+            query.shapes(shapes);
+            key.shapes(shapes);
+        }
+        self.output.shapes(shapes);
+    }
+
+    pub(super) fn load(&self, index: usize, weights: &Weights, kind: Kind) -> LoadedSelfAttention {
+        let norms = self.query_and_key_norm.as_ref();
+        LoadedSelfAttention {
+            heads: self.heads,
+            key_value_heads: self.key_value_heads,
+            head_dim: self.head_dim,
+            qkv: self.qkv.load(weights, kind),
+            query_and_key_norm: norms
+                .map(|(query, key)| (query.load(weights, kind), key.load(weights, kind))),
+            rotary: self.rotary,
+            layer: AttentionLayer { index, scale: self.scale, window: self.window },
+            output: self.output.load(weights, kind),
+        }
+    }
+}
+
+/// An attention part with its weights.
+pub(super) struct LoadedSelfAttention {
+    heads: i64,
+    key_value_heads: i64,
+    head_dim: i64,
+    qkv: LoadedProjection,
+    query_and_key_norm: Option<(LoadedNorm, LoadedNorm)>,
+    rotary: Option<usize>,
+    layer: AttentionLayer,
+    output: LoadedProjection,
+}
+
+impl LoadedSelfAttention {
+    pub(super) fn apply(&self, x_bte: &Tensor, angles: &[Angles], attention: &mut dyn Attention) -> Tensor {
+        let (h, k, d) = (self.heads, self.key_value_heads, self.head_dim);
+        let (b, t, _) = x_bte.size3().expect("hidden states have three dimensions by contract");
+        let qkv = self.qkv.apply(x_bte).view([b, t, h + 2 * k, d]).transpose(1, 2);
+        let value = qkv.narrow(1, h + k, k);
+        let (query, key) = self.query_and_key(&qkv, angles);
+        let attended_bhtd = attention.attend(self.layer, &query, key, value);
+        self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]))
+    }
+
+    /// Queries `[B, H, T, D]` and keys `[B, K, T, D]`, normalised and turned where the family does so.
+    fn query_and_key(&self, qkv: &Tensor, angles: &[Angles]) -> (Tensor, Tensor) {
+        let (h, k) = (self.heads, self.key_value_heads);
+        let mut both = qkv.narrow(1, 0, h + k);
+        if let Some((query_norm, key_norm)) = &self.query_and_key_norm {
+            let parts = [query_norm.apply(&both.narrow(1, 0, h)), key_norm.apply(&both.narrow(1, h, k))];
+            both = Tensor::cat(&parts, 1);
+        }
+        if let Some(rotary) = self.rotary {
+            both = angles[rotary].rotate(&both);
+        }
+        (both.narrow(1, 0, h), both.narrow(1, h, k))
+    }
+}
