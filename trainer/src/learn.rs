@@ -15,7 +15,7 @@ use crate::batch::{Batch, Values, pass, plans};
 use crate::optim::{self, Settings, UpdateReport, learning_rate};
 use crate::policy::{Network, token_logprobs};
 use crate::recipe::Recipe;
-use crate::rollout::{Finish, Group};
+use crate::rollout::{Completion, Finish, Group};
 use crate::scoring::Scores;
 use crate::session::Session;
 
@@ -69,25 +69,11 @@ pub struct Spread {
 /// Attempts that the infrastructure lost have no place in it. State that follows the policy (reference, coefficient of
 /// an adaptive KL) is brought up to date afterwards.
 pub fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], scores: &Scores) -> LearnReport {
-    let mut batch = Batch::new(&scores.judged(groups), session.policy.weights.device());
-    let mut report = LearnReport { kl_coefficient: session.kl_coefficient, ..LearnReport::default() };
-    if batch.sequences.is_empty() {
-        return report;
-    }
-    let learner = Learner { session, recipe, algorithm: &recipe.algorithm };
-    let entropy_n = learner.fill_columns(&mut batch);
-    let divergence_n = learner.divergence(&batch);
-    learner.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
-    learner.fill_masks(&mut batch, entropy_n.as_ref());
-    let excluded = learner.filtered(groups, scores);
-
-    report.advantages = Spread::of(&batch.advantages_n);
-    report.kl = divergence_n.map(|divergence_n| divergence_n.mean(Kind::Double).double_value(&[]));
-    report.critic = batch.values_n.as_ref().map(ValueReport::of);
-    report.filtered = excluded.iter().filter(|excluded| **excluded).count();
+    let kl_coefficient = session.kl_coefficient;
+    let Some(Lesson { batch, excluded, divergence_n }) = prepare(session, recipe, groups, scores) else {
+        return LearnReport { kl_coefficient, ..LearnReport::default() };
+    };
     let settings = settings(session, recipe);
-    report.learning_rate = settings.learning_rate.unwrap_or(0.0);
-
     let mut updates = Vec::new();
     for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
         let mut members = batch.members_of(&groups);
@@ -95,10 +81,45 @@ pub fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], scores: &
         let (policy, critic) = (&session.policy, session.critic.as_mut());
         updates.push(optim::apply(policy, &mut session.optimizer, critic, &batch, &members, &settings));
     }
-    report.first = updates.first().cloned().unwrap_or_default();
-    report.update = UpdateReport::together(&updates);
-    session.follow_policy(recipe, report.kl, batch.sequences.len());
-    report
+    let kl = divergence_n.map(|divergence_n| divergence_n.mean(Kind::Double).double_value(&[]));
+    session.follow_policy(recipe, kl, batch.sequences.len());
+    LearnReport {
+        first: updates.first().cloned().unwrap_or_default(),
+        update: UpdateReport::together(&updates),
+        advantages: Spread::of(&batch.advantages_n),
+        kl,
+        kl_coefficient,
+        critic: batch.values_n.as_ref().map(ValueReport::of),
+        filtered: excluded.iter().filter(|excluded| **excluded).count(),
+        learning_rate: settings.learning_rate.unwrap_or(0.0),
+    }
+}
+
+/// A batch that is ready for updates.
+pub struct Lesson {
+    /// The attempts with all columns that the recipe's losses look at.
+    pub batch: Batch,
+    /// For each sequence, whether it has no place in the loss because the token limit cut it off.
+    pub excluded: Vec<bool>,
+    /// Divergence of the rollout's policy from the reference, token by token, by the recipe's estimator.
+    pub divergence_n: Option<Tensor>,
+}
+
+/// Everything that comes before the first optimizer step; `None` if there is no attempt to learn from.
+pub fn prepare(session: &Session, recipe: &Recipe, groups: &[Group], scores: &Scores) -> Option<Lesson> {
+    let judged = scores.judged(groups);
+    let mut batch = Batch::new(&judged, session.policy.weights.device());
+    if batch.sequences.is_empty() {
+        return None;
+    }
+    let learner = Learner { session, recipe, algorithm: &recipe.algorithm };
+    let entropy_n = learner.fill_columns(&mut batch);
+    let divergence_n = learner.divergence(&batch);
+    learner.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
+    learner.fill_masks(&mut batch, entropy_n.as_ref());
+    let completions = judged.iter().flat_map(|group| &group.completions);
+    let cut_off = |completion: &Completion| recipe.algorithm.filters(completion.finish == Finish::Length);
+    Some(Lesson { batch, excluded: completions.map(cut_off).collect(), divergence_n })
 }
 
 /// What the steps before the updates look at.
@@ -204,7 +225,7 @@ impl Learner<'_> {
     fn shaped(&self, groups: &[Group], scores: &Scores) -> Vec<Vec<Option<f64>>> {
         let longest = self.recipe.rollout.max_tokens.get();
         let shape = |(group, rewards): (&Group, &Vec<Option<f64>>)| {
-            let shape = |(completion, reward): (&crate::rollout::Completion, &Option<f64>)| {
+            let shape = |(completion, reward): (&Completion, &Option<f64>)| {
                 let penalty = self.algorithm.length_penalty(completion.tokens.len(), longest);
                 reward.map(|reward| reward + penalty)
             };
@@ -231,17 +252,10 @@ impl Learner<'_> {
         batch.covariant_n = (algorithm.policy_loss == PolicyLoss::KlCov)
             .then(|| top_covariance(&batch.advantages_n, &batch.old_n, algorithm.covariance_share));
     }
-
-    /// For each sequence of the batch, whether it has no place in the loss because the token limit cut it off.
-    fn filtered(&self, groups: &[Group], scores: &Scores) -> Vec<bool> {
-        let judged = scores.judged(groups);
-        let completions = judged.iter().flat_map(|group| &group.completions);
-        completions.map(|completion| self.algorithm.filters(completion.finish == Finish::Length)).collect()
-    }
 }
 
 /// What the updates of this step are done with.
-fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
+pub fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
     let warms_up = session.critic.is_some() && session.step < recipe.critic.warmup_steps;
     let rate = |optimizer| learning_rate(optimizer, session.step, recipe.steps);
     Settings {

@@ -25,6 +25,7 @@ pub mod reference;
 pub mod rng;
 pub mod rollout;
 pub mod scoring;
+pub mod selfcheck;
 pub mod session;
 pub mod step_metrics;
 pub mod stop;

@@ -65,7 +65,15 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
 }
 
 /// Tries this step's tasks; with dynamic sampling, more tasks for those that taught nothing.
-fn attempt(session: &mut Session, recipe: &Recipe, times: &mut StepTimes) -> Result<Attempts, TrainError> {
+///
+/// # Errors
+///
+/// If the model, the device or the sandbox fails.
+pub fn attempt(
+    session: &mut Session,
+    recipe: &Recipe,
+    times: &mut StepTimes,
+) -> Result<Attempts, TrainError> {
     let wanted = recipe.rollout.tasks_per_step.get();
     let (mut attempts, mut missing) = (Attempts::default(), wanted);
     for round in 0.. {

@@ -8,6 +8,7 @@ mod failure;
 mod import;
 mod sample;
 mod schema;
+mod selfcheck;
 mod tasks;
 mod train;
 
@@ -40,6 +41,8 @@ enum Command {
     Exec(exec::Arguments),
     /// Show what this host offers for running programs
     Doctor(doctor::Arguments),
+    /// Compute the gradient of a recipe's first batch in several ways, and compare
+    Selfcheck(selfcheck::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -72,6 +75,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
+        (Some(Command::Selfcheck(arguments)), _) => {
+            allocator::keep_memory();
+            selfcheck::run(&arguments)
+        }
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
