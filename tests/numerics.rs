@@ -108,6 +108,7 @@ fn settings<'a>(
         temperature: 1.0,
         longest: 16,
         kl_coefficient: algorithm.kl_coefficient,
+        references: None,
     }
 }
 

@@ -9,6 +9,8 @@ use crate::scoring::Scores;
 /// the journal.
 #[derive(Default)]
 pub struct Attempts {
+    /// Places of the tasks that were drawn, in order.
+    pub tasks: Vec<usize>,
     /// What was sampled.
     pub groups: Vec<Group>,
     /// What the tests said.

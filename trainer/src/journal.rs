@@ -57,7 +57,7 @@ impl Journal {
     ///
     /// If the file cannot be written.
     pub fn write(&self, step: u64, tasks: &TaskSet, attempts: &Attempts) -> Result<(), TrainError> {
-        let Attempts { groups, verdicts, scores } = attempts;
+        let Attempts { groups, verdicts, scores, .. } = attempts;
         let mut text = String::new();
         for ((group, verdicts), rewards) in groups.iter().zip(&verdicts.groups).zip(&scores.rewards) {
             let task = &tasks[group.task];

@@ -11,13 +11,15 @@ use crate::algorithm::{
     advantages, explained_variance, kl, mini_batches, penalised, token_advantages, top_covariance,
     top_entropy,
 };
+use crate::attempts::Attempts;
 use crate::batch::{Batch, Values, pass, plans};
 use crate::optim::{self, Settings, UpdateReport, learning_rate};
-use crate::policy::{Network, token_logprobs};
+use crate::policy::{Network, PolicyError, token_logprobs};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Group};
 use crate::scoring::Scores;
 use crate::session::Session;
+use crate::supervised::{SupervisedMode, references};
 
 /// What one rollout taught, for the metrics.
 #[derive(Clone, Debug, Default)]
@@ -64,35 +66,57 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Learns from one rollout: `groups` with what `scores` say about them.
+/// Learns from the attempts of one step, and from the references of its tasks if the recipe says so.
 ///
 /// Attempts that the infrastructure lost have no place in it. State that follows the policy (reference, coefficient of
 /// an adaptive KL) is brought up to date afterwards.
-pub fn learn(session: &mut Session, recipe: &Recipe, groups: &[Group], scores: &Scores) -> LearnReport {
-    let kl_coefficient = session.kl_coefficient;
-    let Some(Lesson { batch, excluded, divergence_n }) = prepare(session, recipe, groups, scores) else {
-        return LearnReport { kl_coefficient, ..LearnReport::default() };
-    };
-    let settings = settings(session, recipe);
-    let mut updates = Vec::new();
-    for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
-        let mut members = batch.members_of(&groups);
-        members.retain(|member| !excluded[*member]);
-        let (policy, critic) = (&session.policy, session.critic.as_mut());
-        updates.push(optim::apply(policy, &mut session.optimizer, critic, &batch, &members, &settings));
-    }
-    let kl = divergence_n.map(|divergence_n| divergence_n.mean(Kind::Double).double_value(&[]));
-    session.follow_policy(recipe, kl, batch.sequences.len());
-    LearnReport {
-        first: updates.first().cloned().unwrap_or_default(),
-        update: UpdateReport::together(&updates),
-        advantages: Spread::of(&batch.advantages_n),
-        kl,
-        kl_coefficient,
-        critic: batch.values_n.as_ref().map(ValueReport::of),
-        filtered: excluded.iter().filter(|excluded| **excluded).count(),
+///
+/// # Errors
+///
+/// If the tokenizer refuses a reference solution that the recipe learns from.
+pub fn learn(
+    session: &mut Session,
+    recipe: &Recipe,
+    attempts: &Attempts,
+) -> Result<LearnReport, PolicyError> {
+    let (groups, scores) = attempts.select(&learnt_from(recipe, attempts));
+    let lesson = prepare(session, recipe, &groups, &scores);
+    let references = references(session, recipe, &attempts.tasks)?;
+    let apart = recipe.supervised.mode != SupervisedMode::Mixed;
+    let mut settings = settings(session, recipe);
+    settings.references = if apart { None } else { references.as_ref() };
+
+    let mut report = LearnReport {
+        kl_coefficient: session.kl_coefficient,
         learning_rate: settings.learning_rate.unwrap_or(0.0),
+        ..LearnReport::default()
+    };
+    let mut updates = Vec::new();
+    if let Some(Lesson { batch, excluded, divergence_n }) = &lesson {
+        for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
+            let mut members = batch.members_of(&groups);
+            members.retain(|member| !excluded[*member]);
+            let (policy, critic) = (&session.policy, session.critic.as_mut());
+            updates.push(optim::apply(policy, &mut session.optimizer, critic, batch, &members, &settings));
+        }
+        report.advantages = Spread::of(&batch.advantages_n);
+        report.kl = divergence_n.as_ref().map(|kl_n| kl_n.mean(Kind::Double).double_value(&[]));
+        report.critic = batch.values_n.as_ref().map(ValueReport::of);
+        report.filtered = excluded.iter().filter(|excluded| **excluded).count();
+        session.follow_policy(recipe, report.kl, batch.sequences.len());
     }
+    report.first = updates.first().cloned().unwrap_or_default();
+    if let (Some(references), true) = (&references, apart) {
+        let settings = Settings { references: Some(references), ..settings };
+        updates.push(optim::apply(&session.policy, &mut session.optimizer, None, references, &[], &settings));
+    }
+    report.update = UpdateReport::together(&updates);
+    Ok(report)
+}
+
+/// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.
+fn learnt_from(recipe: &Recipe, attempts: &Attempts) -> Vec<usize> {
+    if recipe.algorithm.refills > 0 { attempts.teaching() } else { (0..attempts.groups.len()).collect() }
 }
 
 /// A batch that is ready for updates.
@@ -267,6 +291,7 @@ pub fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
         temperature: recipe.rollout.temperature,
         longest: recipe.rollout.max_tokens.get(),
         kl_coefficient: session.kl_coefficient,
+        references: None,
     }
 }
 

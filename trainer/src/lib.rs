@@ -29,6 +29,7 @@ pub mod selfcheck;
 pub mod session;
 pub mod step_metrics;
 pub mod stop;
+pub mod supervised;
 pub mod tasks;
 pub mod telemetry;
 pub mod train;

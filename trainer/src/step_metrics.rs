@@ -102,11 +102,14 @@ fn add_completions(metrics: &mut Metrics, attempts: &Attempts) {
         Spread::of_numbers(&lengths.map(|completion| completion.tokens.len() as f64).collect::<Vec<_>>())
     };
     let terminated = |completion: &Completion| completion.finish != Finish::Length;
-    for (which, spread) in [("", lengths(&|_| true)), ("terminated_", lengths(&terminated))] {
-        metrics.push(&format!("completions/mean_{which}length"), spread.mean);
-        metrics.push(&format!("completions/min_{which}length"), spread.min);
-        metrics.push(&format!("completions/max_{which}length"), spread.max);
-    }
+    let all = lengths(&|_| true);
+    metrics.push("completions/mean_length", all.mean);
+    metrics.push("completions/min_length", all.min);
+    metrics.push("completions/max_length", all.max);
+    let ended = lengths(&terminated);
+    metrics.push("completions/mean_terminated_length", ended.mean);
+    metrics.push("completions/min_terminated_length", ended.min);
+    metrics.push("completions/max_terminated_length", ended.max);
     let clipped = completions().filter(|completion| !terminated(completion)).count();
     metrics.push("completions/clipped_ratio", share(clipped, completions().count()));
 }
@@ -130,6 +133,9 @@ fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {
     metrics.push("loss", update.loss);
     metrics.push("policy_loss", tokens.policy_loss);
     metrics.push("entropy", tokens.entropy);
+    if let Some(loss) = update.supervised {
+        metrics.push("supervised_loss", loss);
+    }
     if let Some(kl) = learnt.kl {
         metrics.push("kl", kl);
         metrics.push("kl_coef", learnt.kl_coefficient);

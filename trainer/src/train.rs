@@ -48,8 +48,7 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
 
         // Learn: compare each attempt with what could be expected, and follow the gradient.
         session.telemetry.phase("update");
-        let (groups, scores) = attempts.select(&learnt(recipe, &attempts));
-        let learnt = times.update(|| learn(&mut session, recipe, &groups, &scores));
+        let learnt = times.update(|| learn(&mut session, recipe, &attempts))?;
 
         // Record, and keep.
         session.step += 1;
@@ -64,7 +63,8 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
     Ok(Some(session.summary(recipe)))
 }
 
-/// Tries this step's tasks; with dynamic sampling, more tasks for those that taught nothing.
+/// Tries this step's tasks; with dynamic sampling, more tasks for those that taught nothing. Nothing is tried where only
+/// references are learnt from.
 ///
 /// # Errors
 ///
@@ -79,6 +79,10 @@ pub fn attempt(
     for round in 0.. {
         let drawn = tasks::draw(&session.tasks, recipe.seed, session.tasks_drawn, missing);
         session.tasks_drawn += missing as u64;
+        attempts.tasks.extend_from_slice(&drawn);
+        if recipe.supervised.is_alone() {
+            break;
+        }
         let place = attempts.groups.len() as u64;
         attempts.append(attempt_tasks(session, recipe, &drawn, place, times)?);
         match recipe.algorithm.refill(attempts.teaching().len(), wanted, round) {
@@ -106,7 +110,7 @@ fn attempt_tasks(
         session.telemetry.phase("execution");
         let verdicts = times.execution(|| executions.wait(groups.len()));
         let scores = score(session, &groups, &verdicts)?;
-        Ok(Attempts { groups, verdicts, scores })
+        Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores })
     };
     let mut attempts = run(samples, temperature)?;
     if recipe.algorithm.advantage == AdvantageEstimator::Remax {
@@ -149,11 +153,6 @@ fn sample<'a>(
     };
     rollout::generate(&model, &session.policy.tokenizer, &requests, &sampling, &mut on_finished)?;
     Ok((rollout::collect(drawn, requests, completions), executions))
-}
-
-/// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.
-fn learnt(recipe: &Recipe, attempts: &Attempts) -> Vec<usize> {
-    if recipe.algorithm.refills > 0 { attempts.teaching() } else { (0..attempts.groups.len()).collect() }
 }
 
 /// Writes the step's metrics, its timings and its samples.

@@ -24,6 +24,8 @@ pub struct UpdateReport {
     pub tokens: TokenReport,
     /// What the critic did, if there is one.
     pub critic: Option<CriticReport>,
+    /// Cross entropy of reference solutions, in nats a token, times its coefficient, where it counts; mean over the steps.
+    pub supervised: Option<f64>,
 }
 
 /// Means over the trained tokens of all optimizer steps, and extremes.
@@ -113,6 +115,10 @@ impl UpdateReport {
                 drift_k1: over_tokens(&|update| update.tokens.drift_k1),
                 drift_k3: over_tokens(&|update| update.tokens.drift_k3),
             },
+            supervised: updates.iter().any(|update| update.supervised.is_some()).then(|| {
+                let steps: Vec<f64> = updates.iter().filter_map(|update| update.supervised).collect();
+                steps.iter().sum::<f64>() / steps.len() as f64
+            }),
             critic: updates.iter().any(|update| update.critic.is_some()).then(|| CriticReport {
                 loss: over_tokens(&|update| update.critic.as_ref().map_or(0.0, |critic| critic.loss)),
                 clipped: over_tokens(&|update| update.critic.as_ref().map_or(0.0, |critic| critic.clipped)),

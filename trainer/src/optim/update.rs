@@ -6,7 +6,7 @@ use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use super::report::{CriticReport, Sums, UpdateReport};
 use crate::algorithm::{
-    Aggregation, AlgorithmConfig, Denominators, Sequences, TokenInputs, token_loss, value_loss,
+    Aggregation, AlgorithmConfig, Denominators, PolicyLoss, Sequences, TokenInputs, token_loss, value_loss,
 };
 use crate::batch::{Batch, Plan, Values, plans};
 use crate::critic::{Critic, CriticConfig};
@@ -31,6 +31,8 @@ pub struct Settings<'a> {
     pub longest: usize,
     /// What a nat of divergence from the reference costs in the loss.
     pub kl_coefficient: f64,
+    /// Reference solutions whose cross entropy is part of the loss; their advantage is its coefficient.
+    pub references: Option<&'a Batch>,
 }
 
 /// Accumulates the gradients of the sequences `members` of `batch` and applies one optimizer step to the policy, and one to
@@ -48,7 +50,7 @@ pub fn apply(
     settings: &Settings<'_>,
 ) -> UpdateReport {
     let mut report = accumulate(policy, critic.as_deref(), batch, members, settings);
-    if report.trained_tokens == 0 {
+    if report.trained_tokens == 0 && report.supervised.is_none() {
         return report;
     }
     report.updates = 1;
@@ -96,6 +98,7 @@ pub fn accumulate(
         batch.with_signal(members)
     };
     let mut report = UpdateReport::default();
+    report.supervised = settings.references.map(|references| supervise(policy, references, settings));
     if trained.is_empty() {
         return report;
     }
@@ -121,6 +124,17 @@ pub fn accumulate(
         CriticReport { loss, clipped, gradient_norm: 0.0 }
     });
     report
+}
+
+/// Adds the gradient of the references' cross entropy; returns its mean over their tokens, in nats, times the coefficient.
+fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>) -> f64 {
+    let cross_entropy = AlgorithmConfig {
+        policy_loss: PolicyLoss::Reinforce,
+        aggregation: Aggregation::TokenMean,
+        ..AlgorithmConfig::default()
+    };
+    let settings = Settings { algorithm: &cross_entropy, references: None, ..*settings };
+    accumulate(policy, None, references, &references.members(), &settings).loss
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.

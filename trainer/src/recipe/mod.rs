@@ -36,6 +36,7 @@ use crate::eval::EvalConfig;
 use crate::optim::OptimizerConfig;
 use crate::policy::ModelConfig;
 use crate::rollout::RolloutConfig;
+use crate::supervised::SupervisedConfig;
 use crate::tasks::TasksConfig;
 
 /// A recipe: everything that decides what a run does.
@@ -69,6 +70,9 @@ pub struct Recipe {
     /// What counts as better, and how far one step may go.
     #[serde(default)]
     pub algorithm: AlgorithmConfig,
+    /// Learning from the tasks' own solutions.
+    #[serde(default)]
+    pub supervised: SupervisedConfig,
     /// Who says what can be expected, where the algorithm asks.
     #[serde(default)]
     pub critic: CriticConfig,

@@ -1,0 +1,59 @@
+//! Cross entropy of the tasks' reference solutions, as the policy would have written them.
+
+mod config;
+
+pub use config::{SupervisedConfig, SupervisedMode};
+
+use crate::batch::Batch;
+use crate::policy::PolicyError;
+use crate::recipe::Recipe;
+use crate::rollout::{Completion, Finish, Group};
+use crate::session::Session;
+use crate::tasks::Task;
+
+/// The references of the tasks at these places as a batch whose advantage is the recipe's coefficient; `None` if references do
+/// not count, or there are none.
+///
+/// # Errors
+///
+/// If the tokenizer refuses a text.
+pub fn references(session: &Session, recipe: &Recipe, tasks: &[usize]) -> Result<Option<Batch>, PolicyError> {
+    let coefficient = recipe.supervised.coefficient;
+    if coefficient == 0.0 || tasks.is_empty() {
+        return Ok(None);
+    }
+    let mut groups = Vec::with_capacity(tasks.len());
+    for place in tasks {
+        groups.push(group(session, recipe, *place)?);
+    }
+    let batch = Batch::new(&groups, session.policy.weights.device());
+    let advantages = vec![coefficient; groups.len()];
+    Ok(Some(batch.with_advantages(advantages)))
+}
+
+/// A group of one attempt: the reference solution.
+fn group(session: &Session, recipe: &Recipe, place: usize) -> Result<Group, PolicyError> {
+    let (task, tokenizer) = (&session.tasks[place], &session.policy.tokenizer);
+    let prompt_text = session.prompter.text(task, tokenizer)?;
+    let prompt = tokenizer.encode(&prompt_text)?;
+    let text = answer(task, recipe);
+    let whole = tokenizer.encode(&format!("{prompt_text}{text}"))?;
+    // A token that reaches over the border would not be where sampling puts it.
+    let mut tokens = match whole.strip_prefix(&prompt[..]) {
+        Some(rest) => rest.to_vec(),
+        None => tokenizer.encode(&text)?,
+    };
+    if recipe.rollout.stop.is_empty() {
+        tokens.extend(tokenizer.stop_ids.first());
+    }
+    let logprobs = vec![0.0; tokens.len()];
+    let completion = Completion { request: 0, sample: 0, tokens, logprobs, text, finish: Finish::Stop };
+    Ok(Group { task: place, prompt, completions: vec![completion] })
+}
+
+/// What follows the signature, and what ends it: the recipe's first stop text if it has one, else the model's own end.
+fn answer(task: &Task, recipe: &Recipe) -> String {
+    let body = task.reference.strip_prefix(&task.signature).unwrap_or(&task.reference).trim_end();
+    let end = recipe.rollout.stop.first().map_or("", String::as_str);
+    format!("{body}{end}")
+}
