@@ -15,7 +15,15 @@ use super::{assert_near, logprobs_alone, take_gradient, tiny_policy};
 /// Observed at most 8e-7.
 const BOUND: f64 = 1e-5;
 
-const EVERY: [Aggregation; 2] = [Aggregation::TokenMean, Aggregation::SequenceMeanTokenMean];
+const EVERY: [Aggregation; 4] = [
+    Aggregation::TokenMean,
+    Aggregation::SequenceMeanTokenMean,
+    Aggregation::SequenceMeanTokenSum,
+    Aggregation::ConstantLength,
+];
+
+/// Longest completion of the steps here.
+const LONGEST: usize = 64;
 
 /// A group of made-up completions with made-up advantages. Sampled logprobs scatter around those of the nearly uniform
 /// tiny model, so that ratios lie inside and outside the clip range.
@@ -60,7 +68,13 @@ fn gradient(
     let algorithm = AlgorithmConfig { aggregation, ..AlgorithmConfig::default() };
     let micro_batch_tokens = NonZeroUsize::new(micro_batch_tokens).unwrap();
     let optimizer = OptimizerConfig { micro_batch_tokens, ..OptimizerConfig::default() };
-    let settings = Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature };
+    let settings = Settings {
+        algorithm: &algorithm,
+        optimizer: &optimizer,
+        learning_rate: 1.0,
+        temperature,
+        longest: LONGEST,
+    };
     let mut report = UpdateReport::default();
     accumulate(policy, &groups, &advantages, &settings, &mut report);
     (take_gradient(&policy.weights), report)
@@ -91,6 +105,8 @@ fn direct(
                 Aggregation::SequenceMeanTokenMean => {
                     loss / completion.tokens.len() as f64 / sequences as f64
                 }
+                Aggregation::SequenceMeanTokenSum => loss / sequences as f64,
+                Aggregation::ConstantLength => loss / sequences as f64 / LONGEST as f64,
             });
         }
     }
@@ -193,8 +209,13 @@ fn a_step_without_any_signal_changes_nothing() {
     let (groups, advantages): (Vec<Group>, Vec<Vec<f64>>) =
         [group(1, 4, &[(12, 0.0), (5, 0.0)])].into_iter().unzip();
     let (algorithm, optimizer) = (AlgorithmConfig::default(), OptimizerConfig::default());
-    let settings =
-        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 1.0, temperature: 1.0 };
+    let settings = Settings {
+        algorithm: &algorithm,
+        optimizer: &optimizer,
+        learning_rate: 1.0,
+        temperature: 1.0,
+        longest: LONGEST,
+    };
     let mut adamw = rltrain::optim::AdamW::new(&policy.weights);
     let report = rltrain::optim::apply(&policy, &mut adamw, &groups, &advantages, &settings);
     assert_eq!((report.trained_tokens, report.computed_tokens, adamw.updates), (0, 0, 0));

@@ -1,6 +1,6 @@
 //! Whether training trains: sign and plumbing of the whole update, without a sandbox.
 
-use rltrain::algorithm::{AlgorithmConfig, advantages};
+use rltrain::algorithm::{AlgorithmConfig, Outcomes, advantages};
 use rltrain::optim::{AdamW, OptimizerConfig, Settings, apply};
 use rltrain::rng::Stream;
 use rltrain::rollout::{Completion, Group, Request, Sampling, collect, generate};
@@ -24,19 +24,22 @@ fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
     let mut adamw = AdamW::new(&policy.weights);
     let algorithm = AlgorithmConfig::default();
     let optimizer = OptimizerConfig { learning_rate: 5e-3, ..OptimizerConfig::default() };
-    let settings =
-        Settings { algorithm: &algorithm, optimizer: &optimizer, learning_rate: 5e-3, temperature: 1.0 };
+    let settings = Settings {
+        algorithm: &algorithm,
+        optimizer: &optimizer,
+        learning_rate: 5e-3,
+        temperature: 1.0,
+        longest: 16,
+    };
     let mut means = Vec::new();
     for step in 0..STEPS {
         let groups = rollout(&policy, step);
         let rewards: Vec<Vec<f64>> =
             groups.iter().map(|group| group.completions.iter().map(reward).collect()).collect();
         means.push(rewards.concat().iter().sum::<f64>() / rewards.concat().len() as f64);
-        let compare = |rewards: &Vec<f64>| {
-            let known: Vec<Option<f64>> = rewards.iter().copied().map(Some).collect();
-            advantages(&known, algorithm.advantage, algorithm.scale_epsilon)
-        };
-        let advantages: Vec<Vec<f64>> = rewards.iter().map(compare).collect();
+        let known: Vec<Vec<Option<f64>>> =
+            rewards.iter().map(|group| group.iter().copied().map(Some).collect()).collect();
+        let advantages = advantages(&algorithm, &Outcomes::of(&known));
         let report = apply(&policy, &mut adamw, &groups, &advantages, &settings);
         assert!(!report.skipped && report.logprob_difference < 1e-4, "step {step}: {report:?}");
         assert!((report.ratio_mean - 1.0).abs() < 1e-4, "step {step} is on-policy: {report:?}");
