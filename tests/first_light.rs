@@ -57,9 +57,17 @@ fn a_finished_run_knows_its_tasks_by_their_content_and_not_by_their_place() {
 
 #[test]
 fn a_killed_run_ends_with_the_weights_of_one_never_killed() {
+    killed_and_resumed_ends_as_one_never_killed("");
+}
+
+/// Runs the tiny recipe with `sections` in it, once whole and once killed in the middle and resumed, and compares everything
+/// that both leave behind, byte for byte.
+pub(crate) fn killed_and_resumed_ends_as_one_never_killed(sections: &str) {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    tiny::make(whole.path());
-    tiny::make(killed.path());
+    for folder in [&whole, &killed] {
+        tiny::make(folder.path());
+        edit(folder.path(), "[optimizer]\n", &format!("{sections}\n[optimizer]\n"));
+    }
     expect(whole.path(), &["recipe.toml"], 0);
 
     let mut child = rltrain(killed.path()).arg("recipe.toml").spawn().unwrap();

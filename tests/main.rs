@@ -1,5 +1,6 @@
 //! End-to-end tests of the `rltrain` program, and of its parts against other people's numbers.
 
+mod algorithms;
 mod architectures;
 mod bad_input;
 mod exec;

@@ -4,12 +4,21 @@
 //! rounding: a wrong formula is off by orders of magnitude more.
 
 mod advantages;
+mod corrections;
+mod critic;
+mod divergence;
 mod gradient;
+mod hf_trainer;
+mod laws;
 mod learning;
+mod losses;
 mod optimizer;
+mod packed;
 mod packing;
 mod rollout;
 mod surrogate;
+mod trl_losses;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -46,17 +55,9 @@ fn golden(name: &str) -> BTreeMap<String, Tensor> {
     file.names().iter().map(|name| (name.clone(), tensor(name))).collect()
 }
 
-/// A JSON file of `../shared/parity`, numbers made by other trainers. Not every checkout has that folder beside it.
-#[expect(clippy::print_stderr, reason = "a test that checks nothing has to say so")]
-fn parity(name: &str) -> Option<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/parity").join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
-        Err(error) => {
-            eprintln!("skipped: cannot read `{}`: {error}", path.display());
-            None
-        }
-    }
+/// A JSON file of `tests/golden`: numbers made by other trainers.
+fn golden_json(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(golden_path(name)).unwrap()).unwrap()
 }
 
 /// Numbers of a JSON list, or of a list of equally long lists, as an f64 tensor.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 use rltrain::algorithm::AdvantageEstimator::{DrGrpo, Grpo, Rloo};
-use rltrain::algorithm::Aggregation;
+use rltrain::algorithm::{
+    Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind,
+};
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice};
 use rltrain::recipe::{self, Recipe, RecipeError};
@@ -110,6 +112,89 @@ temperature = -1
 fuel = 1
 "
     ));
+}
+
+#[test]
+fn keys_that_the_chosen_variants_do_not_read() {
+    insta::assert_snapshot!(report(
+        "[algorithm]
+policy_loss = \"reinforce\"
+advantage = \"rloo\"
+clip_low = 0.3
+scale = \"none\"
+kl = \"k1\"
+overlong_penalty = 2.0
+"
+    ));
+}
+
+#[test]
+fn an_algorithm_that_cannot_work() {
+    insta::assert_snapshot!(report(
+        "[rollout]
+tasks_per_step = 2
+[algorithm]
+policy_loss = \"cispo-capped\"
+kl_coefficient = 0.1
+kl = \"k1\"
+correction = \"icepop\"
+correction_low = 1.5
+correction_high = 0.5
+mini_batches = 3
+preset = \"dappo\"
+"
+    ));
+}
+
+/// No number of an algorithm may be -1, and none may be no number.
+#[test]
+fn every_number_of_an_algorithm_has_a_range() {
+    let mut refused = std::collections::BTreeSet::new();
+    for algorithm in every_algorithm() {
+        let recipe = Recipe { algorithm, ..full() };
+        Recipe::parse("demo.toml", &recipe.resolved()).unwrap_or_else(|error| panic!("{}", render(&error)));
+        let table = recipe.table();
+        let section = table["algorithm"].as_table().unwrap();
+        for (key, _) in section.iter().filter(|(_, value)| value.is_float()) {
+            for wrong in [-1.0, f64::NAN] {
+                let mut table = table.clone();
+                table["algorithm"][key] = wrong.into();
+                let text = report_text(&toml::to_string(&table).unwrap());
+                assert!(text.contains(&format!("`algorithm.{key}` is {wrong}")), "{key} = {wrong}: {text}");
+            }
+            refused.insert(key.clone());
+        }
+    }
+    assert_eq!(refused.len(), 30, "{refused:?}");
+}
+
+#[test]
+fn a_preset_is_what_it_stands_for() {
+    let read = |text: &str| Recipe::parse("demo.toml", &format!("{SHORTEST}[algorithm]\n{text}"));
+    for preset in Preset::EVERY {
+        let name = toml::Value::try_from(preset).unwrap();
+        let recipe = read(&format!("preset = {name}")).unwrap_or_else(|error| panic!("{}", render(&error)));
+        assert_eq!(recipe.algorithm, preset.config(), "{name}");
+        // Said out, it is the same, and every key of it is read.
+        let said = read(preset.keys()).unwrap_or_else(|error| panic!("{name}: {}", render(&error)));
+        assert_eq!(AlgorithmConfig { preset: Some(preset), ..said.algorithm }, recipe.algorithm, "{name}");
+        let again = Recipe::parse("resolved.toml", &recipe.resolved()).unwrap();
+        assert_eq!(again, recipe, "{name}");
+    }
+    let names: std::collections::BTreeSet<String> =
+        Preset::EVERY.iter().map(|preset| toml::Value::try_from(preset).unwrap().to_string()).collect();
+    assert_eq!(names.len(), Preset::EVERY.len());
+}
+
+#[test]
+fn what_a_recipe_sets_itself_wins_over_its_preset() {
+    let text =
+        format!("{SHORTEST}[algorithm]\npolicy_loss = \"reinforce\"\npreset = \"dapo\"\nrefills = 9\n");
+    let recipe = Recipe::parse("demo.toml", &text).unwrap();
+    assert_eq!((recipe.algorithm.refills, recipe.algorithm.overlong_buffer), (9, 0.2));
+    // DAPO's clip is not the recipe's own, so that it is no mistake that nothing reads it.
+    insta::assert_snapshot!(toml::to_string(&recipe.algorithm).unwrap());
+    assert_eq!(Recipe::parse("resolved.toml", &recipe.resolved()).unwrap(), recipe);
 }
 
 #[test]
@@ -254,6 +339,23 @@ fn full() -> Recipe {
     recipe
 }
 
+/// Every preset with everything that can be added to it.
+fn every_algorithm() -> [AlgorithmConfig; 23] {
+    Preset::EVERY.map(|preset| AlgorithmConfig {
+        dual_clip: Some(3.0),
+        ratio_cap: Some(5.0),
+        off_policy_threshold: Some(0.1),
+        kl_coefficient: 0.1,
+        kl_gradient: Some(KlEstimator::K2),
+        kl_control: KlControl::Adaptive,
+        reference: ReferenceKind::Ema,
+        correction: CorrectionKind::Icepop,
+        overlong_buffer: 0.2,
+        value_clip: Some(0.2),
+        ..preset.config()
+    })
+}
+
 #[test]
 fn schema_and_resolved_recipe_have_the_same_keys() {
     fn keys(table: &toml::Table, section: &str, found: &mut Vec<String>) {
@@ -264,11 +366,15 @@ fn schema_and_resolved_recipe_have_the_same_keys() {
             }
         }
     }
+    // No recipe has every key of `[algorithm]`: each has those that its choices read.
     let mut resolved = Vec::new();
-    keys(&full().table(), "", &mut resolved);
+    for algorithm in every_algorithm() {
+        keys(&Recipe { algorithm, ..full() }.table(), "", &mut resolved);
+    }
     let mut leaves = recipe::leaves();
     leaves.sort_unstable();
     resolved.sort_unstable();
+    resolved.dedup();
     assert_eq!(leaves, resolved);
 }
 
@@ -304,14 +410,25 @@ fn every_key_is_read() {
         code.extend(sources(&root().join(member).join("src")));
     }
     for key in recipe::leaves() {
+        // Read before there is a recipe: `a_preset_is_what_it_stands_for`.
+        if key == "algorithm.preset" {
+            continue;
+        }
         let (section, name) = key.rsplit_once('.').unwrap_or(("recipe", &key));
         let owner = section.rsplit('.').next().unwrap();
+        let methods = format!("impl {}{}Config", owner[..1].to_uppercase(), &owner[1..]);
         // A section's struct is called after the section, or `config`; its own methods call it `self`.
         let read = code.iter().any(|(path, code)| {
             let path = path.to_str().unwrap();
             let describes = path.ends_with("/config.rs") || path.ends_with("/recipe/checkpoint.rs");
             if describes {
                 return has(code, &format!("self.{name}"));
+            }
+            if path.ends_with("/algorithm/reads.rs") {
+                return false;
+            }
+            if code.contains(&methods) && has(code, &format!("self.{name}")) {
+                return true;
             }
             let taken_apart = |line: &str| line.contains("Config {") && line.contains("*") && has(line, name);
             !path.contains("/recipe/")
@@ -364,6 +481,7 @@ prop_compose! {
         mut recipe in rollout_and_model(),
         clip in (f64::MIN_POSITIVE..1.0, f64::MIN_POSITIVE..10.0),
         advantage in prop::sample::select(vec![Grpo, DrGrpo, Rloo]),
+        preset in prop::option::of(prop::sample::select(Preset::EVERY.to_vec())),
         aggregation in prop::sample::select(vec![Aggregation::TokenMean, Aggregation::SequenceMeanTokenMean]),
         schedule in prop::sample::select(vec![Schedule::Constant, Schedule::Linear, Schedule::Cosine]),
         learning_rate in 1e-300..1.0f64,
@@ -372,8 +490,13 @@ prop_compose! {
         every in 1..=i64::MAX as u64,
         all_passed in prop::option::of(Just(AllPassedConfig::default())),
     ) -> Recipe {
-        (recipe.algorithm.clip_low, recipe.algorithm.clip_high) = clip;
-        (recipe.algorithm.advantage, recipe.algorithm.aggregation) = (advantage, aggregation);
+        match preset {
+            Some(preset) => recipe.algorithm = preset.config(),
+            None => {
+                (recipe.algorithm.clip_low, recipe.algorithm.clip_high) = clip;
+                (recipe.algorithm.advantage, recipe.algorithm.aggregation) = (advantage, aggregation);
+            }
+        }
         (recipe.optimizer.schedule, recipe.optimizer.learning_rate) = (schedule, learning_rate);
         (recipe.optimizer.beta1, recipe.optimizer.beta2) = betas;
         recipe.eval.samples = NonZeroUsize::new(samples).unwrap();

@@ -29,7 +29,10 @@ fn groups(expected: &serde_json::Value) -> Vec<Group> {
     let row = |index: usize| -> Vec<i64> {
         let ids = expected["input_ids"][index].as_array().unwrap().iter();
         let mask = expected["attention_mask"][index].as_array().unwrap().iter();
-        ids.zip(mask).filter(|(_, mask)| mask.as_i64() == Some(1)).map(|(id, _)| id.as_i64().unwrap()).collect()
+        ids.zip(mask)
+            .filter(|(_, mask)| mask.as_i64() == Some(1))
+            .map(|(id, _)| id.as_i64().unwrap())
+            .collect()
     };
     let group = |index: usize| {
         let tokens = row(index)[1..].to_vec();
@@ -70,7 +73,10 @@ fn follow(case: &str, micro_batch_tokens: usize) {
         let rate = of_case("lr_logged", step);
         if step >= 2 {
             let ours = learning_rate(&config, step, 10);
-            assert!((ours / rate - 1.0).abs() < 1e-12, "learning rate {ours} in step {step}, Trainer has {rate}");
+            assert!(
+                (ours / rate - 1.0).abs() < 1e-12,
+                "learning rate {ours} in step {step}, Trainer has {rate}"
+            );
         }
         let settings = Settings { learning_rate: Some(rate), ..settings(&algorithm, &config, &critic) };
         let report = apply(&policy, &mut optimizer, None, &batch, &batch.members(), &settings);

@@ -72,6 +72,17 @@ pub fn kl_loss(
     if config.kl_importance { kl_n * ratio_n } else { kl_n }
 }
 
+/// What divergence costs each token where it is paid for in the reward: the coefficient times the recipe's estimate, `[N]`,
+/// in units of reward, without gradient. `old_n` are the logprobs of the policy that sampled.
+pub fn kl_penalty(
+    config: &AlgorithmConfig,
+    old_n: &Tensor,
+    reference_n: &Tensor,
+    coefficient: f64,
+) -> Tensor {
+    kl(config.kl, &old_n.detach(), reference_n) * coefficient
+}
+
 impl AlgorithmConfig {
     /// The coefficient after a rollout of `sequences` attempts whose mean KL was `kl` nats a token.
     ///

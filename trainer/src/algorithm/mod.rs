@@ -22,6 +22,7 @@ mod batches;
 mod config;
 mod correction;
 mod kl;
+mod needs;
 mod overlong;
 mod policy_loss;
 mod preset;
@@ -42,7 +43,7 @@ pub use config::{
     PolicyLoss, RatioLevel, ReferenceKind, Scale,
 };
 pub use correction::{Correction, correction};
-pub use kl::{ReferenceUpdate, kl, kl_loss, kl_with_gradient_of};
+pub use kl::{ReferenceUpdate, kl, kl_loss, kl_penalty, kl_with_gradient_of};
 pub use policy_loss::{
     Clip, PolicyInputs, Surrogate, clipped_surrogate, policy_loss, preference_loss, preference_weight,
     weighted_nll,
@@ -50,5 +51,5 @@ pub use policy_loss::{
 pub use preset::Preset;
 pub use sequence::{Sequences, sequence_of_tokens};
 pub use token_loss::{TokenInputs, TokenLoss, token_loss};
-pub use token_mask::{on_policy_enough, top_covariance, top_entropy};
+pub use token_mask::{StepMarks, on_policy_enough, step_marks, top_covariance, top_entropy};
 pub use value_loss::{ValueLoss, explained_variance, value_loss};

@@ -5,6 +5,8 @@
 //! What a preset is not: learning rates, batch sizes and lengths, which are of models and tasks.
 
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error;
 use serde::{Deserialize, Serialize};
 
 use super::config::AlgorithmConfig;
@@ -88,6 +90,12 @@ impl Preset {
         Self::Egpo,
         Self::LitePpo,
     ];
+
+    /// The preset that a recipe calls `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        let deserializer: serde::de::value::StrDeserializer<'_, Error> = name.into_deserializer();
+        Self::deserialize(deserializer).ok()
+    }
 
     /// Its keys, as the lines of a recipe.
     pub fn keys(self) -> &'static str {

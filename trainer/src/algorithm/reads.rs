@@ -72,28 +72,6 @@ impl AlgorithmConfig {
         let of_loss = [PolicyLoss::Clip, PolicyLoss::Cispo, PolicyLoss::CispoCapped, PolicyLoss::Sapo];
         weighs_kl || of_loss.contains(&self.policy_loss)
     }
-
-    /// Whether a token may have a gradient although its attempt's advantage is 0, so that no attempt may be left out of
-    /// an update.
-    pub fn trains_without_advantage(&self) -> bool {
-        let kl = self.kl_coefficient > 0.0 && self.kl_place == KlPlace::Loss;
-        let drift =
-            matches!(self.policy_loss, PolicyLoss::Dppo | PolicyLoss::Ipo) && self.drift_coefficient > 0.0;
-        kl || drift
-            || self.entropy_coefficient > 0.0
-            || self.policy_loss == PolicyLoss::KlCov
-            || self.advantage.is_per_token()
-    }
-
-    /// Whether an update needs the entropy with its gradient.
-    pub fn trains_entropy(&self) -> bool {
-        self.entropy_coefficient > 0.0
-    }
-
-    /// Whether a run keeps a reference.
-    pub fn needs_reference(&self) -> bool {
-        self.kl_coefficient > 0.0
-    }
 }
 
 /// A variant as a recipe writes it.

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::config::AlgorithmConfig;
 use super::sequence::as_number;
 
 /// What [`value_loss`] returns, per token.
@@ -19,11 +20,16 @@ pub struct ValueLoss {
 /// ```
 ///
 /// The clipped value function of PPO's code (Engstrom et al. 2020, section 3; arXiv:2005.12729), as TRL, verl and
-/// OpenRLHF have it. `None` as `clip` leaves the plain squared error. All inputs are `[N]`, in units of reward;
-/// `values_n` carries the gradient.
-pub fn value_loss(values_n: &Tensor, old_n: &Tensor, returns_n: &Tensor, clip: Option<f64>) -> ValueLoss {
+/// OpenRLHF have it, with the recipe's `value_clip`; without one it is the plain squared error. All inputs are `[N]`, in
+/// units of reward; `values_n` carries the gradient. The average over tokens is that of the policy loss.
+pub fn value_loss(
+    config: &AlgorithmConfig,
+    values_n: &Tensor,
+    old_n: &Tensor,
+    returns_n: &Tensor,
+) -> ValueLoss {
     let free_n = (values_n - returns_n).square();
-    let Some(clip) = clip else {
+    let Some(clip) = config.value_clip else {
         return ValueLoss { clipped_n: free_n.zeros_like().detach(), loss_n: free_n * 0.5 };
     };
     let near_n = values_n.minimum(&(old_n + clip)).maximum(&(old_n - clip));

@@ -246,7 +246,7 @@ impl Update<'_> {
         let Some(Values { old_n, returns_n }) = &self.batch.values_n else { return };
         let values_n = critic.values_of(hidden_ne);
         let (old_n, returns_n) = (plan.cut(old_n), plan.cut(returns_n));
-        let parts = value_loss(&values_n, &old_n, &returns_n, self.settings.algorithm.value_clip);
+        let parts = value_loss(self.settings.algorithm, &values_n, &old_n, &returns_n);
         (&parts.loss_n * plan.cut(&self.value_weight_n)).sum(Kind::Float).backward();
         sums.add_values(&parts);
     }

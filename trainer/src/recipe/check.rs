@@ -3,8 +3,8 @@
 use minijinja::{Environment, UndefinedBehavior, context};
 use rltrain_rewards::RewardSet;
 
-use super::Recipe;
 use super::problems::Problems;
+use super::{Recipe, algorithm};
 use crate::optim::Schedule;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
@@ -16,6 +16,7 @@ const EXAMPLE_SIGNATURE: &str = "def identity(x):";
 /// Reports impossible values, and combinations of values.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     numbers(recipe, problems);
+    algorithm::check(recipe, problems);
     problems.require_value(recipe.steps >= 1, "steps", recipe.steps, "at least 1");
     paths(recipe, problems);
     templates(recipe, problems);
@@ -27,11 +28,9 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
 
 /// Numbers with a range of their own.
 fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
-    let (rollout, algorithm, optimizer) = (&recipe.rollout, &recipe.algorithm, &recipe.optimizer);
+    let (rollout, optimizer) = (&recipe.rollout, &recipe.optimizer);
     let above_0 = [
         ("rollout.temperature", rollout.temperature),
-        ("algorithm.scale_epsilon", algorithm.scale_epsilon),
-        ("algorithm.clip_high", algorithm.clip_high),
         ("optimizer.learning_rate", optimizer.learning_rate),
         ("optimizer.epsilon", optimizer.epsilon),
         ("optimizer.max_gradient_norm", optimizer.max_gradient_norm),
@@ -39,9 +38,6 @@ fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
     for (key, value) in above_0 {
         problems.require_value(value > 0.0 && value.is_finite(), key, value, "a finite number above 0");
     }
-    let clip_low = algorithm.clip_low;
-    let holds = clip_low > 0.0 && clip_low < 1.0;
-    problems.require_value(holds, "algorithm.clip_low", clip_low, "a number above 0 and below 1");
     let shares = [
         ("optimizer.beta1", optimizer.beta1),
         ("optimizer.beta2", optimizer.beta2),
@@ -131,12 +127,6 @@ fn refuse_template(key: &str, error: &minijinja::Error, problems: &mut Problems<
 }
 
 fn rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
-    problems.require(
-        recipe.rollout.group_size.get() >= 2,
-        &["rollout.group_size"],
-        "a group of one has no siblings to compare with",
-        "with one attempt per task every advantage is zero; use 8 or more",
-    );
     problems.require(
         recipe.rollout.stop.iter().all(|stop| !stop.is_empty()),
         &["rollout.stop"],

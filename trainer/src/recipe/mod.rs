@@ -5,9 +5,10 @@
 //! reports every mistake in it together, each at its line:
 //!
 //! 1. `reading`: text to [`Recipe`]; unknown keys, wrong types and missing keys.
-//! 2. `check`: values, and combinations of values, that cannot work.
+//! 2. `check`, and `algorithm` for that section: values, and combinations of values, that cannot work.
 //! 3. `disk`: files that the recipe names and that are not there.
 
+mod algorithm;
 mod change;
 mod check;
 mod checkpoint;

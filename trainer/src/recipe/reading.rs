@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::problems::Problems;
 use super::{Recipe, schema};
+use crate::algorithm::Preset;
 
 /// The keys that have no default, with stand-ins for those that are missing, so that the rest can be read.
 const REQUIRED: &str = r#"
@@ -42,6 +43,7 @@ pub(super) fn read(problems: &mut Problems<'_>) -> Option<Recipe> {
     let mut rest = problems.table.clone();
     report_huge_integers(problems, &rest, "");
     report_missing(problems, &required, &rest, "");
+    fill_from_preset(&mut rest);
     for _ in 0..MOST_MISTAKES {
         fill(&mut rest, &required);
         let tree = Spanned::new(0..problems.text.len(), rest.clone());
@@ -166,6 +168,17 @@ fn fill<'i>(table: &mut DeTable<'i>, required: &DeTable<'i>) {
             (Some(DeValue::Table(found)), DeValue::Table(wanted)) => fill(found, wanted),
             (Some(_), _) => {}
         }
+    }
+}
+
+/// Gives `[algorithm]` the keys of the preset that it names, where it does not have them. An unknown name is left for
+/// deserialisation to report.
+fn fill_from_preset(table: &mut DeTable<'_>) {
+    let Some(DeValue::Table(algorithm)) = table.get_mut("algorithm").map(Spanned::get_mut) else { return };
+    let name = algorithm.get("preset").and_then(|name| name.get_ref().as_str());
+    if let Some(preset) = name.and_then(Preset::named) {
+        let (keys, _) = DeTable::parse_recoverable(preset.keys());
+        fill(algorithm, &keys.into_inner());
     }
 }
 

@@ -1,0 +1,135 @@
+//! What `[algorithm]` says that cannot work.
+
+use super::problems::Problems;
+use super::{Recipe, schema};
+use crate::algorithm::{AlgorithmConfig, KlEstimator, KlPlace, PolicyLoss};
+
+/// Reports keys that nothing reads, impossible values, and combinations of values.
+pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
+    unread(&recipe.algorithm, problems);
+    numbers(&recipe.algorithm, problems);
+    combinations(&recipe.algorithm, problems);
+    with_rollout(recipe, problems);
+}
+
+/// Keys that the recipe sets and its choices do not read. Keys of its preset are not its own.
+fn unread(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
+    for name in schema::keys("algorithm") {
+        let key = format!("algorithm.{name}");
+        if let (Some(_), Some(reason)) = (problems.value_of(&key), algorithm.unread(&name)) {
+            let message = format!("`{key}` is set, but with `{reason}` nothing reads it");
+            let choice = reason.split(' ').next().unwrap_or_default();
+            let help = format!("take it out, or set `algorithm.{choice}` to something that does");
+            problems.require(false, &[&key], message, help);
+        }
+    }
+}
+
+/// Numbers with a range of their own.
+fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
+    let above_0 = [
+        ("scale_epsilon", Some(algorithm.scale_epsilon)),
+        ("clip_high", Some(algorithm.clip_high)),
+        ("ratio_cap", algorithm.ratio_cap),
+        ("soft_clip_positive", Some(algorithm.soft_clip_positive)),
+        ("soft_clip_negative", Some(algorithm.soft_clip_negative)),
+        ("vespo_power_positive", Some(algorithm.vespo_power_positive)),
+        ("vespo_decay_positive", Some(algorithm.vespo_decay_positive)),
+        ("vespo_power_negative", Some(algorithm.vespo_power_negative)),
+        ("vespo_decay_negative", Some(algorithm.vespo_decay_negative)),
+        ("kl_target", Some(algorithm.kl_target)),
+        ("kl_horizon", Some(algorithm.kl_horizon)),
+        ("value_clip", algorithm.value_clip),
+    ];
+    let from_0 = [
+        ("entropy_shaping", Some(algorithm.entropy_shaping)),
+        ("drift_coefficient", Some(algorithm.drift_coefficient)),
+        ("covariance_coefficient", Some(algorithm.covariance_coefficient)),
+        ("off_policy_threshold", algorithm.off_policy_threshold),
+        ("kl_coefficient", Some(algorithm.kl_coefficient)),
+        ("entropy_coefficient", Some(algorithm.entropy_coefficient)),
+        ("correction_low", Some(algorithm.correction_low)),
+        ("overlong_penalty", Some(algorithm.overlong_penalty)),
+    ];
+    let above_1 = [
+        ("entropy_shaping_limit", Some(algorithm.entropy_shaping_limit)),
+        ("dual_clip", algorithm.dual_clip),
+    ];
+    let shares = [
+        ("discount", Some(algorithm.discount)),
+        ("covariance_share", Some(algorithm.covariance_share)),
+        ("top_entropy_share", Some(algorithm.top_entropy_share)),
+    ];
+    let from_0_to_1 = [
+        ("gae_lambda", Some(algorithm.gae_lambda)),
+        ("probability_low", Some(algorithm.probability_low)),
+        ("probability_high", Some(algorithm.probability_high)),
+        ("overlong_buffer", Some(algorithm.overlong_buffer)),
+    ];
+    range(problems, &above_0, |x| x > 0.0 && x.is_finite(), "a finite number above 0");
+    range(problems, &from_0, |x| x >= 0.0 && x.is_finite(), "a finite number from 0");
+    range(problems, &above_1, |x| x > 1.0 && x.is_finite(), "a finite number above 1");
+    range(problems, &shares, |x| x > 0.0 && x <= 1.0, "a number above 0, at most 1");
+    range(problems, &from_0_to_1, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1");
+    let clip_low = [("clip_low", Some(algorithm.clip_low))];
+    range(problems, &clip_low, |x| x > 0.0 && x < 1.0, "a number above 0 and below 1");
+    let decay = [("reference_decay", Some(algorithm.reference_decay))];
+    range(problems, &decay, |x| (0.0..1.0).contains(&x), "a number from 0, below 1");
+}
+
+/// Reports the values outside of what `holds` of; absent ones are fine.
+fn range(
+    problems: &mut Problems<'_>,
+    values: &[(&str, Option<f64>)],
+    holds: impl Fn(f64) -> bool,
+    wanted: &str,
+) {
+    for (name, value) in values {
+        if let Some(value) = value {
+            problems.require_value(holds(*value), &format!("algorithm.{name}"), value, wanted);
+        }
+    }
+}
+
+fn combinations(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
+    problems.require(
+        algorithm.policy_loss != PolicyLoss::CispoCapped || algorithm.ratio_cap.is_some(),
+        &["algorithm.ratio_cap", "algorithm.policy_loss"],
+        "`cispo-capped` has nothing to cap the ratio at",
+        "set `algorithm.ratio_cap`, to 5 for example",
+    );
+    let (low, high) = (algorithm.correction_low, algorithm.correction_high);
+    problems.require(
+        low < high,
+        &["algorithm.correction_high", "algorithm.correction_low"],
+        format!("no ratio is between {low} and {high}"),
+        "`correction_high` is the larger one; the bounds are on the ratio itself, so 1 is between them",
+    );
+    let teaches = algorithm.kl != KlEstimator::K1
+        || algorithm.kl_place == KlPlace::Reward
+        || algorithm.kl_gradient.is_some_and(|gradient| gradient != KlEstimator::K1)
+        || algorithm.kl_importance
+        || !algorithm.needs_reference();
+    problems.require(
+        teaches,
+        &["algorithm.kl", "algorithm.kl_coefficient"],
+        "the gradient of `k1` in the loss has mean zero: it holds nothing back",
+        "take `kl = \"k2\"` or `\"k3\"`, add `kl_gradient = \"k2\"`, or put it into the reward with `kl_place = \"reward\"`",
+    );
+}
+
+fn with_rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
+    problems.require(
+        recipe.rollout.group_size.get() >= 2 || !recipe.algorithm.advantage.needs_siblings(),
+        &["rollout.group_size"],
+        "a group of one has no siblings to compare with",
+        "with one attempt per task every advantage is zero; use 8 or more",
+    );
+    let (parts, tasks) = (recipe.algorithm.mini_batches.get(), recipe.rollout.tasks_per_step.get());
+    problems.require(
+        parts <= tasks,
+        &["algorithm.mini_batches", "rollout.tasks_per_step"],
+        format!("{tasks} tasks cannot be divided into {parts} mini-batches"),
+        "a group is never split: set `algorithm.mini_batches` to `rollout.tasks_per_step` or less",
+    );
+}
