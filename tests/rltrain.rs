@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// The `rltrain` that was just built, in folder `folder`.
+///
+/// One thread each: the products of tiny models are too small to share, and with tests and other programs beside them
+/// threads would wait for each other most of the time.
 pub(crate) fn rltrain(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rltrain"));
-    command.current_dir(folder).env("NO_COLOR", "1");
+    command.current_dir(folder).env("NO_COLOR", "1").env("OMP_NUM_THREADS", "1");
     command
 }
 
