@@ -120,6 +120,11 @@ impl Architecture {
         shapes.0
     }
 
+    /// Names of the tables of token rows and of learned positions. Where the output matrix is tied, it is the first of them.
+    pub(super) fn embeddings(&self) -> Vec<String> {
+        std::iter::once(&self.embedding.tokens).chain(&self.embedding.positions).cloned().collect()
+    }
+
     /// Every matrix product of the layers.
     pub(super) fn projections(&self) -> impl Iterator<Item = &Projection> {
         self.layers.iter().flat_map(|layer| {

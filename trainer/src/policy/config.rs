@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
 use thiserror::Error;
 
+use super::adapter::LoraConfig;
 use super::PolicyError;
 use super::compute::faster_kind;
 
@@ -33,6 +34,17 @@ pub struct ModelConfig {
     /// effect on other processors or on GPUs. Default true.
     #[serde(default = "default_fast_matmul")]
     pub fast_matmul: bool,
+    /// Whether the rows of tokens, and of learned positions, stay as they are. Where the output matrix is tied to them it
+    /// stays as well. No effect with `[model.lora]`, which trains nothing but adapters. Default false.
+    #[serde(default)]
+    pub freeze_embeddings: bool,
+    /// Whether an update computes every layer a second time instead of keeping what it computed: memory for one layer in
+    /// place of all, for about a third more time. Default false.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// Trains low-rank adapters and leaves the weights as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
 }
 
 /// Number format of matrix products.
@@ -177,6 +189,9 @@ mod tests {
             compute: Compute::F32,
             device: DeviceChoice::Cpu,
             fast_matmul: true,
+            freeze_embeddings: false,
+            gradient_checkpointing: false,
+            lora: None,
         };
         assert_eq!(config.kind_and_device().unwrap(), (Kind::Float, Device::Cpu));
     }

@@ -83,6 +83,22 @@ pub enum PolicyError {
         /// Its dtype.
         found: String,
     },
+    /// A tensor belongs to nothing that the network has.
+    #[error("`{}`: tensor `{found}` belongs to no matrix of the model", path.display())]
+    UnknownTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        found: String,
+    },
+    /// An adapter is wanted for a matrix that the network does not have.
+    #[error("`model.lora.targets`: the model has no matrix `{found}`, wanted some of `{wanted}`")]
+    Target {
+        /// What the recipe names.
+        found: String,
+        /// What it can name.
+        wanted: String,
+    },
     /// The tokenizer cannot be read or used.
     #[error("`{}`: {message}", path.display())]
     Tokenizer {
