@@ -1,56 +1,14 @@
 //! Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685): small matrices that are trained in place of the weights.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::architecture::Architecture;
+use super::config::LoraConfig;
 use super::error::PolicyError;
 use super::projection::Module;
 use crate::rng::{Stream, uniform};
-
-/// `[model.lora]`: train low-rank adapters and leave the weights as they are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoraConfig {
-    /// Rank of every adapter: each adapted matrix of `m` by `n` gets `rank * (m + n)` trained numbers. Default 16.
-    pub rank: NonZeroUsize,
-    /// Strength of the adapters: their product is multiplied by `alpha / rank`, or with `rank_stabilised` by
-    /// `alpha / sqrt(rank)`. Default 32.
-    pub alpha: f64,
-    /// Whether `alpha` is divided by the square root of the rank (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732), so that a
-    /// larger rank learns no slower. Default false.
-    pub rank_stabilised: bool,
-    /// Share of the inputs of an adapter that an update leaves out at random. Rollouts and evaluations leave out nothing,
-    /// so that with a share above 0 the first ratio of an update is not 1. Default 0.
-    pub dropout: f64,
-    /// Names of the matrices that get an adapter, without what comes before the last dot: `["q_proj", "v_proj"]`. Default:
-    /// every matrix of the layers, as PEFT's `all-linear`.
-    pub targets: Vec<String>,
-}
-
-impl Default for LoraConfig {
-    fn default() -> LoraConfig {
-        LoraConfig {
-            rank: NonZeroUsize::new(16).expect("16 is not 0"),
-            alpha: 32.0,
-            rank_stabilised: false,
-            dropout: 0.0,
-            targets: Vec::new(),
-        }
-    }
-}
-
-impl LoraConfig {
-    /// The factor of the product `B A`.
-    pub fn scale(&self) -> f64 {
-        let rank = self.rank.get() as f64;
-        self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
-    }
-}
 
 /// The two factors of one matrix's change: `W + scale B A`.
 pub(super) struct Factors {
@@ -101,7 +59,9 @@ impl Adapter {
         mut factors: impl FnMut(&str, [i64; 2]) -> Result<(Tensor, Tensor), PolicyError>,
     ) -> Result<Adapter, PolicyError> {
         let mut adapter = Adapter { config: config.clone(), factors: BTreeMap::new() };
-        let targeted = |name: &str| config.targets.is_empty() || config.targets.iter().any(|target| target == last(name));
+        let targeted = |name: &str| {
+            config.targets.is_empty() || config.targets.iter().any(|target| target == last(name))
+        };
         for projection in architecture.projections() {
             for Module { name, rows, .. } in &projection.modules {
                 if targeted(name) {
@@ -112,7 +72,8 @@ impl Adapter {
                 }
             }
         }
-        let unknown = config.targets.iter().find(|target| !adapter.factors.keys().any(|name| last(name) == *target));
+        let unknown =
+            config.targets.iter().find(|target| !adapter.factors.keys().any(|name| last(name) == *target));
         match unknown {
             Some(target) => {
                 Err(PolicyError::Target { found: target.clone(), wanted: targets(architecture).join("`, `") })

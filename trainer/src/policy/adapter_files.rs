@@ -7,17 +7,18 @@ use rltrain_checkpoints::read_safetensors;
 use serde_json::{Value, json};
 use tch::Device;
 
-use super::adapter::{Adapter, LoraConfig, last, peft_name};
+use super::adapter::{Adapter, last, peft_name};
 use super::architecture::Architecture;
+use super::config::LoraConfig;
 use super::config_json::ConfigJson;
 use super::error::PolicyError;
 use super::weights::{load_tensor, read_json};
 
 /// Name of the adapter's description.
-pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+pub(super) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// Name of the adapter's tensors.
-pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+pub(super) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Keys that ask for more than `W + scale B A`; PEFT writes each as `null`, `false` or empty where it is not used.
 const REFUSED: [&str; 16] = [
@@ -47,7 +48,7 @@ impl Adapter {
     /// If a file is missing or damaged, the adapter is of another kind, or does not fit the network.
     pub fn load(folder: &Path, architecture: &Architecture, device: Device) -> Result<Adapter, PolicyError> {
         let json = read_json(&folder.join(ADAPTER_CONFIG))?;
-        let mut config = read_config(ConfigJson(&json)).map_err(|error| error.within(ADAPTER_CONFIG))?;
+        let mut config = read_config(ConfigJson(&json)).map_err(|error| error.of_file(ADAPTER_CONFIG))?;
         let reader = read_safetensors(&folder.join(ADAPTER_WEIGHTS))?;
         let names = reader.names();
         // `target_modules` may be a pattern; the tensors say what it came to.

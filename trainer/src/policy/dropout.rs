@@ -1,6 +1,6 @@
 //! Dropout without a generator: what is left out is a function of what it is left out of.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::rng::{Stream, uniform};
 
@@ -70,6 +70,8 @@ fn mixed(word: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn kept(update: u64, place: u64, keys: &[i64]) -> Tensor {
@@ -79,11 +81,12 @@ mod tests {
     }
 
     fn keys(count: i64) -> Vec<i64> {
-        (0..count).scan(0, |key, token| {
-            *key = token_key(*key, token % 7);
-            Some(*key)
-        })
-        .collect()
+        (0..count)
+            .scan(0, |key, token| {
+                *key = token_key(*key, token % 7);
+                Some(*key)
+            })
+            .collect()
     }
 
     #[test]
@@ -104,7 +107,11 @@ mod tests {
     fn another_update_place_or_text_leaves_out_others() {
         let keys = keys(64);
         let first = kept(0, 0, &keys);
-        for other in [kept(1, 0, &keys), kept(0, 1, &keys), kept(0, 0, &keys.iter().map(|key| key + 1).collect::<Vec<_>>())] {
+        for other in [
+            kept(1, 0, &keys),
+            kept(0, 1, &keys),
+            kept(0, 0, &keys.iter().map(|key| key + 1).collect::<Vec<_>>()),
+        ] {
             let same = first.eq_tensor(&other).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
             // Independent choices agree in 0.75^2 + 0.25^2 of the numbers.
             assert!((same - 0.625).abs() < 0.02, "{same}");

@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
-use super::dropout::TokenDropout;
 use super::config_json::ConfigJson;
+use super::dropout::TokenDropout;
 use super::error::PolicyError;
 use super::projection::{LoadedProjection, Projection};
 use super::weights::Weights;

@@ -11,6 +11,7 @@ mod compute;
 mod config;
 mod config_json;
 mod dropout;
+mod encoder_decoder;
 mod error;
 mod families;
 mod feed_forward;
@@ -28,17 +29,18 @@ mod weights;
 
 use std::path::{Path, PathBuf};
 
-pub use adapter::{Adapter, LoraConfig};
+pub use adapter::Adapter;
 pub use architecture::{Architecture, Sizes};
 pub use attention::{Attention, AttentionLayer};
 pub use config::*;
+use dropout::Dropout;
+pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
 pub use error::PolicyError;
 pub use kv_cache::KvCache;
 pub use network::Network;
 pub use pack::{Pack, Pass, logprobs_and_entropy};
-use dropout::Dropout;
-use tch::{Device, Kind};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
+use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub use weights::{HostView, Weights, load_tensor};
 
@@ -82,7 +84,15 @@ impl Policy {
         let architecture = Architecture::from_json(&json)?;
         let weights = Weights::load(folder, &architecture.shapes(), device)?;
         let tokenizer = Tokenizer::load(folder)?;
-        Ok(Policy { architecture, weights, tokenizer, compute, folder: folder.to_owned(), seed: 0, recomputes: false })
+        Ok(Policy {
+            architecture,
+            weights,
+            tokenizer,
+            compute,
+            folder: folder.to_owned(),
+            seed: 0,
+            recomputes: false,
+        })
     }
 
     /// Decides what is trained, and how updates use memory: frozen embeddings, adapters, gradient checkpointing. New
@@ -120,6 +130,6 @@ impl Policy {
 
     /// The network without what adapters change in it.
     pub fn base_model(&self) -> Network {
-        Network::without_adapter(&self.architecture, &self.weights, self.compute)
+        Network::new(&self.architecture, &self.weights.without_adapter(), self.compute)
     }
 }

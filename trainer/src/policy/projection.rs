@@ -115,13 +115,11 @@ impl Projection {
             Some(LowRank { down_ri, up_or, .. }) if kind == Kind::Float && !up_or.requires_grad() => {
                 LoadedProjection { weight_oi: weight_oi + up_or.matmul(&down_ri), bias_o, adapter: None }
             }
-            adapter => {
-                LoadedProjection {
-                    weight_oi: weight_oi.to_kind(kind),
-                    bias_o,
-                    adapter: adapter.map(|adapter| adapter.to_kind(kind)),
-                }
-            }
+            adapter => LoadedProjection {
+                weight_oi: weight_oi.to_kind(kind),
+                bias_o,
+                adapter: adapter.map(|adapter| adapter.to_kind(kind)),
+            },
         }
     }
 

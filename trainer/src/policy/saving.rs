@@ -22,10 +22,10 @@ use super::weights::{HostView, Weights, load_tensor};
 use super::{COMPANIONS, Policy};
 
 /// Folder of the model inside a checkpoint.
-pub const MODEL: &str = "model";
+const MODEL: &str = "model";
 
 /// Folder of the adapter inside a checkpoint.
-pub const ADAPTER: &str = "adapter";
+const ADAPTER: &str = "adapter";
 
 /// The f32 weights inside a checkpoint.
 const MASTER: &str = "master.safetensors";
@@ -68,7 +68,8 @@ pub fn shards(weights: &Weights, max_shard_bytes: u64) -> (Vec<Shard>, Option<Va
     };
     let shards: Vec<Shard> =
         (1..).zip(groups).map(|(number, tensors)| Shard { name: name(number), tensors }).collect();
-    let places = shards.iter().flat_map(|shard| shard.tensors.iter().map(move |(name, _)| (name, &shard.name)));
+    let places =
+        shards.iter().flat_map(|shard| shard.tensors.iter().map(move |(name, _)| (name, &shard.name)));
     let places: BTreeMap<&String, &String> = places.collect();
     let index = json!({ "metadata": { "total_size": total }, "weight_map": places });
     (shards, (count > 1).then_some(index))

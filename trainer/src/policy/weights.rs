@@ -95,6 +95,16 @@ impl Weights {
         self.adapter = Some(adapter);
     }
 
+    /// The same tensors without what an adapter changes.
+    pub fn without_adapter(&self) -> Weights {
+        let shared = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.shallow_clone());
+        Weights {
+            tensors: self.tensors.iter().map(shared).collect(),
+            stored: self.stored.clone(),
+            adapter: None,
+        }
+    }
+
     /// What is trained in place of the weights, if anything is.
     pub fn adapter(&self) -> Option<&Adapter> {
         self.adapter.as_ref()
@@ -104,7 +114,9 @@ impl Weights {
     /// they have in PEFT's files.
     pub fn trained(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let weights = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
-        weights.filter(|(_, tensor)| tensor.requires_grad()).chain(self.adapter.iter().flat_map(Adapter::iter))
+        weights
+            .filter(|(_, tensor)| tensor.requires_grad())
+            .chain(self.adapter.iter().flat_map(Adapter::iter))
     }
 
     /// The tensor called `name` with the adapter's change in it.
