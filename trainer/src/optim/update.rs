@@ -100,7 +100,7 @@ pub fn accumulate(
         batch.with_signal(members)
     };
     let mut report = UpdateReport::default();
-    report.supervised = settings.references.map(|references| supervise(policy, references, settings));
+    report.supervised = settings.references.map(|references| supervise(policy, references, settings, update));
     if trained.is_empty() {
         return report;
     }
@@ -129,14 +129,14 @@ pub fn accumulate(
 }
 
 /// Adds the gradient of the references' cross entropy; returns its mean over their tokens, in nats, times the coefficient.
-fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>) -> f64 {
+fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>, update: u64) -> f64 {
     let cross_entropy = AlgorithmConfig {
         policy_loss: PolicyLoss::Reinforce,
         aggregation: Aggregation::TokenMean,
         ..AlgorithmConfig::default()
     };
     let settings = Settings { algorithm: &cross_entropy, references: None, ..*settings };
-    accumulate(policy, None, references, &references.members(), &settings).loss
+    accumulate(policy, None, references, &references.members(), &settings, update).loss
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.

@@ -35,7 +35,7 @@ pub struct ModelConfig {
     #[serde(default = "default_fast_matmul")]
     pub fast_matmul: bool,
     /// Whether the rows of tokens, and of learned positions, stay as they are. Where the output matrix is tied to them it
-    /// stays as well. No effect with `[model.lora]`, which trains nothing but adapters. Default false.
+    /// stays as well. Not with `[model.lora]`, which trains nothing but adapters. Default false.
     #[serde(default)]
     pub freeze_embeddings: bool,
     /// Whether an update computes every layer a second time instead of keeping what it computed: memory for one layer in
