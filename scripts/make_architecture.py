@@ -16,6 +16,8 @@ OUT = pathlib.Path(__file__).parent.parent / "tests/golden/architectures"
 LLAMA = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=64, tie_word_embeddings=True)
 GPT = dict(n_embd=16, n_layer=2, n_head=4, n_positions=64)
+T5 = dict(d_model=16, d_kv=4, d_ff=24, num_layers=2, num_decoder_layers=2, num_heads=4, dropout_rate=0.0,
+          relative_attention_num_buckets=8, relative_attention_max_distance=10, decoder_start_token_id=0)
 NEOX = dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64)
 
 
@@ -48,6 +50,8 @@ MODELS = {
                                                    rope_parameters=rope("default", partial_rotary_factor=0.25))),
     "gptj": ("GPTJ", GPT | dict(n_embd=32, rotary_dim=4)),
     "codegen": ("CodeGen", GPT | dict(n_embd=32, n_head=8, n_inner=48, rotary_dim=2)),
+    "t5": ("T5", T5),
+    "t5_gated": ("T5", T5 | dict(feed_forward_proj="gated-gelu", scale_decoder_outputs=False)),
     "gpt2": ("GPT2", GPT),
     "gpt2_by_depth": ("GPT2", GPT | dict(n_inner=24, scale_attn_by_inverse_layer_idx=True)),
 }
@@ -84,7 +88,7 @@ def make(name, seed):
         if hasattr(config, key):
             setattr(config, key, 0.0)
     config._attn_implementation = "eager"
-    kind = {"Gemma3Text": "Gemma3ForCausalLM", "GPT2": "GPT2LMHeadModel"}.get(prefix, f"{prefix}ForCausalLM")
+    kind = {"Gemma3Text": "Gemma3ForCausalLM", "GPT2": "GPT2LMHeadModel", "T5": "T5ForConditionalGeneration"}.get(prefix, f"{prefix}ForCausalLM")
     model = getattr(transformers, kind)(config).float().eval()
     for key, weight in model.named_parameters():
         spread = {1: (0.3, 1.0 if "norm" in key or "ln_" in key else 0.0)}.get(weight.dim(), (0.25, 0.0))
@@ -93,39 +97,8 @@ def make(name, seed):
         torch.nn.init.normal_(weight, spread[1], spread[0])
 
     ids = [torch.randint(3, VOCABULARY, (length,)) for length in LENGTHS]
-    longest = max(LENGTHS)
-    right, left = torch.zeros(2, longest, dtype=torch.long), torch.zeros(2, longest, dtype=torch.long)
-    right_mask, left_mask = right.clone(), left.clone()
-    for row, sequence in enumerate(ids):
-        right[row, :len(sequence)], right_mask[row, :len(sequence)] = sequence, 1
-        left[row, -len(sequence):], left_mask[row, -len(sequence):] = sequence, 1
-    tensors = {}
-    with torch.no_grad():
-        for row, sequence in enumerate(ids):
-            tensors[f"single{row}_logits"] = model(sequence[None]).logits[0]
-        tensors["right_logits"] = model(right, attention_mask=right_mask).logits
-        positions = (left_mask.cumsum(-1) - 1).clamp(min=0)
-        tensors["left_logits_mask_pos"] = model(left, attention_mask=left_mask, position_ids=positions).logits
-
-    greedy, margin = [], float("inf")
-    for sequence in ids:
-        tokens = sequence
-        for _ in range(NEW):
-            with torch.no_grad():
-                best = model(tokens[None]).logits[0, -1].topk(2)
-            margin = min(margin, (best.values[0] - best.values[1]).item())
-            tokens = torch.cat([tokens, best.indices[:1]])
-        greedy.append(tokens[len(sequence):].tolist())
-    model.generation_config.eos_token_id = None
-    cached = model.generate(left, attention_mask=left_mask, max_new_tokens=NEW, do_sample=False, pad_token_id=0)
-    assert cached[:, longest:].tolist() == greedy, f"{name}: transformers with a cache and padding continues otherwise"
-
-    losses = []
-    for sequence in ids:
-        logprobs = model(sequence[None]).logits[0, :-1].log_softmax(-1)
-        losses.append(-logprobs.gather(1, sequence[1:, None])[:, 0])
-    loss = torch.cat(losses).mean()
-    loss.backward()
+    compute = encoder_decoder if prefix == "T5" else decoder_only
+    tensors, expected = compute(name, model, ids)
 
     folder = OUT / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,23 +107,91 @@ def make(name, seed):
     written = json.loads((folder / "config.json").read_text())
     (folder / "config_v4.json").write_text(json.dumps(version4(written), indent=2, sort_keys=True) + "\n")
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / "expected.safetensors")
-    expected = dict(
-        transformers=transformers.__version__, torch=torch.__version__, seed=seed, lengths=list(LENGTHS),
-        right_ids=right.tolist(), greedy_single=greedy, greedy_min_margin=margin, loss_mean_ce=loss.item(),
-        grad_norms={key: weight.grad.norm().item() for key, weight in model.named_parameters()})
+    expected |= dict(transformers=transformers.__version__, torch=torch.__version__, seed=seed, lengths=list(LENGTHS))
+    expected["grad_norms"] = {key: weight.grad.norm().item() for key, weight in model.named_parameters()}
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
-    check_version4(folder, ids[0], tensors["single0_logits"], type(model))
-    return margin
+    check_version4(folder, ids[0], type(model))
+    return expected["greedy_min_margin"]
 
 
-def check_version4(folder, sequence, wanted, kind):
-    """transformers reads both forms of the configuration as the same network."""
-    config = json.loads((folder / "config_v4.json").read_text())
-    config = transformers.AutoConfig.for_model(**config)
-    config._attn_implementation = "eager"
+def padded(ids):
+    """Both sequences under right and left padding, with masks."""
+    longest = max(LENGTHS)
+    right, left = torch.zeros(2, longest, dtype=torch.long), torch.zeros(2, longest, dtype=torch.long)
+    right_mask, left_mask = right.clone(), left.clone()
+    for row, sequence in enumerate(ids):
+        right[row, :len(sequence)], right_mask[row, :len(sequence)] = sequence, 1
+        left[row, -len(sequence):], left_mask[row, -len(sequence):] = sequence, 1
+    return right, right_mask, left, left_mask
+
+
+def decoder_only(name, model, ids):
+    right, right_mask, left, left_mask = padded(ids)
+    tensors = {}
     with torch.no_grad():
-        found = kind.from_pretrained(folder, config=config)(sequence[None]).logits[0]
-    assert (found - wanted).abs().max() < 1e-6, f"{folder.name}: config_v4.json is another network"
+        for row, sequence in enumerate(ids):
+            tensors[f"single{row}_logits"] = model(sequence[None]).logits[0]
+        tensors["right_logits"] = model(right, attention_mask=right_mask).logits
+        positions = (left_mask.cumsum(-1) - 1).clamp(min=0)
+        tensors["left_logits_mask_pos"] = model(left, attention_mask=left_mask, position_ids=positions).logits
+
+    greedy, margin = greedy_tokens(ids, lambda row, tokens: model(tokens[None]))
+    model.generation_config.eos_token_id = None
+    cached = model.generate(left, attention_mask=left_mask, max_new_tokens=NEW, do_sample=False, pad_token_id=0)
+    assert cached[:, max(LENGTHS):].tolist() == greedy, f"{name}: transformers with a cache and padding continues otherwise"
+
+    losses = []
+    for sequence in ids:
+        logprobs = model(sequence[None]).logits[0, :-1].log_softmax(-1)
+        losses.append(-logprobs.gather(1, sequence[1:, None])[:, 0])
+    loss = torch.cat(losses).mean()
+    loss.backward()
+
+    return tensors, dict(right_ids=right.tolist(), greedy_single=greedy, greedy_min_margin=margin, loss_mean_ce=loss.item())
+
+
+def encoder_decoder(name, model, ids):
+    right, right_mask, _, _ = padded(ids)
+    labels = torch.randint(3, VOCABULARY, (2, 7))
+    start = model.config.decoder_start_token_id
+    inputs = torch.cat([torch.full((2, 1), start), labels[:, :-1]], 1)
+    begin = [torch.tensor([start])] * 2
+    greedy, margin = greedy_tokens(begin, lambda row, tokens: model(ids[row][None], decoder_input_ids=tokens[None]))
+    model.generation_config.eos_token_id = None
+    cached = model.generate(right, attention_mask=right_mask, max_new_tokens=NEW, do_sample=False)
+    assert cached[:, 1:].tolist() == greedy, f"{name}: transformers with a cache and padding continues otherwise"
+    out = model(right, attention_mask=right_mask, decoder_input_ids=inputs, labels=labels)
+    out.loss.backward()
+    tensors = {"logits": out.logits.detach(), "decoder_input_ids": inputs, "labels": labels}
+    return tensors, dict(right_ids=right.tolist(), greedy_single=greedy, greedy_min_margin=margin,
+                         loss_mean_ce=out.loss.item())
+
+
+def greedy_tokens(begin, forward):
+    """The likeliest next token again and again, without a cache, and the smallest lead of a first over a second."""
+    greedy, margin = [], float("inf")
+    for row, tokens in enumerate(begin):
+        for _ in range(NEW):
+            with torch.no_grad():
+                best = forward(row, tokens).logits[0, -1].topk(2)
+            margin = min(margin, (best.values[0] - best.values[1]).item())
+            tokens = torch.cat([tokens, best.indices[:1]])
+        greedy.append(tokens[len(begin[row]):].tolist())
+    return greedy, margin
+
+
+def check_version4(folder, sequence, kind):
+    """transformers reads both forms of the configuration as the same network."""
+    inputs = dict(input_ids=sequence[None])
+    if kind.__name__.startswith("T5"):
+        inputs["decoder_input_ids"] = sequence[None, :3]
+    logits = []
+    for name in ("config.json", "config_v4.json"):
+        config = transformers.AutoConfig.for_model(**json.loads((folder / name).read_text()))
+        config._attn_implementation = "eager"
+        with torch.no_grad():
+            logits.append(kind.from_pretrained(folder, config=config)(**inputs).logits[0])
+    assert (logits[0] - logits[1]).abs().max() < 1e-6, f"{folder.name}: config_v4.json is another network"
 
 
 def main():

@@ -6,7 +6,11 @@
 
 #![expect(clippy::print_stdout, reason = "says what was skipped and how near the numbers are")]
 
+mod adapters;
+mod encoder_decoder;
+mod recomputation;
 mod refusals;
+mod saving;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use rltrain::algorithm::{
     Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind,
 };
 use rltrain::optim::Schedule;
-use rltrain::policy::{Compute, DeviceChoice};
+use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
 use rltrain::recipe::{self, Recipe, RecipeError};
 use rltrain_rewards::{AllPassedConfig, TestsPassedConfig};
 
@@ -110,6 +110,9 @@ k = [1, 1]
 temperature = -1
 [executor.limits]
 fuel = 1
+[model.lora]
+alpha = 0
+dropout = 1
 "
     ));
 }
@@ -202,6 +205,12 @@ fn impossible_combinations() {
     insta::assert_snapshot!(report(
         "[optimizer]\nwarmup_steps = 51\n[eval]\nk = [1, 16]\ntemperature = 0\n[model.x]\n"
     ));
+}
+
+#[test]
+fn adapters_beside_frozen_embeddings() {
+    let frozen = SHORTEST.replace("[model]\n", "[model]\nfreeze_embeddings = true\n");
+    insta::assert_snapshot!(report_text(&format!("{frozen}[model.lora]\nrank = 8\n")));
 }
 
 #[test]
@@ -336,6 +345,7 @@ fn full() -> Recipe {
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
+    recipe.model.lora = Some(LoraConfig::default());
     recipe
 }
 

@@ -70,7 +70,7 @@ fn gradient(
     let critic = CriticConfig::default();
     let settings = Settings { temperature, ..settings(&algorithm, &optimizer, &critic) };
     let batch = Batch::new(&groups, Device::Cpu).with_advantages(advantages.concat());
-    let report = accumulate(policy, None, &batch, &batch.members(), &settings);
+    let report = accumulate(policy, None, &batch, &batch.members(), &settings, 0);
     (take_gradient(&policy.weights), report)
 }
 

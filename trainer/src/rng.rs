@@ -17,6 +17,10 @@ pub enum Stream {
     Bootstrap = 4,
     /// The order of groups in the optimizer steps of a rollout; counters: step, epoch, group.
     MiniBatches = 5,
+    /// First values of adapters; counters: place of the module, place of the number.
+    Adapter = 6,
+    /// What dropout leaves out; counters: update, place of the matrix. Tokens and columns are mixed in on the device.
+    Dropout = 7,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

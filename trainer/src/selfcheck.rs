@@ -125,7 +125,7 @@ fn gradient(policy: &Policy, lesson: &Lesson, settings: &Settings<'_>, budget: u
     let mut members = lesson.batch.members();
     members.retain(|member| !lesson.excluded[*member]);
     policy.weights.zero_gradients();
-    let report = accumulate(policy, None, &lesson.batch, &members, &settings);
+    let report = accumulate(policy, None, &lesson.batch, &members, &settings, 0);
     let of_weight = |(name, weight): (&str, &Tensor)| {
         let gradient = weight.grad();
         gradient.defined().then(|| (name.to_owned(), gradient.copy()))

@@ -76,6 +76,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         compute: arguments.compute,
         device: arguments.device,
         fast_matmul: true,
+        freeze_embeddings: false,
+        gradient_checkpointing: false,
+        lora: None,
     };
     let (kind, device) = model.kind_and_device()?;
     let policy = Policy::load(&model.path, kind, device)?;

@@ -40,7 +40,7 @@ impl Optimizer {
     /// Zero means for every weight.
     pub fn new(kind: OptimizerKind, weights: &Weights) -> Optimizer {
         let zeros = |weight: &Tensor| kind.means().iter().map(|_| weight.detach().zeros_like()).collect();
-        let means = weights.iter().map(|(name, weight)| (name.to_owned(), zeros(weight))).collect();
+        let means = weights.trained().map(|(name, weight)| (name, zeros(weight))).collect();
         Optimizer { updates: 0, kind, means }
     }
 
@@ -57,12 +57,12 @@ impl Optimizer {
         file: &TensorFile,
     ) -> Result<Optimizer, PolicyError> {
         let mut means = BTreeMap::new();
-        for (name, weight) in weights.iter() {
+        for (name, weight) in weights.trained() {
             let read = |mean: &&str| {
                 load_tensor(file, &format!("{mean}/{name}"), &weight.size())
                     .map(|tensor| tensor.to_device(weight.device()))
             };
-            means.insert(name.to_owned(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
+            means.insert(name.clone(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
         }
         Ok(Optimizer { updates, kind, means })
     }
@@ -87,12 +87,12 @@ impl Optimizer {
     ) {
         let _no_gradient = tch::no_grad_guard();
         self.updates += 1;
-        for (name, weight) in weights.iter() {
+        for (name, weight) in weights.trained() {
             let gradient = weight.grad();
             if !gradient.defined() {
                 continue;
             }
-            let means = self.means.get(name).expect("means exist for every weight");
+            let means = self.means.get(&name).expect("means exist for every weight");
             let decay = if weight.dim() > 1 { learning_rate * config.weight_decay } else { 0.0 };
             let flat = |tensor: &Tensor| tensor.view([-1]);
             let (weight, gradient) = (flat(&weight.detach()), flat(&gradient));
@@ -126,7 +126,7 @@ impl Optimizer {
 pub fn gradient_norm(weights: &Weights) -> f64 {
     let _no_gradient = tch::no_grad_guard();
     let squares: Vec<Tensor> = weights
-        .iter()
+        .trained()
         .map(|(_, weight)| weight.grad())
         .filter(Tensor::defined)
         .map(|gradient| gradient.norm().to_kind(Kind::Double).square())

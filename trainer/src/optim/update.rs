@@ -49,7 +49,7 @@ pub fn apply(
     members: &[usize],
     settings: &Settings<'_>,
 ) -> UpdateReport {
-    let mut report = accumulate(policy, critic.as_deref(), batch, members, settings);
+    let mut report = accumulate(policy, critic.as_deref(), batch, members, settings, optimizer.updates);
     if report.trained_tokens == 0 && report.supervised.is_none() {
         return report;
     }
@@ -84,13 +84,15 @@ fn descend(
     (norm, norm.is_finite())
 }
 
-/// Adds the gradients of the sequences `members` to those of the weights; reports everything but their norms.
+/// Adds the gradients of the sequences `members` to those of the weights; reports everything but their norms. `update` is the
+/// number of the optimizer's update, from 0, which dropout derives from.
 pub fn accumulate(
     policy: &Policy,
     critic: Option<&Critic>,
     batch: &Batch,
     members: &[usize],
     settings: &Settings<'_>,
+    update: u64,
 ) -> UpdateReport {
     let trained = if critic.is_some() || settings.algorithm.trains_without_advantage() {
         members.to_vec()
@@ -98,12 +100,12 @@ pub fn accumulate(
         batch.with_signal(members)
     };
     let mut report = UpdateReport::default();
-    report.supervised = settings.references.map(|references| supervise(policy, references, settings));
+    report.supervised = settings.references.map(|references| supervise(policy, references, settings, update));
     if trained.is_empty() {
         return report;
     }
     let pass = Update {
-        model: policy.model(),
+        model: policy.training_model(update),
         critic,
         trunk: critic.and_then(Critic::trunk),
         batch,
@@ -127,14 +129,14 @@ pub fn accumulate(
 }
 
 /// Adds the gradient of the references' cross entropy; returns its mean over their tokens, in nats, times the coefficient.
-fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>) -> f64 {
+fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>, update: u64) -> f64 {
     let cross_entropy = AlgorithmConfig {
         policy_loss: PolicyLoss::Reinforce,
         aggregation: Aggregation::TokenMean,
         ..AlgorithmConfig::default()
     };
     let settings = Settings { algorithm: &cross_entropy, references: None, ..*settings };
-    accumulate(policy, None, references, &references.members(), &settings).loss
+    accumulate(policy, None, references, &references.members(), &settings, update).loss
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.
@@ -178,20 +180,17 @@ impl Update<'_> {
         let learns = self.settings.learning_rate.is_some();
         let shares_trunk = self.critic.is_some() && self.trunk.is_none();
         if learns || shares_trunk {
-            let hidden_ne = if learns {
-                plan.pack.hidden(&self.model)
-            } else {
-                tch::no_grad(|| plan.pack.hidden(&self.model))
-            };
-            let mut gradient_ne = learns.then(|| self.policy_gradient(plan, &hidden_ne, sums));
+            let forward = || plan.pack.pass(&self.model);
+            let pass = if learns { forward() } else { tch::no_grad(forward) };
+            let mut gradient_ne = learns.then(|| self.policy_gradient(plan, &pass.hidden_ne, sums));
             if let (Some(critic), None) = (self.critic, &self.trunk) {
-                let leaf_ne = hidden_ne.detach().to_kind(Kind::Float).set_requires_grad(true);
+                let leaf_ne = pass.hidden_ne.detach().to_kind(Kind::Float).set_requires_grad(true);
                 self.value_gradient(critic, plan, &leaf_ne, sums);
                 let shared = leaf_ne.grad() * self.settings.critic.coefficient;
                 gradient_ne = gradient_ne.map(|gradient_ne| gradient_ne + shared);
             }
             if let Some(gradient_ne) = gradient_ne {
-                (hidden_ne * gradient_ne).sum(Kind::Float).backward();
+                pass.backward(&gradient_ne);
             }
         }
         if let (Some(critic), Some(trunk)) = (self.critic, &self.trunk) {

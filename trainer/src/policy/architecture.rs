@@ -102,7 +102,7 @@ impl Architecture {
     /// Every tensor, by its transformers name, with its shape. Tied weights appear once.
     pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
         let Sizes { vocab_size, hidden_size, max_positions, .. } = self.sizes;
-        let mut shapes = Shapes(Vec::new());
+        let mut shapes = Shapes::default();
         shapes.add(&self.embedding.tokens, &[vocab_size, hidden_size]);
         if let Some(positions) = &self.embedding.positions {
             shapes.add(positions, &[max_positions, hidden_size]);
@@ -117,7 +117,12 @@ impl Architecture {
         if let Some(bias) = &self.head.bias {
             shapes.add(bias, &[vocab_size]);
         }
-        shapes.0
+        shapes.into_list()
+    }
+
+    /// Names of the tables of token rows and of learned positions. Where the output matrix is tied, it is the first of them.
+    pub(super) fn embeddings(&self) -> Vec<String> {
+        std::iter::once(&self.embedding.tokens).chain(&self.embedding.positions).cloned().collect()
     }
 
     /// Every matrix product of the layers.
@@ -144,10 +149,15 @@ impl Layer {
 }
 
 /// Names and shapes, as they are collected.
+#[derive(Default)]
 pub(super) struct Shapes(Vec<(String, Vec<i64>)>);
 
 impl Shapes {
     pub(super) fn add(&mut self, name: &str, shape: &[i64]) {
         self.0.push((name.to_owned(), shape.to_vec()));
+    }
+
+    pub(super) fn into_list(self) -> Vec<(String, Vec<i64>)> {
+        self.0
     }
 }

@@ -171,7 +171,13 @@ impl Attention for DecodeAttention<'_> {
 }
 
 /// `softmax(scale q k^T + mask) v` by head; the softmax is computed in f32.
-fn attend_under(query: &Tensor, key: &Tensor, value: &Tensor, mask: &Tensor, scale: f64) -> Tensor {
+pub(super) fn attend_under(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: &Tensor,
+    scale: f64,
+) -> Tensor {
     Tensor::scaled_dot_product_attention(query, key, value, Some(mask), 0.0, false, Some(scale), false)
 }
 

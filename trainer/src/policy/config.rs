@@ -1,6 +1,7 @@
 //! `[model]`: which network is trained, and with what arithmetic.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -33,6 +34,57 @@ pub struct ModelConfig {
     /// effect on other processors or on GPUs. Default true.
     #[serde(default = "default_fast_matmul")]
     pub fast_matmul: bool,
+    /// Whether the rows of tokens, and of learned positions, stay as they are. Where the output matrix is tied to them it
+    /// stays as well. Not with `[model.lora]`, which trains nothing but adapters. Default false.
+    #[serde(default)]
+    pub freeze_embeddings: bool,
+    /// Whether an update computes every layer a second time instead of keeping what it computed: memory for one layer in
+    /// place of all, for about a third more time. Default false.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// Trains low-rank adapters and leaves the weights as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+}
+
+/// `[model.lora]`: train low-rank adapters and leave the weights as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraConfig {
+    /// Rank of every adapter: each adapted matrix of `m` by `n` gets `rank * (m + n)` trained numbers. Default 16.
+    pub rank: NonZeroUsize,
+    /// Strength of the adapters: their product is multiplied by `alpha / rank`, or with `rank_stabilised` by
+    /// `alpha / sqrt(rank)`. Default 32.
+    pub alpha: f64,
+    /// Whether `alpha` is divided by the square root of the rank (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732), so that a
+    /// larger rank learns no slower. Default false.
+    pub rank_stabilised: bool,
+    /// Share of the inputs of an adapter that an update leaves out at random. Rollouts and evaluations leave out nothing,
+    /// so that with a share above 0 the first ratio of an update is not 1. Default 0.
+    pub dropout: f64,
+    /// Names of the matrices that get an adapter, without what comes before the last dot: `["q_proj", "v_proj"]`. Default:
+    /// every matrix of the layers, as PEFT's `all-linear`.
+    pub targets: Vec<String>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> LoraConfig {
+        LoraConfig {
+            rank: NonZeroUsize::new(16).expect("16 is not 0"),
+            alpha: 32.0,
+            rank_stabilised: false,
+            dropout: 0.0,
+            targets: Vec::new(),
+        }
+    }
+}
+
+impl LoraConfig {
+    /// The factor of the product `B A`.
+    pub fn scale(&self) -> f64 {
+        let rank = self.rank.get() as f64;
+        self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
+    }
 }
 
 /// Number format of matrix products.
@@ -177,6 +229,9 @@ mod tests {
             compute: Compute::F32,
             device: DeviceChoice::Cpu,
             fast_matmul: true,
+            freeze_embeddings: false,
+            gradient_checkpointing: false,
+            lora: None,
         };
         assert_eq!(config.kind_and_device().unwrap(), (Kind::Float, Device::Cpu));
     }

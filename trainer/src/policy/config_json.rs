@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::error::PolicyError;
 
+/// The file that errors are about, unless they are said to be about another.
+pub(super) const CONFIG: &str = "config.json";
+
 /// A parsed `config.json`. A key that is `null` is a key that is absent, as in transformers.
 #[derive(Clone, Copy)]
 pub(super) struct ConfigJson<'a>(pub(super) &'a Value);
@@ -78,7 +81,7 @@ impl<'a> ConfigJson<'a> {
 
     /// That `key` asks for something that is not done here.
     pub(super) fn unsupported(self, key: &str) -> PolicyError {
-        PolicyError::Unsupported { key: key.to_owned(), found: self.0[key].to_string() }
+        PolicyError::Unsupported { file: CONFIG, key: key.to_owned(), found: self.0[key].to_string() }
     }
 
     fn typed<T>(
@@ -94,6 +97,6 @@ impl<'a> ConfigJson<'a> {
     /// That `key` is missing or has another type than `wanted`.
     fn wrong(self, key: &str, wanted: &'static str) -> PolicyError {
         let found = self.0.get(key).map_or("missing".to_owned(), Value::to_string);
-        PolicyError::ConfigKey { key: key.to_owned(), wanted, found }
+        PolicyError::ConfigKey { file: CONFIG, key: key.to_owned(), wanted, found }
     }
 }

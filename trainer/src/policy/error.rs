@@ -24,9 +24,11 @@ pub enum PolicyError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A key of `config.json` is missing or has another type.
-    #[error("`config.json`: key `{key}` is {found}, wanted {wanted}")]
+    /// A key of a configuration is missing or has another type.
+    #[error("`{file}`: key `{key}` is {found}, wanted {wanted}")]
     ConfigKey {
+        /// The file.
+        file: &'static str,
         /// The key.
         key: String,
         /// What it should be.
@@ -34,9 +36,11 @@ pub enum PolicyError {
         /// What it is.
         found: String,
     },
-    /// A key of `config.json` asks for a variant that is not implemented.
-    #[error("`config.json`: `{key} = {found}` is not supported")]
+    /// A key of a configuration asks for a variant that is not implemented.
+    #[error("`{file}`: `{key} = {found}` is not supported")]
     Unsupported {
+        /// The file.
+        file: &'static str,
         /// The key.
         key: String,
         /// Its value.
@@ -49,6 +53,15 @@ pub enum PolicyError {
         found: String,
         /// The families that are.
         wanted: String,
+    },
+    /// The model has an encoder, which rollouts and updates do not run.
+    #[error(
+        "`config.json`: model_type `{found}` is an encoder-decoder, which rollouts and updates do not run; \
+         wanted a decoder-only model"
+    )]
+    EncoderDecoder {
+        /// What `model_type` says.
+        found: String,
     },
     /// The weights cannot be read.
     #[error(transparent)]
@@ -83,6 +96,22 @@ pub enum PolicyError {
         /// Its dtype.
         found: String,
     },
+    /// A tensor belongs to nothing that the network has.
+    #[error("`{}`: tensor `{found}` belongs to no matrix of the model", path.display())]
+    UnknownTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        found: String,
+    },
+    /// An adapter is wanted for a matrix that the network does not have.
+    #[error("`model.lora.targets`: the model has no matrix `{found}`, wanted some of `{wanted}`")]
+    Target {
+        /// What the recipe names.
+        found: String,
+        /// What it can name.
+        wanted: String,
+    },
     /// The tokenizer cannot be read or used.
     #[error("`{}`: {message}", path.display())]
     Tokenizer {
@@ -111,15 +140,18 @@ pub enum PolicyError {
 
 impl PolicyError {
     /// The same about a key of the table `table`.
-    pub(super) fn within(self, table: &str) -> PolicyError {
-        match self {
-            PolicyError::ConfigKey { key, wanted, found } => {
-                PolicyError::ConfigKey { key: format!("{table}.{key}"), wanted, found }
-            }
-            PolicyError::Unsupported { key, found } => {
-                PolicyError::Unsupported { key: format!("{table}.{key}"), found }
-            }
-            other => other,
+    pub(super) fn within(mut self, table: &str) -> PolicyError {
+        if let PolicyError::ConfigKey { key, .. } | PolicyError::Unsupported { key, .. } = &mut self {
+            *key = format!("{table}.{key}");
         }
+        self
+    }
+
+    /// The same about a key of another file than `config.json`.
+    pub(super) fn of_file(mut self, name: &'static str) -> PolicyError {
+        if let PolicyError::ConfigKey { file, .. } | PolicyError::Unsupported { file, .. } = &mut self {
+            *file = name;
+        }
+        self
     }
 }

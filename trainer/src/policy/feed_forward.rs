@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
 use super::config_json::ConfigJson;
+use super::dropout::TokenDropout;
 use super::error::PolicyError;
 use super::projection::{LoadedProjection, Projection};
 use super::weights::Weights;
@@ -85,14 +86,15 @@ pub(super) struct LoadedFeedForward {
 }
 
 impl LoadedFeedForward {
-    pub(super) fn apply(&self, x_bte: &Tensor) -> Tensor {
-        let up = self.up.apply(x_bte);
+    /// `place` and the one after it are this part's.
+    pub(super) fn apply(&self, x_bte: &Tensor, dropout: Option<&TokenDropout>, place: u64) -> Tensor {
+        let up = self.up.apply(x_bte, dropout, place);
         let inner = if self.gated {
             let halves = up.chunk(2, -1);
             self.activation.apply(&halves[0]) * &halves[1]
         } else {
             self.activation.apply(&up)
         };
-        self.down.apply(&inner)
+        self.down.apply(&inner, dropout, place + 1)
     }
 }

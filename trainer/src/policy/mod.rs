@@ -3,11 +3,15 @@
 //! Master weights are f32 ([`Weights`]); a [`Network`] is a view of them in the compute dtype, made anew after each
 //! update.
 
+mod adapter;
+mod adapter_files;
 mod architecture;
 pub mod attention;
 mod compute;
 mod config;
 mod config_json;
+mod dropout;
+mod encoder_decoder;
 mod error;
 mod families;
 mod feed_forward;
@@ -17,6 +21,7 @@ mod norm;
 mod pack;
 mod projection;
 mod rotary;
+mod saving;
 mod self_attention;
 pub mod token_logprobs;
 mod tokenizer;
@@ -24,13 +29,17 @@ mod weights;
 
 use std::path::{Path, PathBuf};
 
+pub use adapter::Adapter;
 pub use architecture::{Architecture, Sizes};
 pub use attention::{Attention, AttentionLayer};
 pub use config::*;
+use dropout::Dropout;
+pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
 pub use error::PolicyError;
 pub use kv_cache::KvCache;
 pub use network::Network;
-pub use pack::{Pack, logprobs_and_entropy};
+pub use pack::{Pack, Pass, logprobs_and_entropy};
+pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub use weights::{HostView, Weights, load_tensor};
@@ -58,6 +67,10 @@ pub struct Policy {
     pub compute: Kind,
     /// Where the companions of the weights are.
     folder: PathBuf,
+    /// The run's seed, from which dropout derives.
+    seed: u64,
+    /// Whether updates compute layers again instead of keeping what they computed.
+    recomputes: bool,
 }
 
 impl Policy {
@@ -71,7 +84,33 @@ impl Policy {
         let architecture = Architecture::from_json(&json)?;
         let weights = Weights::load(folder, &architecture.shapes(), device)?;
         let tokenizer = Tokenizer::load(folder)?;
-        Ok(Policy { architecture, weights, tokenizer, compute, folder: folder.to_owned() })
+        Ok(Policy {
+            architecture,
+            weights,
+            tokenizer,
+            compute,
+            folder: folder.to_owned(),
+            seed: 0,
+            recomputes: false,
+        })
+    }
+
+    /// Decides what is trained, and how updates use memory: frozen embeddings, adapters, gradient checkpointing. New
+    /// adapters derive from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// If an adapter is wanted for a matrix that the network does not have.
+    pub fn prepare(&mut self, config: &ModelConfig, seed: u64) -> Result<(), PolicyError> {
+        self.seed = seed;
+        self.recomputes = config.gradient_checkpointing;
+        if config.freeze_embeddings {
+            self.weights.freeze(&self.architecture.embeddings());
+        }
+        if let Some(lora) = &config.lora {
+            self.weights.adapt(Adapter::new(lora, &self.architecture, seed, self.weights.device())?);
+        }
+        Ok(())
     }
 
     /// The network in the compute dtype; part of the gradient graph unless gradients are off.
@@ -79,8 +118,18 @@ impl Policy {
         Network::new(&self.architecture, &self.weights, self.compute)
     }
 
-    /// Configuration and tokenizer files that belong beside the weights.
-    pub fn companions(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        COMPANIONS.into_iter().map(|name| (name, self.folder.join(name))).filter(|(_, path)| path.is_file())
+    /// The network for the optimizer's update number `update`, from 0: what adapters read loses a part if the recipe says
+    /// so, and the backward pass computes layers again if it says that.
+    pub fn training_model(&self, update: u64) -> Network {
+        let network = self.model().recomputing(self.recomputes);
+        match self.weights.adapter().map(|adapter| adapter.config.dropout) {
+            Some(rate) if rate > 0.0 => network.with_dropout(Dropout { rate, seed: self.seed, update }),
+            _ => network,
+        }
+    }
+
+    /// The network without what adapters change in it.
+    pub fn base_model(&self) -> Network {
+        Network::new(&self.architecture, &self.weights.without_adapter(), self.compute)
     }
 }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::architecture::{Architecture, Layer, Sizes};
 use super::attention::Attention;
+use super::dropout::{Dropout, TokenDropout};
 use super::feed_forward::LoadedFeedForward;
 use super::norm::LoadedNorm;
 use super::rotary::{Angles, LoadedRotary};
@@ -26,9 +27,29 @@ pub struct Network {
     final_norm: LoadedNorm,
     head_ve: Tensor,
     head_bias_v: Option<Tensor>,
+    dropout: Option<Dropout>,
+    recomputes: bool,
+}
+
+/// The tokens of one forward pass.
+pub(super) struct Tokens {
+    /// Ids, i64.
+    pub(super) tokens_bt: Tensor,
+    /// Positions, i64, from 0 within each sequence.
+    pub(super) positions_bt: Tensor,
+    /// What dropout derives from, i64; none where nothing is left out.
+    pub(super) keys_bt: Option<Tensor>,
+}
+
+/// What all layers of one forward pass share.
+struct Shared {
+    angles: Vec<Angles>,
+    dropout: Option<TokenDropout>,
 }
 
 struct LoadedLayer {
+    /// Number of the layer, from 0.
+    index: usize,
     input_norm: LoadedNorm,
     attention: LoadedSelfAttention,
     feed_norm: Option<LoadedNorm>,
@@ -59,7 +80,24 @@ impl Network {
             head_ve: architecture.head.matrix.as_ref().map_or_else(|| embedding_ve.shallow_clone(), named),
             head_bias_v: architecture.head.bias.as_ref().map(named),
             embedding_ve,
+            dropout: None,
+            recomputes: false,
         }
+    }
+
+    /// The same network, which leaves out a part of what adapters read.
+    pub(super) fn with_dropout(self, dropout: Dropout) -> Network {
+        Network { dropout: Some(dropout), ..self }
+    }
+
+    /// The same network; whether its backward pass computes layers again instead of keeping what they computed.
+    pub(super) fn recomputing(self, recomputes: bool) -> Network {
+        Network { recomputes, ..self }
+    }
+
+    /// Whether the backward pass computes layers again.
+    pub(super) fn recomputes(&self) -> bool {
+        self.recomputes
     }
 
     /// Its sizes.
@@ -81,12 +119,61 @@ impl Network {
     ///
     /// `tokens_bt` and `positions_bt` are i64; positions count from 0 within each sequence.
     pub fn hidden(&self, tokens_bt: &Tensor, positions_bt: &Tensor, attention: &mut dyn Attention) -> Tensor {
-        let angles = self.angles(positions_bt);
-        let mut x_bte = self.embed(tokens_bt, positions_bt);
-        for layer in &self.layers {
-            x_bte = layer.apply(&x_bte, &angles, attention);
-        }
+        let tokens = Tokens {
+            tokens_bt: tokens_bt.shallow_clone(),
+            positions_bt: positions_bt.shallow_clone(),
+            keys_bt: None,
+        };
+        self.hidden_of(&tokens, attention)
+    }
+
+    /// As [`Network::hidden`], with dropout if the network has it.
+    pub(super) fn hidden_of(&self, tokens: &Tokens, attention: &mut dyn Attention) -> Tensor {
+        let shared = self.shared(tokens);
+        let embedded = self.embed(tokens);
+        let x_bte = self.layers.iter().fold(embedded, |x_bte, layer| layer.apply(&x_bte, &shared, attention));
         self.final_norm.apply(&x_bte)
+    }
+
+    /// As [`Network::hidden_of`], without a graph: also returns what [`Network::backward_from`] starts from, the input of
+    /// every layer and of the final norm.
+    pub(super) fn hidden_and_inputs(
+        &self,
+        tokens: &Tokens,
+        attention: &mut dyn Attention,
+    ) -> (Tensor, Vec<Tensor>) {
+        let _no_gradient = tch::no_grad_guard();
+        let shared = self.shared(tokens);
+        let mut inputs = vec![self.embed(tokens)];
+        for layer in &self.layers {
+            let input = inputs.last().expect("the embedding is an input");
+            inputs.push(layer.apply(input, &shared, attention));
+        }
+        (self.final_norm.apply(inputs.last().expect("the embedding is an input")), inputs)
+    }
+
+    /// Adds the gradients of the weights below the final hidden states, given the gradient of those, `[B, T, E]`.
+    ///
+    /// Every layer is computed a second time, alone, from its input, and only then holds what its own backward pass needs
+    /// (Chen et al. 2016, arXiv:1604.06174): memory grows with one layer, and time by one forward pass.
+    pub(super) fn backward_from(
+        &self,
+        inputs: Vec<Tensor>,
+        gradient_bte: &Tensor,
+        tokens: &Tokens,
+        attention: &mut dyn Attention,
+    ) {
+        let shared = self.shared(tokens);
+        let mut inputs = inputs.into_iter().rev();
+        let last = inputs.next().expect("the final norm has an input");
+        let mut gradient = gradient_of_input(&last, gradient_bte, |x| self.final_norm.apply(x));
+        for (layer, input) in self.layers.iter().rev().zip(inputs) {
+            gradient = gradient_of_input(&input, &gradient, |x| layer.apply(x, &shared, attention));
+        }
+        let embedded = self.embed(tokens);
+        if embedded.requires_grad() {
+            continue_gradient(&embedded, &gradient);
+        }
     }
 
     /// Logits `[N, V]` in f32 of hidden states `[N, E]`.
@@ -94,11 +181,13 @@ impl Network {
         hidden_ne.to_kind(Kind::Float).linear(&self.head_ve, self.head_bias_v.as_ref())
     }
 
-    fn angles(&self, positions_bt: &Tensor) -> Vec<Angles> {
-        self.rotary.iter().map(|rotary| rotary.angles(positions_bt, self.kind)).collect()
+    fn shared(&self, tokens: &Tokens) -> Shared {
+        let angles = self.rotary.iter().map(|rotary| rotary.angles(&tokens.positions_bt, self.kind));
+        let dropout = self.dropout.zip(tokens.keys_bt.as_ref());
+        Shared { angles: angles.collect(), dropout: dropout.map(|(dropout, keys_bt)| dropout.of(keys_bt)) }
     }
 
-    fn embed(&self, tokens_bt: &Tensor, positions_bt: &Tensor) -> Tensor {
+    fn embed(&self, Tokens { tokens_bt, positions_bt, .. }: &Tokens) -> Tensor {
         let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
         let mut x_bte = rows(&self.embedding_ve, tokens_bt);
         if let Some(scale) = self.embedding_scale {
@@ -115,6 +204,7 @@ impl LoadedLayer {
     fn new(index: usize, layer: &Layer, weights: &Weights, kind: Kind) -> LoadedLayer {
         let norms = layer.output_norms.as_ref();
         LoadedLayer {
+            index,
             input_norm: layer.input_norm.load(weights, kind),
             attention: layer.attention.load(index, weights, kind),
             feed_norm: layer.feed_norm.as_ref().map(|norm| norm.load(weights, kind)),
@@ -126,9 +216,12 @@ impl LoadedLayer {
     }
 
     /// Hidden states after the layer. Never adds in place, which would overwrite what the backward pass needs.
-    fn apply(&self, x_bte: &Tensor, angles: &[Angles], attention: &mut dyn Attention) -> Tensor {
+    fn apply(&self, x_bte: &Tensor, shared: &Shared, attention: &mut dyn Attention) -> Tensor {
+        let Shared { angles, dropout } = shared;
+        // Two projections each of the attention and of the feed-forward part.
+        let place = 4 * self.index as u64;
         let normed = self.input_norm.apply(x_bte);
-        let mut attended = self.attention.apply(&normed, angles, attention);
+        let mut attended = self.attention.apply(&normed, angles, attention, dropout.as_ref(), place);
         if let Some((norm, _)) = &self.output_norms {
             attended = norm.apply(&attended);
         }
@@ -137,10 +230,22 @@ impl LoadedLayer {
             Some(norm) => norm.apply(if self.parallel { x_bte } else { &after_attention }),
             None => normed,
         };
-        let mut fed = self.feed.apply(&feed_input);
+        let mut fed = self.feed.apply(&feed_input, dropout.as_ref(), place + 2);
         if let Some((_, norm)) = &self.output_norms {
             fed = norm.apply(&fed);
         }
         after_attention + fed
     }
+}
+
+/// The gradient of `input`, given that of `output(input)`; gradients of weights are added on the way.
+fn gradient_of_input(input: &Tensor, gradient: &Tensor, output: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    let input = input.detach().set_requires_grad(true);
+    continue_gradient(&output(&input), gradient);
+    input.grad()
+}
+
+/// Continues `gradient`, that of `output`, to what `output` was computed from: the inner product has this gradient.
+fn continue_gradient(output: &Tensor, gradient: &Tensor) {
+    (output * gradient).sum(Kind::Float).backward();
 }

@@ -3,7 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::attention::{PackedAttention, Span, additive_mask};
-use super::network::Network;
+use super::dropout::token_key;
+use super::network::{Network, Tokens};
 
 /// Prompts, each followed by completions that do not see each other.
 ///
@@ -20,6 +21,8 @@ use super::network::Network;
 pub struct Pack {
     tokens_t: Vec<i64>,
     positions_t: Vec<i64>,
+    /// What dropout derives from: a function of the token's own sequence up to it.
+    keys_t: Vec<i64>,
     /// 0 for a prompt, `1 + i` for completion `i` of its group.
     segment_t: Vec<i64>,
     /// First token and number of tokens of each group.
@@ -45,8 +48,14 @@ impl Pack {
         self.tokens_t.extend(prompt);
         self.positions_t.extend(0..start);
         self.segment_t.extend(prompt.iter().map(|_| 0));
+        let mut prompt_key = 0;
+        for token in prompt {
+            prompt_key = token_key(prompt_key, *token);
+            self.keys_t.push(prompt_key);
+        }
         for (segment, completion) in completions.into_iter().enumerate() {
             let first = self.tokens_t.len() as i64;
+            let mut key = prompt_key;
             for (offset, token) in completion.iter().enumerate() {
                 let offset = offset as i64;
                 self.predictor_n.push(if offset == 0 {
@@ -55,6 +64,8 @@ impl Pack {
                     first + offset - 1
                 });
                 self.target_n.push(*token);
+                key = token_key(key, *token);
+                self.keys_t.push(key);
                 self.tokens_t.push(*token);
                 self.positions_t.push(start + offset);
                 self.segment_t.push(1 + segment as i64);
@@ -73,15 +84,31 @@ impl Pack {
         self.tokens_t.is_empty()
     }
 
+    /// The forward pass, up to the hidden states that predict the completion tokens.
+    pub fn pass<'a>(&self, model: &'a Network) -> Pass<'a> {
+        let device = model.device();
+        let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let tokens = Tokens {
+            tokens_bt: row(&self.tokens_t).unsqueeze(0),
+            positions_bt: row(&self.positions_t).unsqueeze(0),
+            keys_bt: Some(row(&self.keys_t).unsqueeze(0)),
+        };
+        let predictor_n = row(&self.predictor_n);
+        let mut attention = PackedAttention::new(self.spans(model.kind(), device));
+        let (hidden_bte, again) = if model.recomputes() {
+            let (hidden_bte, inputs) = model.hidden_and_inputs(&tokens, &mut attention);
+            (hidden_bte, Some(Again { tokens, attention, inputs }))
+        } else {
+            (model.hidden_of(&tokens, &mut attention), None)
+        };
+        let hidden_ne = hidden_bte.squeeze_dim(0).index_select(0, &predictor_n);
+        Pass { hidden_ne, model, predictor_n, again }
+    }
+
     /// Final hidden states `[N, E]`, in the compute dtype, that predict the `N` completion tokens, in the order of
     /// completions.
     pub fn hidden(&self, model: &Network) -> Tensor {
-        let device = model.device();
-        let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let (tokens, positions) = (row(&self.tokens_t), row(&self.positions_t));
-        let mut attention = PackedAttention::new(self.spans(model.kind(), device));
-        let hidden = model.hidden(&tokens.unsqueeze(0), &positions.unsqueeze(0), &mut attention);
-        hidden.squeeze_dim(0).index_select(0, &row(&self.predictor_n))
+        self.pass(model).hidden_ne
     }
 
     /// Logits `[N, V]`, f32, that predict the completion tokens: all of them at once, which takes more memory than
@@ -107,6 +134,38 @@ impl Pack {
             Span { begin: *begin as i64, length: *length as i64, position_t, mask_11tt }
         };
         self.groups.iter().map(span).collect()
+    }
+}
+
+/// A forward pass over a pack, to go back from.
+pub struct Pass<'a> {
+    /// Final hidden states `[N, E]`, in the compute dtype, that predict the `N` completion tokens, in the order of
+    /// completions.
+    pub hidden_ne: Tensor,
+    model: &'a Network,
+    predictor_n: Tensor,
+    again: Option<Again>,
+}
+
+/// What the layers are computed again from.
+struct Again {
+    tokens: Tokens,
+    attention: PackedAttention,
+    inputs: Vec<Tensor>,
+}
+
+impl Pass<'_> {
+    /// Adds the gradients of the weights below the hidden states, given the gradient `[N, E]` of those. A network that
+    /// keeps its graph follows it; one that recomputes does so layer by layer, with the same result up to rounding.
+    pub fn backward(self, gradient_ne: &Tensor) {
+        let Some(Again { tokens, mut attention, inputs }) = self.again else {
+            return (self.hidden_ne * gradient_ne).sum(Kind::Float).backward();
+        };
+        let last = inputs.last().expect("the final norm has an input");
+        // Completions of one prompt share the token that predicts their first one: their gradients add up.
+        let mut gradient_te = last.squeeze_dim(0).zeros_like();
+        let _ = gradient_te.index_add_(0, &self.predictor_n, &gradient_ne.to_kind(last.kind()));
+        self.model.backward_from(inputs, &gradient_te.unsqueeze(0), &tokens, &mut attention);
     }
 }
 

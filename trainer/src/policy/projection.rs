@@ -2,7 +2,9 @@
 
 use tch::{Kind, Tensor};
 
+use super::adapter::Adapter;
 use super::architecture::Shapes;
+use super::dropout::TokenDropout;
 use super::weights::Weights;
 
 /// One product `x W^T + b` whose matrix is stored as one module or several, stacked by rows.
@@ -99,7 +101,7 @@ impl Projection {
             let stored = weights.get(&format!("{}.weight", module.name));
             if self.transposed { stored.tr() } else { stored.shallow_clone() }
         });
-        let weight_oi = self.in_order(stack(parts.collect())).to_kind(kind);
+        let weight_oi = self.in_order(stack(parts.collect()));
         let bias_o = self.modules.iter().any(|module| module.bias).then(|| {
             let parts = self.modules.iter().map(|module| match module.bias {
                 true => weights.get(&format!("{}.bias", module.name)).shallow_clone(),
@@ -107,7 +109,40 @@ impl Projection {
             });
             self.in_order(stack(parts.collect()).unsqueeze(1)).squeeze_dim(1).to_kind(kind)
         });
-        LoadedProjection { weight_oi, bias_o }
+        let adapter = weights.adapter().and_then(|adapter| self.low_rank(adapter));
+        match adapter {
+            // Without a gradient one product does. In bf16 a change below half a bit of the weight would be lost in the sum.
+            Some(LowRank { down_ri, up_or, .. }) if kind == Kind::Float && !up_or.requires_grad() => {
+                LoadedProjection { weight_oi: weight_oi + up_or.matmul(&down_ri), bias_o, adapter: None }
+            }
+            adapter => LoadedProjection {
+                weight_oi: weight_oi.to_kind(kind),
+                bias_o,
+                adapter: adapter.map(|adapter| adapter.to_kind(kind)),
+            },
+        }
+    }
+
+    /// The adapters of all modules as one: factors `A` under each other, and factors `B`, times the scale, beside each other
+    /// in the rows of their module.
+    fn low_rank(&self, adapter: &Adapter) -> Option<LowRank> {
+        let adapted = || self.modules.iter().filter_map(|module| adapter.factors.get(&module.name));
+        let ranks: i64 = adapted().map(|factors| factors.down.size()[0]).sum();
+        if ranks == 0 {
+            return None;
+        }
+        let down_ri = stack(adapted().map(|factors| factors.down.shallow_clone()).collect());
+        let zeros = |rows, columns| Tensor::zeros([rows, columns], (Kind::Float, down_ri.device()));
+        let mut before = 0;
+        let rows = self.modules.iter().map(|module| {
+            let Some(factors) = adapter.factors.get(&module.name) else { return zeros(module.rows, ranks) };
+            let rank = factors.up.size()[1];
+            let left = zeros(module.rows, before);
+            before += rank;
+            Tensor::cat(&[&left, &factors.up, &zeros(module.rows, ranks - before)], 1)
+        });
+        let up_or = self.in_order(stack(rows.collect())) * adapter.config.scale();
+        Some(LowRank { down_ri, up_or })
     }
 
     /// Stored rows in the order that is computed in. Views and copies alone, no gathering by index: the backward pass
@@ -145,11 +180,28 @@ fn stack(mut parts: Vec<Tensor>) -> Tensor {
 pub(super) struct LoadedProjection {
     weight_oi: Tensor,
     bias_o: Option<Tensor>,
+    adapter: Option<LowRank>,
+}
+
+/// A change of the matrix: `up down`.
+struct LowRank {
+    down_ri: Tensor,
+    up_or: Tensor,
+}
+
+impl LowRank {
+    fn to_kind(&self, kind: Kind) -> LowRank {
+        LowRank { down_ri: self.down_ri.to_kind(kind), up_or: self.up_or.to_kind(kind) }
+    }
 }
 
 impl LoadedProjection {
-    /// `x W^T + b` over the last dimension.
-    pub(super) fn apply(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight_oi, self.bias_o.as_ref())
+    /// `x W^T + b` over the last dimension, and what an adapter adds to it. `place` tells apart the projections of a network
+    /// where the adapter's input loses a part to `dropout`.
+    pub(super) fn apply(&self, x: &Tensor, dropout: Option<&TokenDropout>, place: u64) -> Tensor {
+        let product = x.linear(&self.weight_oi, self.bias_o.as_ref());
+        let Some(LowRank { down_ri, up_or }) = &self.adapter else { return product };
+        let input = dropout.map_or_else(|| x.shallow_clone(), |dropout| dropout.apply(x, place));
+        product + input.linear::<&Tensor>(down_ri, None).linear::<&Tensor>(up_or, None)
     }
 }

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use tch::{Device, Kind, Tensor};
 
-use super::config_json::ConfigJson;
+use super::config_json::{CONFIG, ConfigJson};
 use super::error::PolicyError;
 
 /// How the first `width` dimensions of queries and keys turn with the position.
@@ -76,7 +76,9 @@ impl Rotary {
 
     /// Refuses what cannot be turned.
     pub(super) fn checked(self) -> Result<Rotary, PolicyError> {
-        let refused = |key: &str, found: String| Err(PolicyError::Unsupported { key: key.to_owned(), found });
+        let refused = |key: &str, found: String| {
+            Err(PolicyError::Unsupported { file: CONFIG, key: key.to_owned(), found })
+        };
         if self.width < 2 || self.width % 2 != 0 {
             return refused("rotary dimensions of a head", self.width.to_string());
         }

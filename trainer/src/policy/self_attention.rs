@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
 use super::attention::{Attention, AttentionLayer};
+use super::dropout::TokenDropout;
 use super::norm::{LoadedNorm, Norm};
 use super::projection::{LoadedProjection, Projection};
 use super::rotary::Angles;
@@ -72,14 +73,22 @@ pub(super) struct LoadedSelfAttention {
 }
 
 impl LoadedSelfAttention {
-    pub(super) fn apply(&self, x_bte: &Tensor, angles: &[Angles], attention: &mut dyn Attention) -> Tensor {
+    /// `place` and the one after it are this part's.
+    pub(super) fn apply(
+        &self,
+        x_bte: &Tensor,
+        angles: &[Angles],
+        attention: &mut dyn Attention,
+        dropout: Option<&TokenDropout>,
+        place: u64,
+    ) -> Tensor {
         let (h, k, d) = (self.heads, self.key_value_heads, self.head_dim);
         let (b, t, _) = x_bte.size3().expect("hidden states have three dimensions by contract");
-        let qkv = self.qkv.apply(x_bte).view([b, t, h + 2 * k, d]).transpose(1, 2);
+        let qkv = self.qkv.apply(x_bte, dropout, place).view([b, t, h + 2 * k, d]).transpose(1, 2);
         let value = qkv.narrow(1, h + k, k);
         let (query, key) = self.query_and_key(&qkv, angles);
         let attended_bhtd = attention.attend(self.layer, &query, key, value);
-        self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]))
+        self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]), dropout, place + 1)
     }
 
     /// Queries `[B, H, T, D]` and keys `[B, K, T, D]`, normalised and turned where the family does so.

@@ -8,16 +8,21 @@ use rltrain_checkpoints::{Dtype, TensorFile, View, read_safetensors};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use super::adapter::Adapter;
 use super::error::PolicyError;
 
-/// Master weights, f32, ordered by name; each requires a gradient.
+/// Master weights, f32, ordered by name. All are trained unless some are frozen, or an adapter is trained in their place.
 pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
+    /// Dtype of the tensors that their folder holds in another one than f32.
+    stored: BTreeMap<String, Kind>,
+    adapter: Option<Adapter>,
 }
 
 impl Weights {
     /// Reads the tensors named in `shapes` from `folder`: `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` lists.
+    /// `model.safetensors.index.json` lists. A tensor may be called as the trunk alone calls it, `wte.weight` for
+    /// `transformer.wte.weight`, as in the folders of the first GPT-2.
     ///
     /// # Errors
     ///
@@ -27,28 +32,32 @@ impl Weights {
         shapes: &[(String, Vec<i64>)],
         device: Device,
     ) -> Result<Weights, PolicyError> {
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut stored) = (BTreeMap::new(), BTreeMap::new());
         for (file, wanted) in files(folder, shapes)? {
             let path = folder.join(&file);
             let reader = read_safetensors(&path)?;
             for (name, shape) in wanted {
-                let tensor = load_tensor(&reader, name, shape)?;
+                let inside = if reader.info(name).is_some() { name } else { without_trunk(name) };
+                let tensor = load_tensor(&reader, inside, shape)?;
                 tensors.insert(name.clone(), tensor.to_device(device).set_requires_grad(true));
+                let kind = reader.info(inside).and_then(|info| kind_of(info.dtype));
+                stored.extend(kind.filter(|kind| *kind != Kind::Float).map(|kind| (name.clone(), kind)));
             }
         }
-        Ok(Weights { tensors })
+        Ok(Weights { tensors, stored, adapter: None })
     }
 
     /// Weights with these values, each requiring a gradient.
     pub fn of(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Weights {
         let trainable = |(name, tensor): (String, Tensor)| (name, tensor.set_requires_grad(true));
-        Weights { tensors: tensors.into_iter().map(trainable).collect() }
+        let tensors = tensors.into_iter().map(trainable).collect();
+        Weights { tensors, stored: BTreeMap::new(), adapter: None }
     }
 
     /// Sets every gradient to zero.
     pub fn zero_gradients(&self) {
         let _no_gradient = tch::no_grad_guard();
-        for tensor in self.tensors.values() {
+        for (_, tensor) in self.trained() {
             let mut gradient = tensor.grad();
             if gradient.defined() {
                 let _ = gradient.zero_();
@@ -64,7 +73,68 @@ impl Weights {
     /// The same tensors without gradients: what a reference compares with.
     pub fn frozen(self) -> Weights {
         let freeze = |(name, tensor): (String, Tensor)| (name, tensor.set_requires_grad(false));
-        Weights { tensors: self.tensors.into_iter().map(freeze).collect() }
+        Weights { tensors: self.tensors.into_iter().map(freeze).collect(), ..self }
+    }
+
+    /// Stops training the tensors called `names`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none of such a name.
+    pub fn freeze(&mut self, names: &[String]) {
+        for name in names {
+            let _ = self.get(name).set_requires_grad(false);
+        }
+    }
+
+    /// Trains `adapter` in place of the weights.
+    pub fn adapt(&mut self, adapter: Adapter) {
+        for tensor in self.tensors.values() {
+            let _ = tensor.set_requires_grad(false);
+        }
+        self.adapter = Some(adapter);
+    }
+
+    /// The same tensors without what an adapter changes.
+    pub fn without_adapter(&self) -> Weights {
+        let shared = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.shallow_clone());
+        Weights {
+            tensors: self.tensors.iter().map(shared).collect(),
+            stored: self.stored.clone(),
+            adapter: None,
+        }
+    }
+
+    /// What is trained in place of the weights, if anything is.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// Everything that is trained, by name: the weights that are not frozen, or the adapter's factors by the names that
+    /// they have in PEFT's files.
+    pub fn trained(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        let weights = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor));
+        weights
+            .filter(|(_, tensor)| tensor.requires_grad())
+            .chain(self.adapter.iter().flat_map(Adapter::iter))
+    }
+
+    /// The tensor called `name` with the adapter's change in it.
+    ///
+    /// # Panics
+    ///
+    /// As [`Weights::get`].
+    pub fn merged(&self, name: &str) -> Tensor {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        match self.adapter.as_ref().and_then(|adapter| adapter.change(module)) {
+            Some(change) => self.get(name) + change,
+            None => self.get(name).shallow_clone(),
+        }
+    }
+
+    /// The dtype in which the folder holds the tensor called `name`.
+    pub(super) fn stored_kind(&self, name: &str) -> Kind {
+        self.stored.get(name).copied().unwrap_or(Kind::Float)
     }
 
     /// Moves every value towards that of `other`: `w <- decay * w + (1 - decay) * other`. With a decay of 0 it becomes
@@ -77,9 +147,9 @@ impl Weights {
         let _no_gradient = tch::no_grad_guard();
         for (name, tensor) in &mut self.tensors {
             if decay == 0.0 {
-                tensor.copy_(other.get(name));
+                tensor.copy_(&other.merged(name));
             } else {
-                let _ = tensor.lerp_(other.get(name), 1.0 - decay);
+                let _ = tensor.lerp_(&other.merged(name), 1.0 - decay);
             }
         }
     }
@@ -150,12 +220,19 @@ fn files<'a>(
     let json = read_json(&index)?;
     let mut files: BTreeMap<String, Wanted<'a>> = BTreeMap::new();
     for (name, shape) in shapes {
-        let file = json["weight_map"][name].as_str().filter(|file| !file.contains(['/', '\\']));
+        let entry = |name: &str| json["weight_map"][name].as_str();
+        let file = entry(name).or_else(|| entry(without_trunk(name)));
+        let file = file.filter(|file| !file.contains(['/', '\\']));
         let file =
             file.ok_or_else(|| PolicyError::MissingTensor { path: index.clone(), name: name.clone() })?;
         files.entry(file.to_owned()).or_default().push((name, shape));
     }
     Ok(files)
+}
+
+/// `name` without its first part, the trunk's: `transformer.wte.weight` to `wte.weight`.
+fn without_trunk(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, rest)| rest)
 }
 
 /// Reads and parses a JSON file of a model folder.
@@ -178,32 +255,47 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
 }
 
 /// A tensor as the safetensors writer wants it: copied to the host only when its turn comes.
-pub struct HostView(Tensor, Vec<usize>);
+pub struct HostView {
+    tensor: Tensor,
+    shape: Vec<usize>,
+    kind: Kind,
+}
 
 impl HostView {
     /// A view of an f32 tensor on any device.
     pub fn new(tensor: &Tensor) -> HostView {
+        HostView::in_kind(tensor, Kind::Float)
+    }
+
+    /// An f32 tensor on any device, written in `kind`: f32, f16 or bf16.
+    pub fn in_kind(tensor: &Tensor, kind: Kind) -> HostView {
         assert_eq!(tensor.kind(), Kind::Float, "only f32 tensors are written");
-        HostView(tensor.detach(), tensor.size().iter().map(|n| *n as usize).collect())
+        let shape = tensor.size().iter().map(|n| *n as usize).collect();
+        HostView { tensor: tensor.detach(), shape, kind }
     }
 }
 
 impl View for HostView {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self.kind {
+            Kind::BFloat16 => Dtype::BF16,
+            Kind::Half => Dtype::F16,
+            _ => Dtype::F32,
+        }
     }
 
     fn shape(&self) -> &[usize] {
-        &self.1
+        &self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
         let mut bytes = vec![0; self.data_len()];
-        self.0.to_device(Device::Cpu).contiguous().copy_data_u8(&mut bytes, self.0.numel());
+        let host = self.tensor.to_kind(self.kind).to_device(Device::Cpu).contiguous();
+        host.copy_data_u8(&mut bytes, self.tensor.numel());
         Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
-        self.0.numel() * 4
+        self.tensor.numel() * self.dtype().bitsize() / 8
     }
 }

@@ -12,12 +12,12 @@ use toml::{Table, Value};
 ///   on where the end is.
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
-/// - `model.device`, `model.fast_matmul`, `executor.workers`, `executor.most_waiting`,
+/// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
 ///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
 /// - `eval.every`, `checkpoint`: when to look and when to save.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 14] = [
+pub const MAY_CHANGE: [&str; 15] = [
     "steps",
     "run",
     "model.path",
@@ -25,6 +25,7 @@ pub const MAY_CHANGE: [&str; 14] = [
     "tasks.heldout",
     "model.device",
     "model.fast_matmul",
+    "model.gradient_checkpointing",
     "executor.workers",
     "executor.most_waiting",
     "executor.verdict_cache",

@@ -16,6 +16,7 @@ const EXAMPLE_SIGNATURE: &str = "def identity(x):";
 /// Reports impossible values, and combinations of values.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     numbers(recipe, problems);
+    model(recipe, problems);
     algorithm::check(recipe, problems);
     problems.require_value(recipe.steps >= 1, "steps", recipe.steps, "at least 1");
     paths(recipe, problems);
@@ -51,6 +52,22 @@ fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
     for (key, value) in from_0 {
         problems.require_value(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0");
     }
+}
+
+/// What is trained of the model.
+fn model(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let Some(lora) = &recipe.model.lora else { return };
+    let (alpha, dropout) = (lora.alpha, lora.dropout);
+    let holds = alpha > 0.0 && alpha.is_finite();
+    problems.require_value(holds, "model.lora.alpha", alpha, "a finite number above 0");
+    let holds = (0.0..1.0).contains(&dropout);
+    problems.require_value(holds, "model.lora.dropout", dropout, "a number from 0, below 1");
+    problems.require(
+        !recipe.model.freeze_embeddings,
+        &["model.freeze_embeddings", "model.lora"],
+        "`[model.lora]` trains nothing but adapters, so there are no embeddings to freeze",
+        "remove one of the two",
+    );
 }
 
 fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_executor::Executor;
 use rltrain_rewards::RewardSet;
-use saving::{MODEL, TrainerState};
+use saving::TrainerState;
 
 use crate::algorithm::AdvantageEstimator;
 use crate::critic::Critic;
@@ -93,9 +93,9 @@ impl Session {
             arithmetic.compute = state.compute;
         }
         let (kind, device) = arithmetic.kind_and_device()?;
-        let model =
-            checkpoint.as_ref().map_or(recipe.model.path.clone(), |checkpoint| checkpoint.path().join(MODEL));
-        let policy = Policy::load(&model, kind, device)?;
+        let saved = checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
+        let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
+        policy.prepare(&recipe.model, recipe.seed)?;
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let executor = start_executor(&recipe.executor)?;
 

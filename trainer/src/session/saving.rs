@@ -1,7 +1,7 @@
 //! What a checkpoint holds, and how a run takes it up again.
 //!
 //! ```text
-//! model/                    the policy in the Hugging Face layout
+//! model/, master.safetensors, adapter/    the policy, as `policy/saving.rs` says
 //! optimizer.safetensors     its running means
 //! critic.safetensors        the critic's weights, if there is one
 //! critic-optimizer.safetensors
@@ -18,12 +18,10 @@ use super::Session;
 use crate::algorithm::ReferenceKind;
 use crate::error::TrainError;
 use crate::optim::Optimizer;
-use crate::policy::{Compute, HostView, Weights};
+use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
 
 /// Names inside a checkpoint.
-pub(super) const MODEL: &str = "model";
-const WEIGHTS: &str = "model/model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const CRITIC: &str = "critic.safetensors";
 const CRITIC_OPTIMIZER: &str = "critic-optimizer.safetensors";
@@ -83,7 +81,7 @@ struct Version {
 }
 
 impl Session {
-    /// Takes over everything but the policy's weights, which were loaded with the policy.
+    /// Takes over everything but the weights in the model's folder, which were loaded with the policy.
     pub(super) fn restore(
         &mut self,
         checkpoint: &Checkpoint,
@@ -98,6 +96,7 @@ impl Session {
                 return Err(TrainError::TasksChanged { path: tasks.path().to_owned(), run: run.to_owned() });
             }
         }
+        self.policy.restore(checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
         let kind = recipe.optimizer.kind;
         self.optimizer = Optimizer::restored(kind, state.optimizer_updates, &self.policy.weights, &means)?;
@@ -146,11 +145,8 @@ impl Session {
     }
 
     fn fill(&self, draft: &mut Draft, recipe: &Recipe) -> Result<(), WriteError> {
-        for (name, path) in self.policy.companions() {
-            draft.copy(&path, &format!("{MODEL}/{name}"))?;
-        }
+        self.policy.save(draft, MAX_SHARD_BYTES)?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        draft.tensors(WEIGHTS, views(&self.policy.weights), &format)?;
         draft.tensors(OPTIMIZER, means(&self.optimizer), &BTreeMap::new())?;
         if let Some(critic) = &self.critic {
             draft.tensors(CRITIC, views(&critic.weights), &format)?;

@@ -14,9 +14,11 @@ mod mistral;
 mod qwen2;
 mod qwen3;
 mod starcoder2;
+mod t5;
 
 use super::architecture::{Architecture, Sizes};
-use super::config_json::ConfigJson;
+use super::config_json::{CONFIG, ConfigJson};
+use super::encoder_decoder::EncoderDecoderPlan;
 use super::error::PolicyError;
 use super::norm::{Norm, NormFormula};
 
@@ -37,9 +39,15 @@ const FAMILIES: [(&str, Reader); 11] = [
     ("starcoder2", starcoder2::read),
 ];
 
-/// Reads the configuration of any family.
+/// The family of encoder-decoders.
+const T5: &str = "t5";
+
+/// Reads the configuration of any decoder-only family.
 pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
     let found = json.text_or("model_type", "")?;
+    if found == T5 {
+        return Err(PolicyError::EncoderDecoder { found: found.to_owned() });
+    }
     let Some((_, reader)) = FAMILIES.iter().find(|(name, _)| *name == found) else {
         let names: Vec<String> = FAMILIES.iter().map(|(name, _)| format!("`{name}`")).collect();
         return Err(PolicyError::Family { found: found.to_owned(), wanted: names.join(", ") });
@@ -54,11 +62,18 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
     }
     match architecture.rotary.iter().find(|rotary| rotary.width > head_dim) {
         Some(rotary) => Err(PolicyError::Unsupported {
+            file: CONFIG,
             key: format!("rotary dimensions of a head of width {head_dim}"),
             found: rotary.width.to_string(),
         }),
         None => Ok(architecture),
     }
+}
+
+/// Reads the configuration of a family with an encoder and a decoder; `None` if it is one of another family.
+pub(super) fn read_encoder_decoder(json: ConfigJson<'_>) -> Result<Option<EncoderDecoderPlan>, PolicyError> {
+    json.refuse_any(&["quantization_config"])?;
+    if json.text_or("model_type", "")? == T5 { t5::read(json).map(Some) } else { Ok(None) }
 }
 
 /// Width of the heads of a family that cuts the hidden width evenly.

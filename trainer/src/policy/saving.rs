@@ -1,0 +1,163 @@
+//! What a checkpoint holds of the policy.
+//!
+//! ```text
+//! model/                    the Hugging Face layout: transformers loads it. Weights have the dtype that they came in,
+//!                           in shards with an index if they are many; tied ones appear once; every other file is
+//!                           a copy of what the run started from, unknown keys of config.json included
+//! master.safetensors        the f32 weights, where model/ holds them rounded: training goes on from these
+//! adapter/                  PEFT's layout, in place of both others when an adapter is trained
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rltrain_checkpoints::{Checkpoint, Draft, WriteError};
+use serde_json::{Value, json};
+use tch::{Kind, Tensor};
+
+use super::adapter::Adapter;
+use super::adapter_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
+use super::error::PolicyError;
+use super::weights::{HostView, Weights, load_tensor};
+use super::{COMPANIONS, Policy};
+
+/// Folder of the model inside a checkpoint.
+const MODEL: &str = "model";
+
+/// Folder of the adapter inside a checkpoint.
+const ADAPTER: &str = "adapter";
+
+/// The f32 weights inside a checkpoint.
+const MASTER: &str = "master.safetensors";
+
+/// Largest file of weights: what transformers 4 cuts at, and most file systems and stores bear.
+pub const MAX_SHARD_BYTES: u64 = 5_000_000_000;
+
+/// One file of weights.
+pub struct Shard {
+    /// Its name: `model.safetensors`, or `model-00001-of-00002.safetensors`.
+    pub name: String,
+    /// What it holds, in the order of names.
+    pub tensors: Vec<(String, HostView)>,
+}
+
+/// The files of all weights, adapters merged, and their index if there are several files.
+///
+/// A shard is closed before the tensor that would make it larger than `max_shard_bytes`; a tensor larger than that has a
+/// shard of its own.
+pub fn shards(weights: &Weights, max_shard_bytes: u64) -> (Vec<Shard>, Option<Value>) {
+    let mut groups: Vec<Vec<(String, HostView)>> = vec![Vec::new()];
+    let (mut filled, mut total) = (0, 0);
+    for (name, _) in weights.iter() {
+        let tensor = tch::no_grad(|| weights.merged(name));
+        let kind = weights.stored_kind(name);
+        let bytes = (tensor.numel() * kind.elt_size_in_bytes()) as u64;
+        if filled > 0 && filled + bytes > max_shard_bytes {
+            groups.push(Vec::new());
+            filled = 0;
+        }
+        filled += bytes;
+        total += bytes;
+        let group = groups.last_mut().expect("there is a group from the start");
+        group.push((name.to_owned(), HostView::in_kind(&tensor, kind)));
+    }
+    let count = groups.len();
+    let name = |number| match count {
+        1 => "model.safetensors".to_owned(),
+        _ => format!("model-{number:05}-of-{count:05}.safetensors"),
+    };
+    let shards: Vec<Shard> =
+        (1..).zip(groups).map(|(number, tensors)| Shard { name: name(number), tensors }).collect();
+    let places =
+        shards.iter().flat_map(|shard| shard.tensors.iter().map(move |(name, _)| (name, &shard.name)));
+    let places: BTreeMap<&String, &String> = places.collect();
+    let index = json!({ "metadata": { "total_size": total }, "weight_map": places });
+    (shards, (count > 1).then_some(index))
+}
+
+/// Weights by name in f32 where their folder holds them rounded.
+fn masters(weights: &Weights) -> Vec<(String, HostView)> {
+    let rounded = weights.iter().filter(|(name, _)| weights.stored_kind(name) != Kind::Float);
+    rounded.map(|(name, tensor)| (name.to_owned(), HostView::new(tensor))).collect()
+}
+
+impl Policy {
+    /// Writes what [`Policy::restore`] takes up again, in files of weights of at most `max_shard_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// If a file of the folder that the policy came from cannot be copied, or the disk refuses.
+    pub fn save(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
+        if let Some(adapter) = self.weights.adapter() {
+            return self.save_adapter(adapter, draft);
+        }
+        self.save_model(draft, max_shard_bytes)?;
+        let masters = masters(&self.weights);
+        if masters.is_empty() { Ok(()) } else { draft.tensors(MASTER, masters, &BTreeMap::new()) }
+    }
+
+    /// Writes the folder that transformers loads, adapters merged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::save`].
+    pub fn save_model(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
+        for name in COMPANIONS {
+            let path = self.folder.join(name);
+            if path.is_file() {
+                draft.copy(&path, &format!("{MODEL}/{name}"))?;
+            }
+        }
+        let (shards, index) = shards(&self.weights, max_shard_bytes);
+        for Shard { name, tensors } in shards {
+            draft.tensors(&format!("{MODEL}/{name}"), tensors, &made_by_torch())?;
+        }
+        match index {
+            Some(index) => draft.json(&format!("{MODEL}/model.safetensors.index.json"), &index),
+            None => Ok(()),
+        }
+    }
+
+    fn save_adapter(&self, adapter: &Adapter, draft: &mut Draft) -> Result<(), WriteError> {
+        draft.json(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), &adapter.peft_config(&self.folder))?;
+        let factors = adapter.iter().map(|(name, tensor)| (name, HostView::new(tensor)));
+        draft.tensors(&format!("{ADAPTER}/{ADAPTER_WEIGHTS}"), factors, &made_by_torch())
+    }
+
+    /// Takes up what [`Policy::save`] wrote, after the policy was loaded: the adapter onto the model that the run started
+    /// from, or the f32 weights onto the folder's.
+    ///
+    /// # Errors
+    ///
+    /// If a file is damaged or does not fit the network.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), PolicyError> {
+        let device = self.weights.device();
+        if self.weights.adapter().is_some() {
+            let folder = checkpoint.path().join(ADAPTER);
+            let adapter = Adapter::load(&folder, &self.architecture, device)?;
+            self.weights.adapt(adapter);
+            return Ok(());
+        }
+        let rounded: Vec<String> = masters(&self.weights).into_iter().map(|(name, _)| name).collect();
+        if rounded.is_empty() {
+            return Ok(());
+        }
+        let file = checkpoint.read_tensors(MASTER)?;
+        let _no_gradient = tch::no_grad_guard();
+        for name in rounded {
+            let mut weight: Tensor = self.weights.get(&name).shallow_clone();
+            weight.copy_(&load_tensor(&file, &name, &weight.size())?);
+        }
+        Ok(())
+    }
+
+    /// Where a checkpoint in `folder` has the model to load before [`Policy::restore`]; none if it only has an adapter.
+    pub fn model_in(folder: &Path) -> Option<std::path::PathBuf> {
+        Some(folder.join(MODEL)).filter(|model| model.is_dir())
+    }
+}
+
+/// The metadata without which transformers refuses a file.
+fn made_by_torch() -> BTreeMap<String, String> {
+    BTreeMap::from([("format".to_owned(), "pt".to_owned())])
+}
