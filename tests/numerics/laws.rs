@@ -9,8 +9,8 @@ use rltrain::algorithm::AdvantageEstimator::{
 };
 use rltrain::algorithm::{
     AdvantageEstimator, Aggregation, AlgorithmConfig, CorrectionKind, KlEstimator, Outcomes, PolicyLoss,
-    Preset, RatioLevel, Scale, TokenOutcomes, advantages, entropy_shaped, kl, mini_batches, step_marks,
-    token_advantages,
+    Preset, RatioLevel, Scale, Sequences, TokenInputs, TokenOutcomes, advantages, entropy_shaped, kl,
+    mini_batches, sequence_of_tokens, step_marks, token_advantages, token_loss,
 };
 use tch::{Kind, Tensor};
 
@@ -274,6 +274,33 @@ proptest! {
             prop_assert!(most - least <= 1 && *least > 0, "{:?}", sizes);
         }
     }
+}
+
+#[test]
+fn the_policy_loss_is_reported_without_what_is_added_to_it() {
+    let of = |values: &[f64]| Tensor::from_slice(values);
+    let (logprobs_n, old_n, advantages_n) = (of(&[-1.0, -2.0]), of(&[-1.1, -1.9]), of(&[0.5, -0.5]));
+    let (entropy_n, reference_n, sequence_n) = (of(&[1.0, 2.0]), of(&[-3.0, -1.0]), sequence_of_tokens(&[2]));
+    let sequences = Sequences { of_token_n: &sequence_n, count: 1 };
+    let bare = TokenInputs {
+        logprobs_n: &logprobs_n,
+        old_n: &old_n,
+        advantages_n: &advantages_n,
+        sequences,
+        sampled_n: None,
+        reference_n: None,
+        entropy_n: None,
+        keep_n: None,
+        covariant_n: None,
+        kl_coefficient: 0.1,
+    };
+    let config = AlgorithmConfig { entropy_coefficient: 0.01, ..AlgorithmConfig::default() };
+    let plain = token_loss(&config, &bare);
+    let with = TokenInputs { reference_n: Some(&reference_n), entropy_n: Some(&entropy_n), ..bare };
+    let more = token_loss(&config, &with);
+    assert_eq!(list(&more.surrogate.loss_n), list(&plain.loss_n));
+    let added = more.kl_n.unwrap() * 0.1 - &entropy_n * 0.01;
+    assert_eq!(list(&more.loss_n), list(&(plain.loss_n + added)));
 }
 
 const GROUPED: [AdvantageEstimator; 8] = [Grpo, DrGrpo, Rloo, Opo, Gpg, MaxRl, PassAtK, Gdpo];

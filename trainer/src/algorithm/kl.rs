@@ -65,11 +65,14 @@ pub fn kl_loss(
     config: &AlgorithmConfig,
     logprobs_n: &Tensor,
     reference_n: &Tensor,
-    ratio_n: &Tensor,
+    ratio_n: Option<&Tensor>,
 ) -> Tensor {
     let gradient = config.kl_gradient.unwrap_or(config.kl);
     let kl_n = kl_with_gradient_of(config.kl, gradient, logprobs_n, reference_n);
-    if config.kl_importance { kl_n * ratio_n } else { kl_n }
+    match ratio_n {
+        Some(ratio_n) if config.kl_importance => kl_n * ratio_n,
+        _ => kl_n,
+    }
 }
 
 /// What divergence costs each token where it is paid for in the reward: the coefficient times the recipe's estimate, `[N]`,

@@ -22,6 +22,7 @@ mod batches;
 mod config;
 mod correction;
 mod kl;
+mod mismatch;
 mod needs;
 mod overlong;
 mod policy_loss;
@@ -44,6 +45,7 @@ pub use config::{
 };
 pub use correction::{Correction, correction};
 pub use kl::{ReferenceUpdate, kl, kl_loss, kl_penalty, kl_with_gradient_of};
+pub use mismatch::{Mismatch, mismatch};
 pub use policy_loss::{
     Clip, PolicyInputs, Surrogate, clipped_surrogate, policy_loss, preference_loss, preference_weight,
     weighted_nll,

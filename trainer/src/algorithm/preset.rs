@@ -45,11 +45,11 @@ pub enum Preset {
     Ppo,
     /// Maximum-likelihood RL, Tajwar et al. 2026 (arXiv:2602.02710).
     MaxRl,
-    /// Length-unbiased sequence policy optimisation (arXiv:2602.05261).
+    /// Length-unbiased sequence policy optimisation, Liu et al. 2026 (arXiv:2602.05261).
     Luspo,
     /// Variational sequence-level soft policy optimisation, Shen et al. 2026 (arXiv:2602.10693).
     Vespo,
-    /// Divergence proximal policy optimisation (arXiv:2602.04879), as prime-rl's default.
+    /// Divergence proximal policy optimisation, Qi et al. 2026 (arXiv:2602.04879), as prime-rl's default.
     Dppo,
     /// GRPO with a divergence on tokens of large covariance, Cui et al. 2025 (arXiv:2505.22617).
     KlCov,

@@ -39,6 +39,7 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("vespo_decay_negative", Some(algorithm.vespo_decay_negative)),
         ("kl_target", Some(algorithm.kl_target)),
         ("kl_horizon", Some(algorithm.kl_horizon)),
+        ("correction_high", Some(algorithm.correction_high)),
         ("value_clip", algorithm.value_clip),
     ];
     let from_0 = [

@@ -54,9 +54,9 @@ impl<'a> Outcomes<'a> {
 /// dr-grpo    A_i = r_i - m                   Liu et al. 2025, section 3 (arXiv:2503.20783)
 /// rloo       A_i = r_i - mean of the others  Ahmadian et al. 2024, eq. 8 (arXiv:2402.14740)
 ///                = (r_i - m) n / (n - 1)
-/// remax      A_i = r_i - r_greedy            Li et al. 2023, eq. 4 (arXiv:2310.10505)
-/// opo        A_i = r_i - sum(l r) / sum(l)   Hao et al. 2025, eq. 6 (arXiv:2505.23585); l the lengths
-/// gpg        A_i = a (r_i - m)               Chu et al. 2025, eq. 5 (arXiv:2504.02546); see below
+/// remax      A_i = r_i - r_greedy            Li et al. 2023 (arXiv:2310.10505)
+/// opo        A_i = r_i - sum(l r) / sum(l)   Hao et al. 2025 (arXiv:2505.23585); l the lengths
+/// gpg        A_i = a (r_i - m)               Chu et al. 2025 (arXiv:2504.02546); see below
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
@@ -83,18 +83,20 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
     };
     let deviation = Deviation::of(config, outcomes.rewards);
     match config.advantage {
-        AdvantageEstimator::Grpo => each(&|rewards| group::centred(rewards, |_| deviation.divisor(rewards))),
+        AdvantageEstimator::Grpo => {
+            each(&|rewards| group::centred(rewards, |_| 1.0 / deviation.divisor(rewards)))
+        }
         AdvantageEstimator::DrGrpo | AdvantageEstimator::ReinforcePlusPlusBaseline => {
             each(&|rewards| group::centred(rewards, |_| 1.0))
         }
         AdvantageEstimator::Rloo => {
-            each(&|rewards| group::centred(rewards, |known| (known.n - 1.0) / known.n))
+            each(&|rewards| group::centred(rewards, |known| known.n / (known.n - 1.0)))
         }
         AdvantageEstimator::MaxRl => each(&group::max_rl),
         AdvantageEstimator::PassAtK => each(&|rewards| group::pass_at_k(rewards, deviation.divisor(rewards))),
         AdvantageEstimator::Gpg => {
             let scale = baseline::gpg_scale(outcomes.rewards);
-            each(&|rewards| group::centred(rewards, |_| 1.0 / scale))
+            each(&|rewards| group::centred(rewards, |_| scale))
         }
         AdvantageEstimator::Opo => baseline::opo(outcomes.rewards, outcomes.lengths),
         AdvantageEstimator::Remax => baseline::remax(outcomes.rewards, outcomes.greedy),

@@ -3,7 +3,7 @@
 //! Schulman et al. 2017, eq. 7 (arXiv:1707.06347), with these differences from the paper: the upper bound is apart from
 //! the lower ("clip-higher", DAPO, Yu et al. 2025, section 3.1; arXiv:2503.14476); the ratio may be a sequence's (GSPO);
 //! two more bounds may limit what a bad attempt with a large ratio does, which PPO leaves open: `dual_clip` (Ye et al.
-//! 2020, eq. 5; arXiv:1912.09729) bounds the loss, `ratio_cap` (INTELLECT-2, section 3.4; arXiv:2505.07291) the ratio.
+//! 2020; arXiv:1912.09729) bounds the loss, `ratio_cap` (INTELLECT-2; arXiv:2505.07291) the ratio.
 //! verl has the dual clip always on, with 3; here both are off by default.
 
 use tch::Tensor;

@@ -1,6 +1,6 @@
 //! Online DPO: of two attempts at one task, the better one should gain on the reference more than the worse one.
 //!
-//! Guo et al. 2024, eq. 3 (arXiv:2402.04792), after DPO, Rafailov et al. 2023, eq. 7 (arXiv:2305.18290). With the log
+//! Guo et al. 2024 (arXiv:2402.04792), after DPO, Rafailov et al. 2023, eq. 7 (arXiv:2305.18290). With the log
 //! ratios of whole sequences, `h = sum over the sequence of (logp_t - logp_reference_t)`:
 //!
 //! ```text
