@@ -1,9 +1,7 @@
 //! Corrections for the rollout's logprobs against TRL's weights and verl's weights and masks.
 
 use rltrain::algorithm::CorrectionKind::{GeometricRejection, Icepop, SequenceMask, SequenceTis, TokenTis};
-use rltrain::algorithm::{
-    AlgorithmConfig, CorrectionKind, Sequences, correction, mismatch, sequence_of_tokens,
-};
+use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, Sequences, correction, sequence_of_tokens};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -88,32 +86,6 @@ fn bounds_are_on_the_ratio_where_verl_has_them_on_its_inverse() {
     }
     let (ours, theirs) = kept(GeometricRejection, (0.8, 1.02), &rows["RS/seq_mean_k1@0.95_1.05"]);
     assert_ne!(ours, theirs, "a bound that verl's table does not have");
-}
-
-/// verl adds 1e-8 to what it divides by.
-#[test]
-fn metrics_of_the_mismatch_are_those_of_verl() {
-    let table = golden_json("rl-losses.json");
-    let (inputs, theirs) = (&table["inputs"], &table["verl"]["rollout_corr"]["offpolicy_metrics"]);
-    let mask = tensor(&inputs["mask_mt"]);
-    let lengths = Vec::<f64>::try_from(mask.sum_dim_intlist(1, false, Kind::Double)).unwrap();
-    let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
-    let sequence_n = sequence_of_tokens(&lengths);
-    let sequences = Sequences { of_token_n: &sequence_n, count: lengths.len() as i64 };
-    let pick = |name: &str| tensor(&inputs[name]).masked_select(&mask.to_kind(Kind::Bool));
-    let ours = mismatch(&pick("old_logp"), &pick("rollout_logp"), sequences).unwrap();
-    for (name, ours) in [
-        ("kl", ours.kl),
-        ("k3_kl", ours.k3),
-        ("ppl_ratio", ours.perplexity_ratio),
-        ("chi2_token", ours.chi2_token),
-        ("chi2_seq", ours.chi2_sequence),
-    ] {
-        let theirs = theirs[name].as_f64().unwrap();
-        assert!((ours - theirs).abs() <= 1e-9, "{name}: {ours}, verl {theirs}");
-    }
-    let none = Tensor::zeros([0], (Kind::Float, tch::Device::Cpu));
-    assert_eq!(mismatch(&none, &none, sequences), None);
 }
 
 /// A log-ratio of 95 is an infinity in f32; OpenRLHF's IcePop then has 0 times infinity.

@@ -5,36 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::config::{AlgorithmConfig, PolicyLoss};
 use super::sequence::Sequences;
-
-/// What is marked once per optimizer step, over all its tokens; each `[N]`, Bool, where the recipe asks for it.
-#[derive(Debug, Default)]
-pub struct StepMarks {
-    /// Tokens that the policy loss keeps: [`top_entropy`].
-    pub keep_n: Option<Tensor>,
-    /// Tokens that `kl-cov` holds back: [`top_covariance`].
-    pub covariant_n: Option<Tensor>,
-}
-
-/// The marks of a step, from its advantages, the logprobs of the policy that it starts with, and the entropies of that
-/// policy, which only a recipe with `top_entropy_share` below 1 needs.
-///
-/// # Panics
-///
-/// If the entropies are needed and missing, which is a bug.
-pub fn step_marks(
-    config: &AlgorithmConfig,
-    advantages_n: &Tensor,
-    old_n: &Tensor,
-    entropy_n: Option<&Tensor>,
-) -> StepMarks {
-    let share = config.top_entropy_share;
-    let keep_n = (share < 1.0).then(|| top_entropy(entropy_n.expect("entropies by contract"), share));
-    let covariant_n = (config.policy_loss == PolicyLoss::KlCov)
-        .then(|| top_covariance(advantages_n, old_n, config.covariance_share));
-    StepMarks { keep_n, covariant_n }
-}
 
 /// True for the tokens whose entropy is among the `share` largest of the step: `[N]`, Bool.
 ///
@@ -86,7 +57,7 @@ pub fn top_covariance(advantages_n: &Tensor, logprobs_n: &Tensor, share: f64) ->
 ///
 /// Off-policy sequence masking of DeepSeek-V3.2 (arXiv:2512.02556, eq. 9): a bad attempt that the policy would no
 /// longer make has nothing more to teach. `advantages_n` and the result are per token, the mean per sequence, in nats.
-pub fn on_policy_enough(
+pub(super) fn on_policy_enough(
     logprobs_n: &Tensor,
     sampled_n: &Tensor,
     advantages_n: &Tensor,

@@ -9,15 +9,15 @@ mod baseline;
 mod entropy;
 mod gae;
 mod group;
+mod preference;
 mod several_rewards;
 mod token_baseline;
 mod whitening;
 
 pub use entropy::entropy_shaped;
-pub use gae::{ValueTargets, gae, returns_to_go};
+pub use gae::{ValueTargets, gae};
 pub use group::has_signal;
-pub use token_baseline::optimal_token_baseline;
-pub use whitening::{centre_and_scale, scale_only};
+pub use whitening::centre_and_scale;
 
 use super::config::{AdvantageEstimator, AlgorithmConfig, Scale};
 
@@ -35,6 +35,9 @@ pub struct Outcomes<'a> {
     pub part_weights: &'a [f64],
     /// The reward of the greedy attempt at each group's task. Needed by `remax`.
     pub greedy: &'a [Option<f64>],
+    /// The sum over each attempt's tokens of `logp_old - logp_reference`, in nats; anything for one without a reward.
+    /// Needed by `online-dpo`.
+    pub log_ratios: &'a [Vec<f64>],
 }
 
 impl<'a> Outcomes<'a> {
@@ -59,6 +62,7 @@ impl<'a> Outcomes<'a> {
 /// gpg        A_i = a (r_i - m)               Chu et al. 2025 (arXiv:2504.02546); see below
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
+/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
 /// ```
 ///
@@ -102,6 +106,9 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
         AdvantageEstimator::Remax => baseline::remax(outcomes.rewards, outcomes.greedy),
         AdvantageEstimator::Gdpo => {
             several_rewards::gdpo(outcomes.parts, outcomes.part_weights, config.scale_epsilon)
+        }
+        AdvantageEstimator::OnlineDpo => {
+            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta)
         }
         AdvantageEstimator::Gae
         | AdvantageEstimator::ReinforcePlusPlus
@@ -169,7 +176,7 @@ pub struct TokenOutcomes<'a> {
 pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) -> ValueTargets {
     let to_go = || {
         let rewards = gae::token_rewards(outcomes.sequence, outcomes.penalty, outcomes.lengths);
-        returns_to_go(&rewards, outcomes.lengths, config.discount)
+        gae::returns_to_go(&rewards, outcomes.lengths, config.discount)
     };
     match config.advantage {
         AdvantageEstimator::Gae => {
@@ -182,8 +189,12 @@ pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) 
             ValueTargets { advantages: centre_and_scale(&to_go()), returns: Vec::new() }
         }
         AdvantageEstimator::OptimalTokenBaseline => {
-            let advantages =
-                optimal_token_baseline(&to_go(), outcomes.energy, outcomes.lengths, outcomes.groups);
+            let advantages = token_baseline::optimal_token_baseline(
+                &to_go(),
+                outcomes.energy,
+                outcomes.lengths,
+                outcomes.groups,
+            );
             ValueTargets { advantages, returns: Vec::new() }
         }
         _ => {

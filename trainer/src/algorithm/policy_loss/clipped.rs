@@ -10,22 +10,22 @@ use tch::Tensor;
 
 use super::{AlgorithmConfig, MAX_LOG_RATIO, PolicyInputs, Surrogate, bounded, ratio};
 
-/// The bounds of [`clipped_surrogate`]; each is dimensionless.
+/// The bounds; each is dimensionless.
 #[derive(Clone, Copy, Debug)]
-pub struct Clip {
+struct Clip {
     /// How far the ratio may fall below 1.
-    pub low: f64,
+    low: f64,
     /// How far it may rise above 1.
-    pub high: f64,
+    high: f64,
     /// Largest loss of a bad attempt, as a multiple of its advantage's size; above 1.
-    pub dual: Option<f64>,
+    dual: Option<f64>,
     /// Largest ratio that counts where the clip does not apply.
-    pub cap: Option<f64>,
+    cap: Option<f64>,
 }
 
 impl Clip {
     /// These two bounds and no other.
-    pub fn between(low: f64, high: f64) -> Self {
+    fn between(low: f64, high: f64) -> Self {
         Self { low, high, dual: None, cap: None }
     }
 }
