@@ -335,6 +335,7 @@ fn full() -> Recipe {
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
+    recipe.critic.path = Some("critic".into());
     recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
     recipe
 }

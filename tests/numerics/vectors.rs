@@ -2,9 +2,11 @@
 
 use rltrain::algorithm::{
     AdvantageEstimator, AlgorithmConfig, KlControl, KlEstimator, Outcomes, ReferenceKind, ReferenceUpdate,
-    Refill, Scale, advantages, centre_and_scale, clipped_surrogate, entropy_shaped, gae, kl, weighted_nll,
+    Refill, Scale, advantages, centre_and_scale, entropy_shaped, gae, kl, weighted_nll,
 };
 use tch::{Kind, Tensor};
+
+use super::packed::clipped;
 
 fn list(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.detach()).unwrap()
@@ -45,7 +47,7 @@ fn gae_of_three_tokens_and_its_whitening() {
 fn the_four_cases_of_ppos_clip() {
     let ratios: Tensor = Tensor::from_slice(&[1.5, 1.5, 0.5, 0.5]);
     let advantages = Tensor::from_slice(&[1.0, -1.0, 1.0, -1.0]);
-    let ours = clipped_surrogate(&ratios.log(), &ratios.zeros_like(), &advantages, 0.2, 0.2);
+    let ours = clipped(&ratios.log(), &ratios.zeros_like(), &advantages, (0.2, 0.2));
     assert_close(&list(&ours.loss_n), &[-1.2, 1.5, -0.5, 0.8]);
     assert_eq!(list(&ours.clipped_high_n), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(list(&ours.clipped_low_n), [0.0, 0.0, 0.0, 1.0]);

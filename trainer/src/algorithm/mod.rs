@@ -44,7 +44,7 @@ pub use config::{
 };
 pub use correction::{Correction, correction};
 pub use kl::{ReferenceUpdate, kl, kl_with_gradient_of};
-pub use policy_loss::{Surrogate, clipped_surrogate, weighted_nll};
+pub use policy_loss::{Surrogate, weighted_nll};
 pub use preset::Preset;
 pub use sequence::{Sequences, sequence_of_tokens};
 pub use token_loss::{TokenInputs, TokenLoss, token_loss};

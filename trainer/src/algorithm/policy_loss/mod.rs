@@ -27,7 +27,6 @@ mod reinforce;
 mod soft;
 mod variational;
 
-pub use clipped::clipped_surrogate;
 pub use reinforce::weighted_nll;
 use tch::Tensor;
 
