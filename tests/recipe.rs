@@ -168,7 +168,7 @@ fn every_number_of_an_algorithm_has_a_range() {
             refused.insert(key.clone());
         }
     }
-    assert_eq!(refused.len(), 30, "{refused:?}");
+    assert_eq!(refused.len(), 33, "{refused:?}");
 }
 
 #[test]
@@ -344,13 +344,14 @@ fn full() -> Recipe {
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
+    recipe.critic.path = Some("critic".into());
     recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
     recipe.model.lora = Some(LoraConfig::default());
     recipe
 }
 
 /// Every preset with everything that can be added to it.
-fn every_algorithm() -> [AlgorithmConfig; 23] {
+fn every_algorithm() -> [AlgorithmConfig; 24] {
     Preset::EVERY.map(|preset| AlgorithmConfig {
         dual_clip: Some(3.0),
         ratio_cap: Some(5.0),

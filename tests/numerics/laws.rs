@@ -4,13 +4,13 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use rltrain::algorithm::AdvantageEstimator::{
-    DrGrpo, Gdpo, Gpg, Grpo, MaxRl, Opo, OptimalTokenBaseline, PassAtK, ReinforcePlusPlus,
+    DrGrpo, Gdpo, Gpg, Grpo, MaxRl, OnlineDpo, Opo, OptimalTokenBaseline, PassAtK, ReinforcePlusPlus,
     ReinforcePlusPlusBaseline, Rloo,
 };
 use rltrain::algorithm::{
     AdvantageEstimator, Aggregation, AlgorithmConfig, CorrectionKind, KlEstimator, Outcomes, PolicyLoss,
-    Preset, RatioLevel, Scale, TokenOutcomes, advantages, entropy_shaped, kl, mini_batches, step_marks,
-    token_advantages,
+    Preset, RatioLevel, Scale, Sequences, TokenInputs, TokenOutcomes, advantages, entropy_shaped, kl,
+    mini_batches, sequence_of_tokens, token_advantages, token_loss, top_covariance, top_entropy,
 };
 use tch::{Kind, Tensor};
 
@@ -111,8 +111,10 @@ fn batch(rows: &Rows, width: usize, junk: f64) -> Padded {
 fn marks(config: &AlgorithmConfig, batch: &Padded) -> [Option<Tensor>; 2] {
     let entropy_n = batch.pick(batch.entropy.as_ref().unwrap());
     let (advantages_n, old_n) = (batch.pick(&batch.advantages), batch.pick(&batch.old));
-    let marks = step_marks(config, &advantages_n, &old_n, Some(&entropy_n));
-    [marks.keep_n, marks.covariant_n]
+    let keep_n = (config.top_entropy_share < 1.0).then(|| top_entropy(&entropy_n, config.top_entropy_share));
+    let covariant_n = (config.policy_loss == PolicyLoss::KlCov)
+        .then(|| top_covariance(&advantages_n, &old_n, config.covariance_share));
+    [keep_n, covariant_n]
 }
 
 fn whole(config: &AlgorithmConfig, batch: &Padded) -> Outcome {
@@ -276,7 +278,34 @@ proptest! {
     }
 }
 
-const GROUPED: [AdvantageEstimator; 8] = [Grpo, DrGrpo, Rloo, Opo, Gpg, MaxRl, PassAtK, Gdpo];
+#[test]
+fn the_policy_loss_is_reported_without_what_is_added_to_it() {
+    let of = |values: &[f64]| Tensor::from_slice(values);
+    let (logprobs_n, old_n, advantages_n) = (of(&[-1.0, -2.0]), of(&[-1.1, -1.9]), of(&[0.5, -0.5]));
+    let (entropy_n, reference_n, sequence_n) = (of(&[1.0, 2.0]), of(&[-3.0, -1.0]), sequence_of_tokens(&[2]));
+    let sequences = Sequences { of_token_n: &sequence_n, count: 1 };
+    let bare = TokenInputs {
+        logprobs_n: &logprobs_n,
+        old_n: &old_n,
+        advantages_n: &advantages_n,
+        sequences,
+        sampled_n: None,
+        reference_n: None,
+        entropy_n: None,
+        keep_n: None,
+        covariant_n: None,
+        kl_coefficient: 0.1,
+    };
+    let config = AlgorithmConfig { entropy_coefficient: 0.01, ..AlgorithmConfig::default() };
+    let plain = token_loss(&config, &bare);
+    let with = TokenInputs { reference_n: Some(&reference_n), entropy_n: Some(&entropy_n), ..bare };
+    let more = token_loss(&config, &with);
+    same(&list(&more.surrogate.loss_n), &list(&plain.loss_n)).unwrap();
+    let added = more.kl_n.unwrap() * 0.1 - &entropy_n * 0.01;
+    same(&list(&more.loss_n), &list(&(plain.loss_n + added))).unwrap();
+}
+
+const GROUPED: [AdvantageEstimator; 9] = [Grpo, DrGrpo, Rloo, Opo, Gpg, MaxRl, PassAtK, Gdpo, OnlineDpo];
 const TOKENS: [AdvantageEstimator; 3] = [ReinforcePlusPlus, ReinforcePlusPlusBaseline, OptimalTokenBaseline];
 
 /// A step of groups: rewards and lengths.
@@ -297,12 +326,15 @@ fn estimate(config: &AlgorithmConfig, groups: &[Vec<(f64, usize)>], shift: f64) 
         .iter()
         .map(|group| group.iter().map(|reward| vec![*reward, reward.map(|r| -3.0 * r)]).collect())
         .collect();
+    let log_ratios: Vec<Vec<f64>> =
+        lengths.iter().map(|group| group.iter().map(|length| 0.3 * *length as f64).collect()).collect();
     let outcomes = Outcomes {
         rewards: &rewards,
         lengths: &lengths,
         parts: &parts,
         part_weights: &[1.0, 0.2],
         greedy: &[],
+        log_ratios: &log_ratios,
     };
     let sequence = advantages(config, &outcomes).concat();
     if !config.advantage.is_per_token() {
@@ -345,7 +377,7 @@ proptest! {
     fn a_group_that_agrees_teaches_nothing_beside_one_that_does_not(mut groups in groups(), reward in -1.0..1.0f64) {
         let loner = groups.len();
         groups.push(vec![(reward, 2); 3]);
-        for advantage in [Grpo, DrGrpo, Rloo, Opo, Gpg, MaxRl, PassAtK] {
+        for advantage in [Grpo, DrGrpo, Rloo, Opo, Gpg, MaxRl, PassAtK, OnlineDpo] {
             let ours = estimate(&estimator(advantage), &groups, 0.0);
             let before: usize = groups[..loner].iter().map(Vec::len).sum();
             prop_assert!(ours[before..].iter().all(|a| *a == 0.0), "{:?}: {:?}", advantage, ours);
@@ -354,7 +386,7 @@ proptest! {
 
     #[test]
     fn shifting_every_reward_changes_nothing(groups in groups(), shift in -10.0..10.0f64) {
-        for advantage in [Grpo, DrGrpo, Rloo, Opo, Gpg, PassAtK, Gdpo].into_iter().chain(TOKENS) {
+        for advantage in [Grpo, DrGrpo, Rloo, Opo, Gpg, PassAtK, Gdpo, OnlineDpo].into_iter().chain(TOKENS) {
             for scale in [Scale::Group, Scale::Batch, Scale::None] {
                 let config = AlgorithmConfig { scale, ..estimator(advantage) };
                 let (before, after) = (estimate(&config, &groups, 0.0), estimate(&config, &groups, shift));

@@ -1,7 +1,7 @@
 //! Batches as other trainers hold them, padded and masked, taken apart into packed tokens.
 
 use rltrain::algorithm::{
-    AlgorithmConfig, Denominators, Sequences, TokenInputs, sequence_of_tokens, token_loss,
+    AlgorithmConfig, Denominators, Sequences, Surrogate, TokenInputs, sequence_of_tokens, token_loss,
 };
 use tch::{Kind, Tensor};
 
@@ -91,6 +91,30 @@ impl Padded {
         let entropy_gradient = entropy.map(|entropy| entropy.grad()).filter(Tensor::defined);
         Outcome { loss: loss.double_value(&[]), gradient: logprobs.grad(), entropy_gradient }
     }
+}
+
+/// The clipped loss of some tokens `[N]` and nothing besides.
+pub(super) fn clipped(
+    logprobs_n: &Tensor,
+    old_n: &Tensor,
+    advantages_n: &Tensor,
+    (clip_low, clip_high): (f64, f64),
+) -> Surrogate {
+    let config = AlgorithmConfig { clip_low, clip_high, ..AlgorithmConfig::default() };
+    let sequence_n = sequence_of_tokens(&[logprobs_n.numel()]);
+    let inputs = TokenInputs {
+        logprobs_n,
+        old_n,
+        advantages_n,
+        sequences: Sequences { of_token_n: &sequence_n, count: 1 },
+        sampled_n: None,
+        reference_n: None,
+        entropy_n: None,
+        keep_n: None,
+        covariant_n: None,
+        kl_coefficient: 0.0,
+    };
+    token_loss(&config, &inputs).surrogate
 }
 
 /// Fails if loss or gradient differ by more than the absolute bounds, at magnitudes of about 1.

@@ -1,12 +1,11 @@
 //! The clipped surrogate against PyTorch's autograd, token by token. What other trainers make of it is in `losses.rs`.
 
-use rltrain::algorithm::clipped_surrogate;
 use tch::{Kind, Tensor};
 
 use super::golden;
+use super::packed::clipped;
 
-const LOW: f64 = 0.2;
-const HIGH: f64 = 0.28;
+const CLIP: (f64, f64) = (0.2, 0.28);
 
 /// Log-ratios around 30 in f32 are rounded to 2e-6, and `exp` makes that a relative error; f64 is exact to its own 1e-14.
 #[test]
@@ -15,7 +14,7 @@ fn loss_and_gradient_of_every_token_are_those_of_pytorch() {
     for (kind, bound) in [(Kind::Double, 1e-13), (Kind::Float, 5e-6)] {
         let cast = |name: &str| golden[name].to_kind(kind).copy();
         let logprobs = cast("logprobs").set_requires_grad(true);
-        let ours = clipped_surrogate(&logprobs, &cast("sampled"), &cast("advantages"), LOW, HIGH);
+        let ours = clipped(&logprobs, &cast("sampled"), &cast("advantages"), CLIP);
         ours.loss_n.sum(kind).backward();
         for (what, ours, theirs) in [
             ("loss", &ours.loss_n, &golden["loss"]),
@@ -32,7 +31,7 @@ fn loss_and_gradient_of_every_token_are_those_of_pytorch() {
 fn the_clip_marks_are_on_exactly_the_tokens_whose_gradient_the_bounds_cut() {
     let golden = golden("clipped_surrogate.safetensors");
     let (logprobs, sampled, advantages) = (&golden["logprobs"], &golden["sampled"], &golden["advantages"]);
-    let ours = clipped_surrogate(logprobs, sampled, advantages, LOW, HIGH);
+    let ours = clipped(logprobs, sampled, advantages, CLIP);
     let list = |tensor: &Tensor| Vec::<f64>::try_from(tensor.to_kind(Kind::Double)).unwrap();
     let (low, high) = (list(&ours.clipped_low_n), list(&ours.clipped_high_n));
     let (gradient, log_ratio, advantages) =
@@ -70,12 +69,11 @@ fn whatever_the_logprobs_loss_and_gradient_stay_finite() {
         for sampled in [f32::MIN, -1e30, -1e4, 0.0] {
             for advantage in [-1.0f32, 0.0, 1.0] {
                 let logprobs = Tensor::from_slice(&[logprob]).set_requires_grad(true);
-                let ours = clipped_surrogate(
+                let ours = clipped(
                     &logprobs,
                     &Tensor::from_slice(&[sampled]),
                     &Tensor::from_slice(&[advantage]),
-                    LOW,
-                    HIGH,
+                    CLIP,
                 );
                 ours.loss_n.sum(Kind::Float).backward();
                 let (loss, gradient) = (ours.loss_n.double_value(&[0]), logprobs.grad().double_value(&[0]));

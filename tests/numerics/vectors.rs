@@ -2,10 +2,11 @@
 
 use rltrain::algorithm::{
     AdvantageEstimator, AlgorithmConfig, KlControl, KlEstimator, Outcomes, ReferenceKind, ReferenceUpdate,
-    Refill, Scale, advantages, centre_and_scale, clipped_surrogate, entropy_shaped, gae, kl, preference_loss,
-    preference_weight, weighted_nll,
+    Refill, Scale, advantages, centre_and_scale, entropy_shaped, gae, kl, weighted_nll,
 };
 use tch::{Kind, Tensor};
+
+use super::packed::clipped;
 
 fn list(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.detach()).unwrap()
@@ -46,7 +47,7 @@ fn gae_of_three_tokens_and_its_whitening() {
 fn the_four_cases_of_ppos_clip() {
     let ratios: Tensor = Tensor::from_slice(&[1.5, 1.5, 0.5, 0.5]);
     let advantages = Tensor::from_slice(&[1.0, -1.0, 1.0, -1.0]);
-    let ours = clipped_surrogate(&ratios.log(), &ratios.zeros_like(), &advantages, 0.2, 0.2);
+    let ours = clipped(&ratios.log(), &ratios.zeros_like(), &advantages, (0.2, 0.2));
     assert_close(&list(&ours.loss_n), &[-1.2, 1.5, -0.5, 0.8]);
     assert_eq!(list(&ours.clipped_high_n), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(list(&ours.clipped_low_n), [0.0, 0.0, 0.0, 1.0]);
@@ -124,17 +125,21 @@ fn a_critics_credit_weighs_the_tokens() {
     assert_close(&list(&logprobs.grad()), &[-0.07, -0.05, -0.09]);
 }
 
+/// DPO's loss at `z = 0.15`, and its gradient towards the log-ratios of the pair by autograd.
 #[test]
-fn online_dpo_is_reinforce_with_the_advantages_of_a_pair() {
+fn online_dpo_has_the_gradient_of_dpo() {
     let better = Tensor::from_slice(&[2.5]).set_requires_grad(true);
     let worse = Tensor::from_slice(&[1.0]).set_requires_grad(true);
-    let loss = preference_loss(&better, &worse, 0.1);
+    let loss = -((&better - &worse) * 0.1).log_sigmoid();
     assert_close(&list(&loss), &[0.620_957_0]);
     loss.sum(Kind::Double).backward();
-    let weight = preference_weight(2.5, 1.0, 0.1);
-    assert_close(&[better.grad().double_value(&[0]), worse.grad().double_value(&[0])], &[-weight, weight]);
-    assert_eq!(preference_weight(1e9, 0.0, 1.0), 0.0);
-    assert_eq!(preference_weight(0.0, 1e9, 1.0), 1.0);
+    let rewards = [vec![Some(0.5), Some(0.0), None, Some(1.0), Some(0.0)]];
+    let log_ratios = [vec![7.0, 1.0, 0.0, 2.5, 9.0]];
+    let outcomes = Outcomes { log_ratios: &log_ratios, ..Outcomes::of(&rewards) };
+    let ours = advantages(&estimator(AdvantageEstimator::OnlineDpo), &outcomes).concat();
+    let (up, down) = (-better.grad().double_value(&[0]), -worse.grad().double_value(&[0]));
+    assert_close(&ours, &[0.0, down, 0.0, up, 0.0]);
+    assert!(up > 0.0 && down == -up);
 }
 
 #[test]

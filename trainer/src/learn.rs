@@ -213,12 +213,14 @@ impl Learner<'_> {
         let lengths_of =
             |group: &Group| group.completions.iter().map(|completion| completion.tokens.len()).collect();
         let group_lengths: Vec<Vec<usize>> = groups.iter().map(lengths_of).collect();
+        let log_ratios = self.log_ratios(batch, &rewards);
         let outcomes = Outcomes {
             rewards: &rewards,
             lengths: &group_lengths,
             parts: &scores.rows,
             part_weights: &scores.weights,
             greedy: &scores.greedy,
+            log_ratios: &log_ratios,
         };
         let of_attempt = advantages(algorithm, &outcomes);
         let judged = of_attempt.iter().flatten().zip(rewards.iter().flatten());
@@ -243,6 +245,21 @@ impl Learner<'_> {
         );
         batch.advantages_n = batch.column(targets.advantages);
         batch.values_n = values_n.map(|old_n| Values { old_n, returns_n: batch.column(targets.returns) });
+    }
+
+    /// How much likelier each attempt is than under the reference, in nats, 0 for one without a reward; empty if the
+    /// estimator does not compare with a reference.
+    fn log_ratios(&self, batch: &Batch, rewards: &[Vec<Option<f64>>]) -> Vec<Vec<f64>> {
+        let Some(reference_n) = &batch.reference_n else { return Vec::new() };
+        if self.algorithm.advantage != AdvantageEstimator::OnlineDpo {
+            return Vec::new();
+        }
+        // A reward of 0 less the log-ratio of its tokens.
+        let judged = |reward: &Option<f64>| reward.map(|_| 0.0);
+        let zeros: Vec<Vec<Option<f64>>> =
+            rewards.iter().map(|group| group.iter().map(judged).collect()).collect();
+        let sums = after_penalty(&zeros, &host(&(reference_n - &batch.old_n)), &batch.lengths());
+        sums.iter().map(|group| group.iter().map(|sum| sum.unwrap_or(0.0)).collect()).collect()
     }
 
     /// Rewards with the penalty for length.

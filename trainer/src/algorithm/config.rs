@@ -21,7 +21,8 @@ pub struct AlgorithmConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// How rewards become advantages: `grpo`, `dr-grpo`, `rloo`, `remax`, `opo`, `gpg`, `max-rl`, `pass-at-k`, `gdpo`,
-    /// `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`. Default `grpo`.
+    /// `online-dpo`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`. Default
+    /// `grpo`.
     pub advantage: AdvantageEstimator,
     /// What `grpo` and `pass-at-k` divide by: the standard deviation of the `group`'s rewards or of the `batch`'s, or
     /// `none`. Default `group`.
@@ -37,6 +38,10 @@ pub struct AlgorithmConfig {
     /// How far `gae` looks before it believes the critic, from 0 (one token) to 1 (the end). Default 0.95.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub gae_lambda: f64,
+    /// How soon `online-dpo` is content with a pair, above 0: its better attempt should have gained on the worse, against
+    /// the reference, about 1 divided by this, in nats. Default 0.1.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub preference_beta: f64,
     /// How much the entropy of a token adds to its advantage, per nat; at least 0. Default 0, none. 0.4 is usual.
     #[schemars(range(min = 0.0))]
     pub entropy_shaping: f64,
@@ -192,6 +197,7 @@ impl Default for AlgorithmConfig {
             scale_epsilon: 1e-4,
             discount: 1.0,
             gae_lambda: 0.95,
+            preference_beta: 0.1,
             entropy_shaping: 0.0,
             entropy_shaping_limit: 2.0,
             policy_loss: PolicyLoss::default(),
@@ -260,7 +266,7 @@ impl Serialize for AlgorithmConfig {
         }
         write_if_set! { preset }
         write! {
-            advantage scale scale_epsilon discount gae_lambda entropy_shaping entropy_shaping_limit policy_loss ratio
+            advantage scale scale_epsilon discount gae_lambda preference_beta entropy_shaping entropy_shaping_limit policy_loss ratio
             clip_low clip_high
         }
         write_if_set! { dual_clip ratio_cap }
@@ -307,6 +313,9 @@ pub enum AdvantageEstimator {
     PassAtK,
     /// Each reward compared on its own before they are added up, then scaled over the step.
     Gdpo,
+    /// The best attempt against the worst, until it has gained enough on the reference: online DPO, with
+    /// `policy_loss = "reinforce"` and `aggregation = "sequence-mean-token-sum"`.
+    OnlineDpo,
     /// The return, whitened over all tokens of the step; no group is compared.
     ReinforcePlusPlus,
     /// Reward minus the group's mean, whitened over all tokens of the step.

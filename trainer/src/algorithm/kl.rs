@@ -61,26 +61,18 @@ pub fn kl_with_gradient_of(
 /// With `kl_importance`, each token's divergence is weighted by its importance ratio `ratio_n`, through which the gradient
 /// flows: the estimator is then unbiased for tokens of an older policy (DeepSeek-V3.2, arXiv:2512.02556; TRL's
 /// `use_bias_correction_kl`).
-pub fn kl_loss(
+pub(super) fn kl_loss(
     config: &AlgorithmConfig,
     logprobs_n: &Tensor,
     reference_n: &Tensor,
-    ratio_n: &Tensor,
+    ratio_n: Option<&Tensor>,
 ) -> Tensor {
     let gradient = config.kl_gradient.unwrap_or(config.kl);
     let kl_n = kl_with_gradient_of(config.kl, gradient, logprobs_n, reference_n);
-    if config.kl_importance { kl_n * ratio_n } else { kl_n }
-}
-
-/// What divergence costs each token where it is paid for in the reward: the coefficient times the recipe's estimate, `[N]`,
-/// in units of reward, without gradient. `old_n` are the logprobs of the policy that sampled.
-pub fn kl_penalty(
-    config: &AlgorithmConfig,
-    old_n: &Tensor,
-    reference_n: &Tensor,
-    coefficient: f64,
-) -> Tensor {
-    kl(config.kl, &old_n.detach(), reference_n) * coefficient
+    match ratio_n {
+        Some(ratio_n) if config.kl_importance => kl_n * ratio_n,
+        _ => kl_n,
+    }
 }
 
 impl AlgorithmConfig {

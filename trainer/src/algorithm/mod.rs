@@ -34,7 +34,7 @@ mod value_loss;
 
 pub use advantage::{
     Outcomes, TokenOutcomes, ValueTargets, advantages, centre_and_scale, entropy_shaped, gae, has_signal,
-    optimal_token_baseline, penalised, returns_to_go, scale_only, token_advantages,
+    penalised, token_advantages,
 };
 pub use aggregation::Denominators;
 pub use batches::{Refill, mini_batches};
@@ -43,13 +43,10 @@ pub use config::{
     PolicyLoss, RatioLevel, ReferenceKind, Scale,
 };
 pub use correction::{Correction, correction};
-pub use kl::{ReferenceUpdate, kl, kl_loss, kl_penalty, kl_with_gradient_of};
-pub use policy_loss::{
-    Clip, PolicyInputs, Surrogate, clipped_surrogate, policy_loss, preference_loss, preference_weight,
-    weighted_nll,
-};
+pub use kl::{ReferenceUpdate, kl, kl_with_gradient_of};
+pub use policy_loss::{Surrogate, weighted_nll};
 pub use preset::Preset;
 pub use sequence::{Sequences, sequence_of_tokens};
 pub use token_loss::{TokenInputs, TokenLoss, token_loss};
-pub use token_mask::{StepMarks, on_policy_enough, step_marks, top_covariance, top_entropy};
+pub use token_mask::{top_covariance, top_entropy};
 pub use value_loss::{ValueLoss, explained_variance, value_loss};

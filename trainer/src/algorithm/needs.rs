@@ -1,23 +1,12 @@
 //! What an algorithm needs to be given besides tokens and rewards, so that nothing is computed that it does not use.
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, PolicyLoss};
+use super::config::{AdvantageEstimator, AlgorithmConfig, KlPlace, PolicyLoss};
 
 impl AlgorithmConfig {
-    /// Whether a run keeps a reference, because divergence from it costs something.
+    /// Whether a run keeps a reference: because divergence from it costs something, or because attempts are compared by
+    /// what they gained on it.
     pub fn needs_reference(&self) -> bool {
-        self.kl_coefficient > 0.0
-    }
-
-    /// Whether a run has a critic.
-    pub fn needs_critic(&self) -> bool {
-        self.advantage == AdvantageEstimator::Gae
-    }
-
-    /// Whether the trainer computes its own logprobs of a rollout before it learns from it: for a second update, to
-    /// correct for the rollout's, or to pay for divergence in the reward. Otherwise the recorded ones will do.
-    pub fn needs_old_logprobs(&self) -> bool {
-        self.correction != CorrectionKind::None
-            || (self.needs_reference() && self.kl_place == KlPlace::Reward)
+        self.kl_coefficient > 0.0 || self.advantage == AdvantageEstimator::OnlineDpo
     }
 
     /// Whether an update needs the entropy with its gradient, and not only for the metrics.
@@ -28,7 +17,7 @@ impl AlgorithmConfig {
     /// Whether a token may have a gradient although its attempt's advantage is 0, so that no attempt may be left out of
     /// an update.
     pub fn trains_without_advantage(&self) -> bool {
-        let divergence = self.needs_reference() && self.kl_place == KlPlace::Loss;
+        let divergence = self.kl_coefficient > 0.0 && self.kl_place == KlPlace::Loss;
         let drift =
             matches!(self.policy_loss, PolicyLoss::Dppo | PolicyLoss::Ipo) && self.drift_coefficient > 0.0;
         divergence

@@ -45,11 +45,11 @@ pub enum Preset {
     Ppo,
     /// Maximum-likelihood RL, Tajwar et al. 2026 (arXiv:2602.02710).
     MaxRl,
-    /// Length-unbiased sequence policy optimisation (arXiv:2602.05261).
+    /// Length-unbiased sequence policy optimisation, Liu et al. 2026 (arXiv:2602.05261).
     Luspo,
     /// Variational sequence-level soft policy optimisation, Shen et al. 2026 (arXiv:2602.10693).
     Vespo,
-    /// Divergence proximal policy optimisation (arXiv:2602.04879), as prime-rl's default.
+    /// Divergence proximal policy optimisation, Qi et al. 2026 (arXiv:2602.04879), as prime-rl's default.
     Dppo,
     /// GRPO with a divergence on tokens of large covariance, Cui et al. 2025 (arXiv:2505.22617).
     KlCov,
@@ -59,13 +59,15 @@ pub enum Preset {
     Gdpo,
     /// GRPO with advantages shaped by entropy, for function calls.
     Egpo,
+    /// Online DPO, Guo et al. 2024 (arXiv:2402.04792), with rewards in the place of a judge.
+    OnlineDpo,
     /// The two tricks of Liu et al. 2025 (arXiv:2508.08221): the batch's deviation, and a token mean.
     LitePpo,
 }
 
 impl Preset {
     /// Every preset.
-    pub const EVERY: [Self; 23] = [
+    pub const EVERY: [Self; 24] = [
         Self::Grpo,
         Self::DrGrpo,
         Self::Dapo,
@@ -88,6 +90,7 @@ impl Preset {
         Self::PassAtK,
         Self::Gdpo,
         Self::Egpo,
+        Self::OnlineDpo,
         Self::LitePpo,
     ];
 
@@ -122,6 +125,7 @@ impl Preset {
             Self::PassAtK => PASS_AT_K,
             Self::Gdpo => GDPO,
             Self::Egpo => EGPO,
+            Self::OnlineDpo => ONLINE_DPO,
             Self::LitePpo => LITE_PPO,
         }
     }
@@ -334,6 +338,14 @@ policy_loss = "clip"
 clip_low = 0.2
 clip_high = 0.2
 aggregation = "token-mean"
+"#;
+
+/// One pair a group: the best attempt and the worst.
+const ONLINE_DPO: &str = r#"
+advantage = "online-dpo"
+preference_beta = 0.1
+policy_loss = "reinforce"
+aggregation = "sequence-mean-token-sum"
 "#;
 
 const LITE_PPO: &str = r#"

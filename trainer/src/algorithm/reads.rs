@@ -11,6 +11,7 @@ impl AlgorithmConfig {
         let unless = |read: bool, reason: &dyn Fn() -> String| (!read).then(reason);
         let advantage = || format!("advantage = {}", quoted(self.advantage));
         let policy_loss = || format!("policy_loss = {}", quoted(self.policy_loss));
+        let reference = || format!("reference = {}", quoted(self.reference));
         let kl_off = || "kl_coefficient = 0".to_owned();
         let of_loss = |readers: &[PolicyLoss]| unless(readers.contains(&self.policy_loss), &policy_loss);
         let of_kl = |read: bool, reason: &dyn Fn() -> String| {
@@ -24,6 +25,7 @@ impl AlgorithmConfig {
             "scale_epsilon" => unless(self.advantage == AdvantageEstimator::Gdpo, &advantage),
             "discount" => unless(self.advantage.is_per_token(), &advantage),
             "gae_lambda" | "value_clip" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
+            "preference_beta" => unless(self.advantage == AdvantageEstimator::OnlineDpo, &advantage),
             "entropy_shaping_limit" => {
                 unless(self.entropy_shaping > 0.0, &|| "entropy_shaping = 0".to_owned())
             }
@@ -40,21 +42,20 @@ impl AlgorithmConfig {
                 of_loss(&[PolicyLoss::Dppo, PolicyLoss::Ipo])
             }
             "covariance_share" | "covariance_coefficient" => of_loss(&[PolicyLoss::KlCov]),
-            "kl" | "kl_place" | "kl_control" | "reference" => of_kl(true, &kl_off),
+            "kl" | "kl_place" | "kl_control" => of_kl(true, &kl_off),
+            "reference" => unless(self.needs_reference(), &kl_off),
             "kl_gradient" | "kl_importance" => {
                 of_kl(self.kl_place == KlPlace::Loss, &|| "kl_place = \"reward\"".to_owned())
             }
             "kl_target" | "kl_horizon" => {
                 of_kl(self.kl_control == KlControl::Adaptive, &|| "kl_control = \"fixed\"".to_owned())
             }
+            "reference_every" | "reference_decay" if !self.needs_reference() => Some(kl_off()),
             "reference_every" => {
-                of_kl(matches!(self.reference, ReferenceKind::Sync | ReferenceKind::Ema), &|| {
-                    format!("reference = {}", quoted(self.reference))
-                })
+                let follows = matches!(self.reference, ReferenceKind::Sync | ReferenceKind::Ema);
+                unless(follows, &reference)
             }
-            "reference_decay" => of_kl(self.reference == ReferenceKind::Ema, &|| {
-                format!("reference = {}", quoted(self.reference))
-            }),
+            "reference_decay" => unless(self.reference == ReferenceKind::Ema, &reference),
             "correction_low" | "correction_high" => {
                 unless(self.correction != CorrectionKind::None, &|| "correction = \"none\"".to_owned())
             }

@@ -81,30 +81,45 @@ pub fn token_loss(config: &AlgorithmConfig, inputs: &TokenInputs<'_>) -> TokenLo
         sampled_n: inputs.sampled_n,
     };
     let surrogate = policy_loss(config, &policy);
-    let mut loss_n = surrogate.loss_n.shallow_clone();
-    if let Some(keep_n) = inputs.keep_n {
-        loss_n = loss_n.masked_fill(&keep_n.logical_not(), 0.0);
-    }
-    if let Some(threshold) = config.off_policy_threshold {
-        let sampled_n = inputs.sampled_n.unwrap_or(inputs.old_n);
-        let enough =
-            on_policy_enough(inputs.logprobs_n, sampled_n, &advantages_n, inputs.sequences, threshold);
-        loss_n = loss_n.masked_fill(&enough.logical_not(), 0.0);
-    }
     let correction =
         inputs.sampled_n.and_then(|sampled_n| correction(config, inputs.old_n, sampled_n, inputs.sequences));
-    if let (Some(correction), false) = (&correction, config.policy_loss == PolicyLoss::Vespo) {
-        loss_n = loss_n * &correction.weight_n;
-    }
-    let mut kl_n = None;
-    if let (Some(reference_n), KlPlace::Loss) = (inputs.reference_n, config.kl_place) {
-        let ratio_n = ratio(config, &policy);
-        let divergence_n = kl_loss(config, inputs.logprobs_n, reference_n, &ratio_n);
-        loss_n += &divergence_n * inputs.kl_coefficient;
-        kl_n = Some(divergence_n.detach());
-    }
-    if let (Some(entropy_n), true) = (inputs.entropy_n, config.entropy_coefficient > 0.0) {
-        loss_n = loss_n - entropy_n * config.entropy_coefficient;
-    }
-    TokenLoss { loss_n, surrogate, kl_n, correction }
+    let weight_n = correction.as_ref().map(|correction| &correction.weight_n);
+    let kept_n = kept(config, inputs, &advantages_n, &surrogate.loss_n);
+    let policy_n = match weight_n {
+        Some(weight_n) if config.policy_loss != PolicyLoss::Vespo => kept_n * weight_n,
+        _ => kept_n,
+    };
+    let kl_n = match (inputs.reference_n, config.kl_place) {
+        (Some(reference_n), KlPlace::Loss) => {
+            let ratio_n = config.kl_importance.then(|| ratio(config, &policy));
+            Some(kl_loss(config, inputs.logprobs_n, reference_n, ratio_n.as_ref()))
+        }
+        _ => None,
+    };
+    let held_n = match &kl_n {
+        Some(kl_n) => policy_n + kl_n * inputs.kl_coefficient,
+        None => policy_n,
+    };
+    let loss_n = match inputs.entropy_n {
+        Some(entropy_n) if config.trains_entropy() => held_n - entropy_n * config.entropy_coefficient,
+        _ => held_n,
+    };
+    TokenLoss { loss_n, surrogate, kl_n: kl_n.map(|kl_n| kl_n.detach()), correction }
+}
+
+/// The policy loss with 0 at the tokens that a mask leaves out.
+fn kept(
+    config: &AlgorithmConfig,
+    inputs: &TokenInputs<'_>,
+    advantages_n: &Tensor,
+    loss_n: &Tensor,
+) -> Tensor {
+    let kept_n = match inputs.keep_n {
+        Some(keep_n) => loss_n.masked_fill(&keep_n.logical_not(), 0.0),
+        None => loss_n.shallow_clone(),
+    };
+    let Some(threshold) = config.off_policy_threshold else { return kept_n };
+    let sampled_n = inputs.sampled_n.unwrap_or(inputs.old_n);
+    let enough = on_policy_enough(inputs.logprobs_n, sampled_n, advantages_n, inputs.sequences, threshold);
+    kept_n.masked_fill(&enough.logical_not(), 0.0)
 }

@@ -5,40 +5,11 @@
 
 use tch::{Kind, Tensor};
 
-use super::config::{AlgorithmConfig, PolicyLoss};
 use super::sequence::Sequences;
-
-/// What is marked once per optimizer step, over all its tokens; each `[N]`, Bool, where the recipe asks for it.
-#[derive(Debug, Default)]
-pub struct StepMarks {
-    /// Tokens that the policy loss keeps: [`top_entropy`].
-    pub keep_n: Option<Tensor>,
-    /// Tokens that `kl-cov` holds back: [`top_covariance`].
-    pub covariant_n: Option<Tensor>,
-}
-
-/// The marks of a step, from its advantages, the logprobs of the policy that it starts with, and the entropies of that
-/// policy, which only a recipe with `top_entropy_share` below 1 needs.
-///
-/// # Panics
-///
-/// If the entropies are needed and missing, which is a bug.
-pub fn step_marks(
-    config: &AlgorithmConfig,
-    advantages_n: &Tensor,
-    old_n: &Tensor,
-    entropy_n: Option<&Tensor>,
-) -> StepMarks {
-    let share = config.top_entropy_share;
-    let keep_n = (share < 1.0).then(|| top_entropy(entropy_n.expect("entropies by contract"), share));
-    let covariant_n = (config.policy_loss == PolicyLoss::KlCov)
-        .then(|| top_covariance(advantages_n, old_n, config.covariance_share));
-    StepMarks { keep_n, covariant_n }
-}
 
 /// True for the tokens whose entropy is among the `share` largest of the step: `[N]`, Bool.
 ///
-/// "Beyond the 80/20 rule", Wang et al. 2025, eq. 5 (arXiv:2506.01939): the tokens at which a text forks carry the
+/// "Beyond the 80/20 rule", Wang et al. 2025 (arXiv:2506.01939): the tokens at which a text forks carry the
 /// learning. The threshold is the `1 - share` quantile of `entropy_n`, interpolated linearly, and tokens on it are in.
 /// The quantile is that of the whole step: call this once per optimizer step, not per micro-batch. `share` is above 0, at
 /// most 1. No token, no mask: an empty tensor gives an empty one.
@@ -61,7 +32,7 @@ pub fn top_entropy(entropy_n: &Tensor, share: f64) -> Tensor {
 /// covariance_t = (logp_t - mean logp) (A_t - mean A)
 /// ```
 ///
-/// KL-Cov, Cui et al. 2025, eq. 10 and 12 (arXiv:2505.22617): a few tokens, likely already and rewarded again, make the
+/// KL-Cov, Cui et al. 2025 (arXiv:2505.22617): a few tokens, likely already and rewarded again, make the
 /// entropy collapse. Means and ranks are of the whole step: call this once per optimizer step. `logprobs_n` are those of
 /// the policy that the step starts with. Tokens that tie with the last one are all marked, so that the marks do not
 /// depend on the order of rows; verl marks a batch's, and breaks ties by place.
@@ -84,9 +55,9 @@ pub fn top_covariance(advantages_n: &Tensor, logprobs_n: &Tensor, share: f64) ->
 /// keep if A >= 0 or mean over the sequence of (logp_sampled - logp) <= threshold
 /// ```
 ///
-/// Off-policy sequence masking of DeepSeek-V3.2 (arXiv:2512.02556, section 3.1): a bad attempt that the policy would no
+/// Off-policy sequence masking of DeepSeek-V3.2 (arXiv:2512.02556, eq. 9): a bad attempt that the policy would no
 /// longer make has nothing more to teach. `advantages_n` and the result are per token, the mean per sequence, in nats.
-pub fn on_policy_enough(
+pub(super) fn on_policy_enough(
     logprobs_n: &Tensor,
     sampled_n: &Tensor,
     advantages_n: &Tensor,

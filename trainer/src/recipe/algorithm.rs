@@ -37,8 +37,10 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("vespo_decay_positive", Some(algorithm.vespo_decay_positive)),
         ("vespo_power_negative", Some(algorithm.vespo_power_negative)),
         ("vespo_decay_negative", Some(algorithm.vespo_decay_negative)),
+        ("preference_beta", Some(algorithm.preference_beta)),
         ("kl_target", Some(algorithm.kl_target)),
         ("kl_horizon", Some(algorithm.kl_horizon)),
+        ("correction_high", Some(algorithm.correction_high)),
         ("value_clip", algorithm.value_clip),
     ];
     let from_0 = [
@@ -109,7 +111,7 @@ fn combinations(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         || algorithm.kl_place == KlPlace::Reward
         || algorithm.kl_gradient.is_some_and(|gradient| gradient != KlEstimator::K1)
         || algorithm.kl_importance
-        || !algorithm.needs_reference();
+        || algorithm.kl_coefficient == 0.0;
     problems.require(
         teaches,
         &["algorithm.kl", "algorithm.kl_coefficient"],

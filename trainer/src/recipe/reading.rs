@@ -84,7 +84,9 @@ fn instead_of(name: &str, section: &str) -> String {
     if let Some(best) = best.filter(|best| alike(best) >= ALIKE) {
         return format!("did you mean `{best}`?");
     }
-    let elsewhere = schema::leaves().into_iter().find(|leaf| leaf.rsplit('.').next() == Some(name));
+    let same_name = |leaf: &String| leaf.rsplit('.').next() == Some(name);
+    let outermost = |leaf: &String| leaf.matches('.').count();
+    let elsewhere = schema::leaves().into_iter().filter(same_name).min_by_key(outermost);
     match elsewhere.as_deref().map(|leaf| leaf.rsplit_once('.')) {
         Some(Some((section, _))) => format!("`{name}` belongs under `[{section}]`"),
         Some(None) => format!("`{name}` belongs to the top of the recipe, before the first `[section]`"),

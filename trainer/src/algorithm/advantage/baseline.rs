@@ -1,6 +1,6 @@
 //! Estimators whose baseline or scale is more than the group's mean.
 
-use super::group::{centred, has_signal};
+use super::group::{centred, deviation, has_signal};
 
 /// `r - sum(length r) / sum(length)`, exactly 0 without a signal.
 pub(super) fn opo(rewards: &[Vec<Option<f64>>], lengths: &[Vec<usize>]) -> Vec<Vec<f64>> {
@@ -41,7 +41,7 @@ pub(super) fn part_by_part(parts: &[Vec<Option<f64>>], epsilon: f64) -> Vec<Vec<
     for part in 0..count {
         let column: Vec<Option<f64>> = parts.iter().map(|attempt| attempt[part]).collect();
         let known: Vec<f64> = column.iter().flatten().copied().collect();
-        let scaled = centred(&column, |_| super::group::deviation(&known) + epsilon);
+        let scaled = centred(&column, |_| 1.0 / (deviation(&known) + epsilon));
         for (attempt, value) in by_attempt.iter_mut().zip(scaled) {
             attempt.push(value);
         }

@@ -8,7 +8,7 @@ use tch::Tensor;
 /// A' = A + min(coefficient H, |A| / limit)
 /// ```
 ///
-/// "Exploring superior function calls via reinforcement learning" (EGPO), with the formula of Cheng et al. 2025, eq. 3
+/// "Exploring superior function calls via reinforcement learning" (EGPO), with the formula of Cheng et al. 2025
 /// (arXiv:2506.14758): with `limit` above 1 the sign of `A'` is that of `A`, and an advantage of 0 stays 0. `entropy_n` is
 /// in nats; no gradient goes through the bonus.
 pub fn entropy_shaped(advantages_n: &Tensor, entropy_n: &Tensor, coefficient: f64, limit: f64) -> Tensor {

@@ -45,7 +45,7 @@ pub fn gae(rewards: &[f64], values: &[f64], lengths: &[usize], discount: f64, la
 }
 
 /// `R_t = r_t + discount R_(t+1)`, within each attempt.
-pub fn returns_to_go(rewards: &[f64], lengths: &[usize], discount: f64) -> Vec<f64> {
+pub(super) fn returns_to_go(rewards: &[f64], lengths: &[usize], discount: f64) -> Vec<f64> {
     let mut returns = rewards.to_vec();
     let mut start = 0;
     for length in lengths {

@@ -15,22 +15,22 @@ pub fn has_signal(rewards: &[Option<f64>]) -> bool {
     known.any(|reward| Some(reward) != first)
 }
 
-/// `(r - mean) / divisor`, exactly 0 without a signal.
-pub(super) fn centred(rewards: &[Option<f64>], divisor: impl Fn(&Known) -> f64) -> Vec<f64> {
+/// `(r - mean) * factor`, exactly 0 without a signal.
+pub(super) fn centred(rewards: &[Option<f64>], factor: impl Fn(&Known) -> f64) -> Vec<f64> {
     if !has_signal(rewards) {
         return vec![0.0; rewards.len()];
     }
     let n = rewards.iter().flatten().count() as f64;
     let known = Known { n, mean: rewards.iter().flatten().sum::<f64>() / n };
-    let scale = 1.0 / divisor(&known);
-    rewards.iter().map(|reward| reward.map_or(0.0, |r| (r - known.mean) * scale)).collect()
+    let factor = factor(&known);
+    rewards.iter().map(|reward| reward.map_or(0.0, |r| (r - known.mean) * factor)).collect()
 }
 
 /// `(r - mean) / mean`, and 0 where the mean is not above 0.
 pub(super) fn max_rl(rewards: &[Option<f64>]) -> Vec<f64> {
     let n = rewards.iter().flatten().count().max(1) as f64;
     let mean = rewards.iter().flatten().sum::<f64>() / n;
-    if mean > 0.0 { centred(rewards, |known| known.mean) } else { vec![0.0; rewards.len()] }
+    if mean > 0.0 { centred(rewards, |known| 1.0 / known.mean) } else { vec![0.0; rewards.len()] }
 }
 
 /// The best attempt gets what it is ahead of the second best; a tie for the best is no lead.

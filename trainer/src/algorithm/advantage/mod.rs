@@ -9,15 +9,15 @@ mod baseline;
 mod entropy;
 mod gae;
 mod group;
+mod preference;
 mod several_rewards;
 mod token_baseline;
 mod whitening;
 
 pub use entropy::entropy_shaped;
-pub use gae::{ValueTargets, gae, returns_to_go};
+pub use gae::{ValueTargets, gae};
 pub use group::has_signal;
-pub use token_baseline::optimal_token_baseline;
-pub use whitening::{centre_and_scale, scale_only};
+pub use whitening::centre_and_scale;
 
 use super::config::{AdvantageEstimator, AlgorithmConfig, Scale};
 
@@ -35,6 +35,9 @@ pub struct Outcomes<'a> {
     pub part_weights: &'a [f64],
     /// The reward of the greedy attempt at each group's task. Needed by `remax`.
     pub greedy: &'a [Option<f64>],
+    /// The sum over each attempt's tokens of `logp_old - logp_reference`, in nats; anything for one without a reward.
+    /// Needed by `online-dpo`.
+    pub log_ratios: &'a [Vec<f64>],
 }
 
 impl<'a> Outcomes<'a> {
@@ -54,11 +57,12 @@ impl<'a> Outcomes<'a> {
 /// dr-grpo    A_i = r_i - m                   Liu et al. 2025, section 3 (arXiv:2503.20783)
 /// rloo       A_i = r_i - mean of the others  Ahmadian et al. 2024, eq. 8 (arXiv:2402.14740)
 ///                = (r_i - m) n / (n - 1)
-/// remax      A_i = r_i - r_greedy            Li et al. 2023, eq. 4 (arXiv:2310.10505)
-/// opo        A_i = r_i - sum(l r) / sum(l)   Hao et al. 2025, eq. 6 (arXiv:2505.23585); l the lengths
-/// gpg        A_i = a (r_i - m)               Chu et al. 2025, eq. 5 (arXiv:2504.02546); see below
+/// remax      A_i = r_i - r_greedy            Li et al. 2023 (arXiv:2310.10505)
+/// opo        A_i = r_i - sum(l r) / sum(l)   Hao et al. 2025 (arXiv:2505.23585); l the lengths
+/// gpg        A_i = a (r_i - m)               Chu et al. 2025 (arXiv:2504.02546); see below
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
+/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
 /// ```
 ///
@@ -83,23 +87,28 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
     };
     let deviation = Deviation::of(config, outcomes.rewards);
     match config.advantage {
-        AdvantageEstimator::Grpo => each(&|rewards| group::centred(rewards, |_| deviation.divisor(rewards))),
+        AdvantageEstimator::Grpo => {
+            each(&|rewards| group::centred(rewards, |_| 1.0 / deviation.divisor(rewards)))
+        }
         AdvantageEstimator::DrGrpo | AdvantageEstimator::ReinforcePlusPlusBaseline => {
             each(&|rewards| group::centred(rewards, |_| 1.0))
         }
         AdvantageEstimator::Rloo => {
-            each(&|rewards| group::centred(rewards, |known| (known.n - 1.0) / known.n))
+            each(&|rewards| group::centred(rewards, |known| known.n / (known.n - 1.0)))
         }
         AdvantageEstimator::MaxRl => each(&group::max_rl),
         AdvantageEstimator::PassAtK => each(&|rewards| group::pass_at_k(rewards, deviation.divisor(rewards))),
         AdvantageEstimator::Gpg => {
             let scale = baseline::gpg_scale(outcomes.rewards);
-            each(&|rewards| group::centred(rewards, |_| 1.0 / scale))
+            each(&|rewards| group::centred(rewards, |_| scale))
         }
         AdvantageEstimator::Opo => baseline::opo(outcomes.rewards, outcomes.lengths),
         AdvantageEstimator::Remax => baseline::remax(outcomes.rewards, outcomes.greedy),
         AdvantageEstimator::Gdpo => {
             several_rewards::gdpo(outcomes.parts, outcomes.part_weights, config.scale_epsilon)
+        }
+        AdvantageEstimator::OnlineDpo => {
+            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta)
         }
         AdvantageEstimator::Gae
         | AdvantageEstimator::ReinforcePlusPlus
@@ -167,7 +176,7 @@ pub struct TokenOutcomes<'a> {
 pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) -> ValueTargets {
     let to_go = || {
         let rewards = gae::token_rewards(outcomes.sequence, outcomes.penalty, outcomes.lengths);
-        returns_to_go(&rewards, outcomes.lengths, config.discount)
+        gae::returns_to_go(&rewards, outcomes.lengths, config.discount)
     };
     match config.advantage {
         AdvantageEstimator::Gae => {
@@ -180,8 +189,12 @@ pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) 
             ValueTargets { advantages: centre_and_scale(&to_go()), returns: Vec::new() }
         }
         AdvantageEstimator::OptimalTokenBaseline => {
-            let advantages =
-                optimal_token_baseline(&to_go(), outcomes.energy, outcomes.lengths, outcomes.groups);
+            let advantages = token_baseline::optimal_token_baseline(
+                &to_go(),
+                outcomes.energy,
+                outcomes.lengths,
+                outcomes.groups,
+            );
             ValueTargets { advantages, returns: Vec::new() }
         }
         _ => {

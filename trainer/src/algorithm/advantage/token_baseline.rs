@@ -18,7 +18,7 @@ const EPSILON: f64 = 1e-8;
 /// Flat lists, attempts one after the other, `groups` ascending. A place is the number of a token among the trained ones,
 /// so that, unlike in verl's table with gaps for environment tokens, the third trained token of one attempt is compared
 /// with the third of another. If all returns at a place are equal the advantage there is exactly 0.
-pub fn optimal_token_baseline(
+pub(super) fn optimal_token_baseline(
     returns: &[f64],
     energy: &[f64],
     lengths: &[usize],

@@ -9,19 +9,9 @@ pub fn centre_and_scale(values: &[f64]) -> Vec<f64> {
     if values.iter().all(|value| *value == values[0]) {
         return vec![0.0; values.len()];
     }
-    let (mean, scale) = moments(values);
-    values.iter().map(|value| (value - mean) * scale).collect()
-}
-
-/// The same without moving the mean, for rewards: `(x - mean) / sqrt(variance + 1e-8) + mean`.
-pub fn scale_only(values: &[f64]) -> Vec<f64> {
-    let (mean, scale) = moments(values);
-    values.iter().map(|value| (value - mean) * scale + mean).collect()
-}
-
-fn moments(values: &[f64]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-    (mean, 1.0 / (squares / (n - 1.0).max(1.0) + EPSILON).sqrt())
+    let scale = 1.0 / (squares / (n - 1.0).max(1.0) + EPSILON).sqrt();
+    values.iter().map(|value| (value - mean) * scale).collect()
 }

@@ -1,6 +1,6 @@
 //! KL-Cov: no clip, and a KL term on the few tokens that would make the entropy collapse.
 //!
-//! Cui et al. 2025, eq. 12 (arXiv:2505.22617):
+//! Cui et al. 2025 (arXiv:2505.22617):
 //!
 //! ```text
 //! L = -A rho                            of most tokens
@@ -16,10 +16,13 @@ use super::{AlgorithmConfig, PolicyInputs, Surrogate, log_ratio, unbounded};
 pub(super) fn kl_cov(config: &AlgorithmConfig, inputs: &PolicyInputs<'_>) -> Surrogate {
     let log_ratio_n = log_ratio(inputs);
     let ratio_n = log_ratio_n.exp();
-    let mut loss_n = -inputs.advantages_n * &ratio_n;
-    if let Some(marked_n) = inputs.covariant_n {
-        let penalty_n = log_ratio_n.abs() * config.covariance_coefficient;
-        loss_n += penalty_n.masked_fill(&marked_n.logical_not(), 0.0);
-    }
+    let free_n = -inputs.advantages_n * &ratio_n;
+    let loss_n = match inputs.covariant_n {
+        Some(marked_n) => {
+            let penalty_n = log_ratio_n.abs() * config.covariance_coefficient;
+            free_n + penalty_n.masked_fill(&marked_n.logical_not(), 0.0)
+        }
+        None => free_n,
+    };
     unbounded(loss_n, ratio_n)
 }

@@ -1,7 +1,7 @@
 //! DPPO: a token is left out when its probability, not its ratio, has moved too far.
 //!
 //! The default loss of prime-rl 0.8 (`trainer/rl/loss.py`), after DPPO with a binary total-variation bound
-//! (arXiv:2602.04879). With `p = exp(logp)`:
+//! (Qi et al. 2026; arXiv:2602.04879). With `p = exp(logp)`:
 //!
 //! ```text
 //! dppo  drop a token if A > 0 and p - p_old > high, or A <= 0 and p - p_old < -low

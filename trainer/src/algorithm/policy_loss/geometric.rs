@@ -1,6 +1,6 @@
 //! GMPO: the geometric mean of a sequence's ratios, each bounded before the mean.
 //!
-//! Zhao et al. 2025, eq. 4 and algorithm 1 (arXiv:2507.20673), with the bounds given as distances of the log-ratio from 0:
+//! Zhao et al. 2025 (arXiv:2507.20673), with the bounds given as distances of the log-ratio from 0:
 //! the paper's `(e^-0.4, e^0.4)` is `clip_low = 0.4`, `clip_high = 0.4`.
 //!
 //! ```text

@@ -23,13 +23,10 @@ mod clipped;
 mod covariance;
 mod dppo;
 mod geometric;
-mod preference;
 mod reinforce;
 mod soft;
 mod variational;
 
-pub use clipped::{Clip, clipped_surrogate};
-pub use preference::{preference_loss, preference_weight};
 pub use reinforce::weighted_nll;
 use tch::Tensor;
 
@@ -54,19 +51,19 @@ pub struct Surrogate {
 
 /// What a policy loss is a function of.
 #[derive(Clone, Copy)]
-pub struct PolicyInputs<'a> {
+pub(super) struct PolicyInputs<'a> {
     /// Logprobs of the policy that learns; they carry the gradient.
-    pub logprobs_n: &'a Tensor,
+    pub(super) logprobs_n: &'a Tensor,
     /// Logprobs that the ratio compares with.
-    pub old_n: &'a Tensor,
+    pub(super) old_n: &'a Tensor,
     /// Advantages.
-    pub advantages_n: &'a Tensor,
+    pub(super) advantages_n: &'a Tensor,
     /// Which tokens belong together.
-    pub sequences: Sequences<'a>,
+    pub(super) sequences: Sequences<'a>,
     /// Bool marks of [`top_covariance`](super::top_covariance), which `kl-cov` needs; without them no token is marked.
-    pub covariant_n: Option<&'a Tensor>,
+    pub(super) covariant_n: Option<&'a Tensor>,
     /// Logprobs recorded by the rollout engine, if they are not `old_n`: `vespo` puts them into its weight.
-    pub sampled_n: Option<&'a Tensor>,
+    pub(super) sampled_n: Option<&'a Tensor>,
 }
 
 /// The policy loss that the recipe chose.
@@ -74,7 +71,7 @@ pub struct PolicyInputs<'a> {
 /// # Panics
 ///
 /// If the shapes disagree. They come from one packing function, so this is a bug, not bad input.
-pub fn policy_loss(config: &AlgorithmConfig, inputs: &PolicyInputs<'_>) -> Surrogate {
+pub(super) fn policy_loss(config: &AlgorithmConfig, inputs: &PolicyInputs<'_>) -> Surrogate {
     assert_eq!(inputs.logprobs_n.size(), inputs.old_n.size(), "logprobs and old logprobs");
     assert_eq!(inputs.logprobs_n.size(), inputs.advantages_n.size(), "logprobs and advantages");
     match config.policy_loss {

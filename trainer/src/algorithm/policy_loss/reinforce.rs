@@ -14,7 +14,7 @@ pub(super) fn reinforce(inputs: &PolicyInputs<'_>) -> Surrogate {
 
 /// CodeRL's actor loss of each token: `L = -q_t delta logp_t`, `[N]`.
 ///
-/// Le et al. 2022, eq. 9 (arXiv:2207.01780): `advantages_n` is the attempt's reward minus that of the greedy attempt,
+/// Le et al. 2022 (arXiv:2207.01780): `advantages_n` is the attempt's reward minus that of the greedy attempt,
 /// `credit_n` the critic's probability of the outcome that was observed, at each token, from 0 to 1, without gradient. A
 /// credit of 1 everywhere is REINFORCE with a greedy baseline. The paper averages over the tokens of a sequence.
 pub fn weighted_nll(logprobs_n: &Tensor, advantages_n: &Tensor, credit_n: &Tensor) -> Tensor {

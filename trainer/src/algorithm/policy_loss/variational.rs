@@ -1,6 +1,6 @@
 //! VESPO: the weight of a sequence is a smooth function of its whole importance ratio, with a maximum.
 //!
-//! Shen et al. 2026 (arXiv:2602.10693), as TRL has it:
+//! Shen et al. 2026, eq. 20 (arXiv:2602.10693), as TRL has it:
 //!
 //! ```text
 //! W   = prod over the sequence of exp(logp_t - logp_old_t), times the product of the rollout correction's ratios if known
@@ -18,10 +18,11 @@ use super::{AlgorithmConfig, MAX_LOG_RATIO, PolicyInputs, Surrogate, log_ratio, 
 const LEAST_RATIO: f64 = 1e-8;
 
 pub(super) fn vespo(config: &AlgorithmConfig, inputs: &PolicyInputs<'_>) -> Surrogate {
-    let mut log_ratio_n = log_ratio(inputs).detach();
-    if let Some(sampled_n) = inputs.sampled_n {
-        log_ratio_n += (inputs.old_n - sampled_n).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO);
-    }
+    let moved_n = log_ratio(inputs).detach();
+    let log_ratio_n = match inputs.sampled_n {
+        Some(sampled_n) => moved_n + (inputs.old_n - sampled_n).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO),
+        None => moved_n,
+    };
     let log_weight_n = inputs.sequences.sum_n(&log_ratio_n).clamp(LEAST_RATIO.ln(), MAX_LOG_RATIO);
     let weight_n = log_weight_n.exp();
     let phi =
