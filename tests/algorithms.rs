@@ -45,7 +45,9 @@ fn every_preset_takes_two_steps_with_finite_losses_and_gradients() {
             assert!(number(step, "mismatch/logp_diff_mean") < 1e-4, "{name}: {step}");
         }
         let learnt = steps.iter().filter(|step| number(step, "num_tokens") > 0.0);
-        assert!(learnt.clone().count() > 0, "{name} had nothing to learn from: {steps:?}");
+        // Of these tasks the best attempts tie, and it teaches by the lead of the best.
+        let may_be_silent = preset == Preset::PassAtK;
+        assert!(learnt.clone().count() > 0 || may_be_silent, "{name} had nothing to learn from: {steps:?}");
         assert!(learnt.clone().all(|step| number(step, "grad_norm") > 0.0), "{name}: {steps:?}");
     }
 }

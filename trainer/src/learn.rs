@@ -180,7 +180,7 @@ impl Learner<'_> {
             .session
             .reference
             .as_ref()
-            .map(|reference| reference.logprobs(batch, self.budget(), temperature));
+            .map(|reference| reference.logprobs(&self.session.policy, batch, self.budget(), temperature));
         entropy_n
     }
 

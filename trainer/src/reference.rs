@@ -9,11 +9,19 @@ use crate::algorithm::ReferenceUpdate;
 use crate::batch::{Batch, pass};
 use crate::policy::{Architecture, Network, Policy, PolicyError, Weights, load_tensor};
 
-/// Weights that KL terms compare with. Made at the start of a run; followed up after each step.
-pub struct Reference {
+/// What KL terms compare with. Made at the start of a run; followed up after each step.
+pub enum Reference {
+    /// The policy without its adapters, which costs no memory.
+    WithoutAdapters,
+    /// A model of its own.
+    Own(OwnReference),
+}
+
+/// Weights that are not the policy's.
+pub struct OwnReference {
     architecture: Architecture,
     /// f32, without gradients.
-    pub weights: Weights,
+    weights: Weights,
     compute: Kind,
 }
 
@@ -26,7 +34,15 @@ impl Reference {
     pub fn load(folder: &Path, policy: &Policy) -> Result<Reference, PolicyError> {
         let Policy { architecture, weights, compute, .. } =
             Policy::load(folder, policy.compute, policy.weights.device())?;
-        Ok(Reference { architecture, weights: weights.frozen(), compute })
+        Ok(Reference::Own(OwnReference { architecture, weights: weights.frozen(), compute }))
+    }
+
+    /// The weights, if they are not the policy's.
+    pub fn weights(&self) -> Option<&Weights> {
+        match self {
+            Reference::WithoutAdapters => None,
+            Reference::Own(own) => Some(&own.weights),
+        }
     }
 
     /// Takes over the weights that a checkpoint holds.
@@ -35,27 +51,35 @@ impl Reference {
     ///
     /// If a tensor is missing, has another shape than the policy's, or cannot be read.
     pub fn restore(&mut self, file: &TensorFile) -> Result<(), PolicyError> {
-        let device = self.weights.device();
-        let mut tensors = Vec::new();
-        for (name, tensor) in self.weights.iter() {
-            tensors.push((name.to_owned(), load_tensor(file, name, &tensor.size())?.to_device(device)));
+        if let Reference::Own(own) = self {
+            let device = own.weights.device();
+            let mut tensors = Vec::new();
+            for (name, tensor) in own.weights.iter() {
+                let read = load_tensor(file, name, &tensor.size())?;
+                tensors.push((name.to_owned(), read.to_device(device)));
+            }
+            own.weights = Weights::of(tensors).frozen();
         }
-        self.weights = Weights::of(tensors).frozen();
         Ok(())
     }
 
     /// Follows the policy as the recipe says.
     pub fn update(&mut self, policy: &Weights, update: ReferenceUpdate) {
-        match update {
-            ReferenceUpdate::Keep => {}
-            ReferenceUpdate::Copy => self.weights.blend(policy, 0.0),
-            ReferenceUpdate::Blend { decay } => self.weights.blend(policy, decay),
+        if let Reference::Own(own) = self {
+            match update {
+                ReferenceUpdate::Keep => {}
+                ReferenceUpdate::Copy => own.weights.blend(policy, 0.0),
+                ReferenceUpdate::Blend { decay } => own.weights.blend(policy, decay),
+            }
         }
     }
 
     /// Logprobs of the batch's tokens under the reference, a column.
-    pub fn logprobs(&self, batch: &Batch, budget: usize, temperature: f64) -> Tensor {
-        let network = tch::no_grad(|| Network::new(&self.architecture, &self.weights, self.compute));
+    pub fn logprobs(&self, policy: &Policy, batch: &Batch, budget: usize, temperature: f64) -> Tensor {
+        let network = tch::no_grad(|| match self {
+            Reference::WithoutAdapters => policy.base_model(),
+            Reference::Own(own) => Network::new(&own.architecture, &own.weights, own.compute),
+        });
         pass(&network, batch, budget, temperature).logprobs_n
     }
 }

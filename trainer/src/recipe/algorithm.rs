@@ -1,28 +1,14 @@
 //! What `[algorithm]` says that cannot work.
 
+use super::Recipe;
 use super::problems::Problems;
-use super::{Recipe, schema};
 use crate::algorithm::{AlgorithmConfig, KlEstimator, KlPlace, PolicyLoss};
 
-/// Reports keys that nothing reads, impossible values, and combinations of values.
+/// Reports impossible values, and combinations of values.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
-    unread(&recipe.algorithm, problems);
     numbers(&recipe.algorithm, problems);
     combinations(&recipe.algorithm, problems);
     with_rollout(recipe, problems);
-}
-
-/// Keys that the recipe sets and its choices do not read. Keys of its preset are not its own.
-fn unread(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
-    for name in schema::keys("algorithm") {
-        let key = format!("algorithm.{name}");
-        if let (Some(_), Some(reason)) = (problems.value_of(&key), algorithm.unread(&name)) {
-            let message = format!("`{key}` is set, but with `{reason}` nothing reads it");
-            let choice = reason.split(' ').next().unwrap_or_default();
-            let help = format!("take it out, or set `algorithm.{choice}` to something that does");
-            problems.require(false, &[&key], message, help);
-        }
-    }
 }
 
 /// Numbers with a range of their own.

@@ -74,8 +74,13 @@ pub fn refused_changes(old: &Table, new: &Table) -> Vec<Difference> {
 
 /// Whether `key` may change in a run that goes on as the resolved recipe `new`.
 pub(super) fn may_change(key: &str, new: &Table) -> bool {
+    let is_constant = |optimizer: Option<&toml::Value>| {
+        optimizer
+            .is_none_or(|section| section.get("schedule").and_then(toml::Value::as_str) == Some("constant"))
+    };
+    let critic = || new.get("critic").and_then(|critic| critic.get("optimizer"));
     let constant =
-        || new.get("optimizer").and_then(|section| section.get("schedule")?.as_str()) == Some("constant");
+        || new.contains_key("optimizer") && is_constant(new.get("optimizer")) && is_constant(critic());
     let names = |allowed: &str| {
         key.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };

@@ -4,8 +4,9 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use rltrain_rewards::RewardSet;
 
 use super::problems::Problems;
-use super::{Recipe, algorithm};
-use crate::optim::Schedule;
+use super::{Recipe, algorithm, unread};
+use crate::algorithm::ReferenceKind;
+use crate::optim::{OptimizerConfig, Schedule};
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
 const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
@@ -17,6 +18,7 @@ const EXAMPLE_SIGNATURE: &str = "def identity(x):";
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     numbers(recipe, problems);
     model(recipe, problems);
+    unread::check(recipe, problems);
     algorithm::check(recipe, problems);
     problems.require_value(recipe.steps >= 1, "steps", recipe.steps, "at least 1");
     paths(recipe, problems);
@@ -29,29 +31,41 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
 
 /// Numbers with a range of their own.
 fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
-    let (rollout, optimizer) = (&recipe.rollout, &recipe.optimizer);
-    let above_0 = [
-        ("rollout.temperature", rollout.temperature),
-        ("optimizer.learning_rate", optimizer.learning_rate),
-        ("optimizer.epsilon", optimizer.epsilon),
-        ("optimizer.max_gradient_norm", optimizer.max_gradient_norm),
+    let temperature = recipe.rollout.temperature;
+    let holds = temperature > 0.0 && temperature.is_finite();
+    problems.require_value(holds, "rollout.temperature", temperature, "a finite number above 0");
+    let from_0 = [
+        ("eval.temperature", recipe.eval.temperature),
+        ("critic.coefficient", recipe.critic.coefficient),
+        ("supervised.coefficient", recipe.supervised.coefficient),
     ];
-    for (key, value) in above_0 {
-        problems.require_value(value > 0.0 && value.is_finite(), key, value, "a finite number above 0");
-    }
-    let shares = [
-        ("optimizer.beta1", optimizer.beta1),
-        ("optimizer.beta2", optimizer.beta2),
-        ("optimizer.momentum", optimizer.momentum),
-    ];
-    for (key, value) in shares {
-        problems.require_value((0.0..1.0).contains(&value), key, value, "a number from 0, below 1");
-    }
-    let from_0 =
-        [("optimizer.weight_decay", optimizer.weight_decay), ("eval.temperature", recipe.eval.temperature)];
     for (key, value) in from_0 {
         problems.require_value(value >= 0.0 && value.is_finite(), key, value, "a finite number from 0");
     }
+    optimizer_numbers("optimizer", &recipe.optimizer, problems);
+    optimizer_numbers("critic.optimizer", &recipe.critic.optimizer, problems);
+}
+
+/// Numbers of a section about gradients.
+fn optimizer_numbers(section: &str, optimizer: &OptimizerConfig, problems: &mut Problems<'_>) {
+    let mut require = |name: &str, value: f64, holds: bool, wanted: &str| {
+        problems.require_value(holds, &format!("{section}.{name}"), value, wanted);
+    };
+    let above_0 = [
+        ("learning_rate", optimizer.learning_rate),
+        ("epsilon", optimizer.epsilon),
+        ("max_gradient_norm", optimizer.max_gradient_norm),
+    ];
+    for (name, value) in above_0 {
+        require(name, value, value > 0.0 && value.is_finite(), "a finite number above 0");
+    }
+    let shares = [("beta1", optimizer.beta1), ("beta2", optimizer.beta2), ("momentum", optimizer.momentum)];
+    for (name, value) in shares {
+        require(name, value, (0.0..1.0).contains(&value), "a number from 0, below 1");
+    }
+    let (decay, share) = (optimizer.weight_decay, optimizer.final_share);
+    require("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "a finite number from 0");
+    require("final_share", share, (0.0..=1.0).contains(&share), "a number from 0 to 1");
 }
 
 /// What is trained of the model.
@@ -159,33 +173,46 @@ fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
     }
 }
 
+/// Schedules that fit into the run.
 fn optimizer(recipe: &Recipe, problems: &mut Problems<'_>) {
-    let (warmup, steps) = (recipe.optimizer.warmup_steps, recipe.steps);
+    schedule("optimizer", &recipe.optimizer, recipe.steps, problems);
+    schedule("critic.optimizer", &recipe.critic.optimizer, recipe.steps, problems);
     problems.require(
-        warmup as u64 <= steps,
-        &["optimizer.warmup_steps", "steps"],
+        recipe.algorithm.reference != ReferenceKind::LoraOff
+            || recipe.model.lora.is_some()
+            || !recipe.algorithm.needs_reference(),
+        &["algorithm.reference", "model.lora"],
+        "`algorithm.reference = \"lora-off\"` without adapters",
+        "add `[model.lora]`, or take the `frozen` first policy as the reference",
+    );
+}
+
+fn schedule(section: &str, optimizer: &OptimizerConfig, steps: u64, problems: &mut Problems<'_>) {
+    let key = |name: &str| format!("{section}.{name}");
+    let (warmup, decay) = (optimizer.warmup_steps as u64, optimizer.decay_steps as u64);
+    problems.require(
+        warmup <= steps,
+        &[&key("warmup_steps"), "steps"],
         format!("the warm-up takes {warmup} steps, the whole run {steps}"),
         "the learning rate would never reach its peak; warm up over a tenth of the run or less",
     );
-    let (decay, share) = (recipe.optimizer.decay_steps, recipe.optimizer.final_share);
     problems.require(
-        (warmup as u64).saturating_add(decay as u64) <= steps,
-        &["optimizer.decay_steps", "optimizer.warmup_steps", "steps"],
+        decay == 0 || warmup.saturating_add(decay) <= steps,
+        &[&key("decay_steps"), &key("warmup_steps"), "steps"],
         format!("warm-up and decay take {warmup} and {decay} steps, the whole run {steps}"),
         "the learning rate cannot rise and fall at once; decay over a fifth of the run or less",
     );
-    let wsd = recipe.optimizer.schedule == Schedule::Wsd;
+    let wsd = optimizer.schedule == Schedule::Wsd;
     problems.require(
         wsd == (decay > 0),
-        &["optimizer.decay_steps", "optimizer.schedule"],
-        format!(
-            "the schedule {} over {decay} steps",
-            if wsd { "`wsd` falls" } else { "is not `wsd`, and falls" }
-        ),
+        &[&key("decay_steps"), &key("schedule")],
+        if wsd {
+            format!("`{section}.schedule` is `wsd`, which never falls over 0 steps")
+        } else {
+            format!("`{section}.decay_steps` is {decay}, and the schedule is not `wsd`")
+        },
         "`decay_steps` is how long `schedule = \"wsd\"` falls at the end: set both, or neither",
     );
-    let holds = (0.0..=1.0).contains(&share);
-    problems.require_value(holds, "optimizer.final_share", share, "a number from 0 to 1");
 }
 
 fn eval(recipe: &Recipe, problems: &mut Problems<'_>) {

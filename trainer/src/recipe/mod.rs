@@ -17,6 +17,7 @@ mod error;
 mod problems;
 mod reading;
 mod schema;
+mod unread;
 
 use std::path::{Path, PathBuf};
 

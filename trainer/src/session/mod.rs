@@ -9,7 +9,7 @@ use rltrain_executor::Executor;
 use rltrain_rewards::RewardSet;
 use saving::TrainerState;
 
-use crate::algorithm::AdvantageEstimator;
+use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::critic::Critic;
 use crate::error::TrainError;
 use crate::eval::Evaluations;
@@ -196,12 +196,17 @@ fn new_critic(recipe: &Recipe, policy: &Policy) -> Result<Option<Critic>, TrainE
     Ok(Some(Critic::new(&recipe.critic, policy, folder)?))
 }
 
-/// The reference of a new run, if divergence costs anything: the model that the run starts from.
+/// The reference of a new run, if divergence costs anything: the model that the run starts from. Where adapters are
+/// trained, that is the policy without them, unless the reference follows the policy.
 fn new_reference(recipe: &Recipe, policy: &Policy) -> Result<Option<Reference>, TrainError> {
     if !recipe.algorithm.needs_reference() {
         return Ok(None);
     }
-    Ok(Some(Reference::load(&recipe.model.path, policy)?))
+    let adapted = policy.weights.adapter().is_some();
+    match recipe.algorithm.reference {
+        ReferenceKind::Frozen | ReferenceKind::LoraOff if adapted => Ok(Some(Reference::WithoutAdapters)),
+        _ => Ok(Some(Reference::load(&recipe.model.path, policy)?)),
+    }
 }
 
 /// Checks that every prompt with the longest completion fits into the positions that the model knows.

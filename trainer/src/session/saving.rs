@@ -20,6 +20,7 @@ use crate::error::TrainError;
 use crate::optim::Optimizer;
 use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
+use crate::reference::Reference;
 
 /// Names inside a checkpoint.
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -152,8 +153,9 @@ impl Session {
             draft.tensors(CRITIC, views(&critic.weights), &format)?;
             draft.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;
         }
-        if let (Some(reference), true) = (&self.reference, follows(recipe)) {
-            draft.tensors(REFERENCE, views(&reference.weights), &format)?;
+        let reference = self.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
+        if let Some(reference) = reference {
+            draft.tensors(REFERENCE, views(reference), &format)?;
         }
         draft.json(
             TRAINER,

@@ -1,0 +1,69 @@
+//! Keys that a recipe sets and that its other choices keep from being read.
+
+use super::problems::Problems;
+use super::{Recipe, schema};
+use crate::algorithm::AdvantageEstimator;
+use crate::critic::{CriticConfig, CriticKind};
+use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
+
+/// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own.
+pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
+    section("algorithm", |key| recipe.algorithm.unread(key), problems);
+    section("optimizer", |key| optimizer(&recipe.optimizer, key), problems);
+    section("critic", |key| critic(recipe, &recipe.critic, key), problems);
+    section("critic.optimizer", |key| critic_optimizer(recipe, key), problems);
+    let off = recipe.supervised.coefficient == 0.0;
+    let supervised = |key: &str| (off && key == "mode").then(|| "coefficient = 0".to_owned());
+    section("supervised", supervised, problems);
+}
+
+/// Reports the keys of one section for which `unread` names the choice that keeps them from being read.
+fn section(name: &str, unread: impl Fn(&str) -> Option<String>, problems: &mut Problems<'_>) {
+    for leaf in schema::keys(name) {
+        let key = format!("{name}.{leaf}");
+        if let (Some(_), Some(reason)) = (problems.value_of(&key), unread(&leaf)) {
+            let message = format!("`{key}` is set, but with `{reason}` nothing reads it");
+            let choice = reason.split(' ').next().unwrap_or_default();
+            let choice = if choice.contains('.') { choice.to_owned() } else { format!("{name}.{choice}") };
+            let help = format!("take it out, or set `{choice}` to something that does");
+            problems.require(false, &[&key], message, help);
+        }
+    }
+}
+
+fn optimizer(config: &OptimizerConfig, key: &str) -> Option<String> {
+    let unless = |read: bool, reason: &str| (!read).then(|| reason.to_owned());
+    match key {
+        "beta1" | "beta2" | "epsilon" => unless(config.kind == OptimizerKind::AdamW, "kind = \"sgd\""),
+        "momentum" => unless(config.kind == OptimizerKind::Sgd, "kind = \"adamw\""),
+        "final_share" => unless(config.schedule != Schedule::Constant, "schedule = \"constant\""),
+        _ => None,
+    }
+}
+
+/// No critic, no reader.
+fn without_critic(recipe: &Recipe) -> Option<String> {
+    let advantage = recipe.algorithm.advantage;
+    (advantage != AdvantageEstimator::Gae).then(|| {
+        let name = toml::Value::try_from(advantage).map(|name| name.to_string()).unwrap_or_default();
+        format!("algorithm.advantage = {name}")
+    })
+}
+
+fn critic(recipe: &Recipe, config: &CriticConfig, key: &str) -> Option<String> {
+    if key == "optimizer" {
+        // A table: its keys are reported one by one.
+        return None;
+    }
+    without_critic(recipe).or_else(|| match (key, config.kind) {
+        ("path", CriticKind::Head) => Some("kind = \"head\"".to_owned()),
+        ("coefficient", CriticKind::Separate) => Some("kind = \"separate\"".to_owned()),
+        _ => None,
+    })
+}
+
+fn critic_optimizer(recipe: &Recipe, key: &str) -> Option<String> {
+    // The policy's micro-batches and patience are the critic's too.
+    let shared = ["micro_batch_tokens", "max_skipped"].contains(&key).then(|| format!("optimizer.{key}"));
+    without_critic(recipe).or(shared).or_else(|| optimizer(&recipe.critic.optimizer, key))
+}
