@@ -1,7 +1,8 @@
 //! Batches as other trainers hold them, padded and masked, taken apart into packed tokens.
 
 use rltrain::algorithm::{
-    AlgorithmConfig, Denominators, Sequences, Surrogate, TokenInputs, sequence_of_tokens, token_loss,
+    AlgorithmConfig, Denominators, Sequences, Surrogate, TokenInputs, TokenLoss, sequence_of_tokens,
+    token_loss,
 };
 use tch::{Kind, Tensor};
 
@@ -93,7 +94,50 @@ impl Padded {
     }
 }
 
-/// The clipped loss of some tokens `[N]` and nothing besides.
+/// What the loss of one sequence may be given besides what every loss needs.
+#[derive(Default)]
+pub(super) struct OneSequence<'a> {
+    pub(super) reference_n: Option<&'a Tensor>,
+    pub(super) kl_coefficient: f64,
+}
+
+impl OneSequence<'_> {
+    /// The loss of the tokens `[N]` of one sequence.
+    pub(super) fn loss(
+        &self,
+        config: &AlgorithmConfig,
+        logprobs_n: &Tensor,
+        old_n: &Tensor,
+        advantages_n: &Tensor,
+    ) -> TokenLoss {
+        let sequence_n = sequence_of_tokens(&[logprobs_n.numel()]);
+        let inputs = TokenInputs {
+            logprobs_n,
+            old_n,
+            advantages_n,
+            sequences: Sequences { of_token_n: &sequence_n, count: 1 },
+            sampled_n: None,
+            reference_n: self.reference_n,
+            entropy_n: None,
+            keep_n: None,
+            covariant_n: None,
+            kl_coefficient: self.kl_coefficient,
+        };
+        token_loss(config, &inputs)
+    }
+}
+
+/// The policy loss of the tokens `[N]` of one sequence and nothing besides.
+pub(super) fn clipped_by(
+    config: &AlgorithmConfig,
+    logprobs_n: &Tensor,
+    old_n: &Tensor,
+    advantages_n: &Tensor,
+) -> Surrogate {
+    OneSequence::default().loss(config, logprobs_n, old_n, advantages_n).surrogate
+}
+
+/// The same with these two bounds.
 pub(super) fn clipped(
     logprobs_n: &Tensor,
     old_n: &Tensor,
@@ -101,20 +145,7 @@ pub(super) fn clipped(
     (clip_low, clip_high): (f64, f64),
 ) -> Surrogate {
     let config = AlgorithmConfig { clip_low, clip_high, ..AlgorithmConfig::default() };
-    let sequence_n = sequence_of_tokens(&[logprobs_n.numel()]);
-    let inputs = TokenInputs {
-        logprobs_n,
-        old_n,
-        advantages_n,
-        sequences: Sequences { of_token_n: &sequence_n, count: 1 },
-        sampled_n: None,
-        reference_n: None,
-        entropy_n: None,
-        keep_n: None,
-        covariant_n: None,
-        kl_coefficient: 0.0,
-    };
-    token_loss(&config, &inputs).surrogate
+    clipped_by(&config, logprobs_n, old_n, advantages_n)
 }
 
 /// Fails if loss or gradient differ by more than the absolute bounds, at magnitudes of about 1.

@@ -1,12 +1,13 @@
 //! Worked examples of the code-RL papers, by hand or in double precision.
 
 use rltrain::algorithm::{
-    AdvantageEstimator, AlgorithmConfig, KlControl, KlEstimator, Outcomes, ReferenceKind, ReferenceUpdate,
-    Refill, Scale, advantages, centre_and_scale, entropy_shaped, gae, kl, weighted_nll,
+    AdvantageEstimator, AlgorithmConfig, KlControl, KlEstimator, KlPlace, Outcomes, ReferenceKind,
+    ReferenceUpdate, Refill, Scale, TokenOutcomes, advantages, centre_and_scale, entropy_shaped, gae, kl,
+    token_advantages, weighted_nll,
 };
 use tch::{Kind, Tensor};
 
-use super::packed::clipped;
+use super::packed::{OneSequence, clipped, clipped_by};
 
 fn list(tensor: &Tensor) -> Vec<f64> {
     Vec::try_from(tensor.detach()).unwrap()
@@ -51,6 +52,56 @@ fn the_four_cases_of_ppos_clip() {
     assert_close(&list(&ours.loss_n), &[-1.2, 1.5, -0.5, 0.8]);
     assert_eq!(list(&ours.clipped_high_n), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(list(&ours.clipped_low_n), [0.0, 0.0, 0.0, 1.0]);
+}
+
+/// One token with ratio 5 and advantage -1: PPO has no bound there, the dual clip bounds the loss, the cap the ratio.
+#[test]
+fn two_more_bounds_for_bad_attempts_with_a_large_ratio() {
+    let of = |value: f64| Tensor::from_slice(&[value]);
+    let loss = |config: AlgorithmConfig, advantage: f64, ratio: f64| {
+        let loss_n = clipped_by(&config, &of(ratio.ln()), &of(0.0), &of(advantage)).loss_n;
+        loss_n.double_value(&[0])
+    };
+    let plain = AlgorithmConfig::default();
+    let dual = AlgorithmConfig { dual_clip: Some(3.0), ..plain };
+    let capped = AlgorithmConfig { ratio_cap: Some(2.0), ..plain };
+    let losses = |ratio| [plain, dual, capped].map(|config| loss(config, -1.0, ratio));
+    assert_close(&losses(5.0), &[5.0, 3.0, 2.0]);
+    assert_close(&losses(1.5), &[1.5; 3]);
+    assert_close(&[plain, dual, capped].map(|config| loss(config, 1.0, 5.0)), &[-1.28; 3]);
+}
+
+#[test]
+fn a_divergence_in_the_reward_is_not_in_the_loss_and_a_gradient_may_be_anothers() {
+    let reference = Tensor::from_slice(&[-1.5f64]);
+    let of = |config: AlgorithmConfig| {
+        let logprob = Tensor::from_slice(&[-1.0f64]).set_requires_grad(true);
+        let inputs =
+            OneSequence { reference_n: Some(&reference), kl_coefficient: 2.0, ..OneSequence::default() };
+        let loss = inputs.loss(&config, &logprob, &logprob.detach(), &Tensor::from_slice(&[0.0f64])).loss_n;
+        loss.sum(Kind::Double).backward();
+        [loss.double_value(&[0]), logprob.grad().double_value(&[0])]
+    };
+    let (k3, slope) = (0.106_530_7, 1.0 - (-0.5f64).exp());
+    assert_close(&of(AlgorithmConfig::default()), &[2.0 * k3, 2.0 * slope]);
+    let by_k2 = AlgorithmConfig { kl_gradient: Some(KlEstimator::K2), ..AlgorithmConfig::default() };
+    assert_close(&of(by_k2), &[2.0 * k3, 2.0 * 0.5]);
+    let paid = AlgorithmConfig { kl_place: KlPlace::Reward, ..AlgorithmConfig::default() };
+    assert_close(&of(paid), &[0.0, 0.0]);
+}
+
+/// Rewards on the last token, a penalty on each, and half of what comes later: returns 0.15, 0.5 and -1.2, whitened.
+#[test]
+fn reinforce_plus_plus_discounts_what_comes_later() {
+    let config = AlgorithmConfig { discount: 0.5, ..estimator(AdvantageEstimator::ReinforcePlusPlus) };
+    let outcomes = TokenOutcomes {
+        sequence: &[1.0, -1.0],
+        lengths: &[2, 1],
+        penalty: &[0.1, 0.5, 0.2],
+        ..TokenOutcomes::default()
+    };
+    let ours = token_advantages(&config, &outcomes).advantages;
+    assert_close(&ours, &centre_and_scale(&[0.15, 0.5, -1.2]));
 }
 
 #[test]
