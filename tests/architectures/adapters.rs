@@ -229,3 +229,27 @@ fn a_target_that_the_model_does_not_have_is_refused() {
         "`model.lora.targets`: the model has no matrix `q_proj`, wanted some of `c_attn`, `c_fc`, `c_proj`"
     );
 }
+
+#[test]
+fn the_program_merges_an_adapter_into_a_folder_of_its_own() {
+    let (base, out) = (complete(&golden("gpt2")), tempfile::tempdir().unwrap());
+    let merge = |folder: &Path| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_rltrain"))
+            .arg("merge")
+            .args([base.path(), &adapter_folder("gpt2"), folder])
+            .output()
+            .unwrap()
+    };
+    let folder = out.path().join("merged");
+    let done = merge(&folder);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let merged = load(&folder);
+    let (_, weights) = adapted("gpt2");
+    for (name, weight) in merged.weights.iter() {
+        assert_eq!(*weight, weights.merged(name), "{name}");
+    }
+    assert_eq!(read(&folder.join("config.json")), read(&base.path().join("config.json")));
+    let again = merge(&folder);
+    assert_eq!(again.status.code(), Some(2), "a folder with a model in it is left alone");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
+}

@@ -216,3 +216,53 @@ fn frozen_embeddings_get_no_gradient_and_everything_else_the_one_it_had() {
 pub(super) fn model_config(folder: &Path) -> ModelConfig {
     toml::from_str(&format!("path = {:?}", folder.display().to_string())).unwrap()
 }
+
+/// A model, its bf16 or f32 weights changed, and what this program computes on it: `scripts/check_saved.py` has transformers
+/// and PEFT load the folders and compare.
+#[test]
+#[ignore = "writes folders for scripts/check_saved.py into RLTRAIN_SAVED"]
+fn folders_for_other_programs() {
+    let out = PathBuf::from(std::env::var_os("RLTRAIN_SAVED").expect("RLTRAIN_SAVED names a folder"));
+    let ids = vec![5i64, 77, 31, 8, 64, 12, 90, 3, 41];
+    for source in folders().into_iter().filter(|folder| !folder.to_string_lossy().contains("shared")) {
+        if read(&source.join("config.json"))["is_encoder_decoder"] == Value::Bool(true) {
+            continue;
+        }
+        let name = source.file_name().unwrap().to_string_lossy().into_owned();
+        for (variant, kind, adapted) in
+            [("f32", Kind::Float, false), ("bf16", Kind::BFloat16, false), ("adapter", Kind::Float, true)]
+        {
+            let folder = complete(&source);
+            convert(folder.path(), kind);
+            let mut policy = load(folder.path());
+            if adapted {
+                let lora = Some(toml::from_str("rank = 3\nalpha = 5\nrank_stabilised = true").unwrap());
+                policy.prepare(&ModelConfig { lora, ..model_config(folder.path()) }, 4).unwrap();
+            }
+            tch::no_grad(|| {
+                for (_, weight) in policy.weights.trained() {
+                    let place =
+                        Tensor::arange(weight.numel() as i64, (Kind::Float, Device::Cpu)).view_as(weight);
+                    let _ = weight.shallow_clone().g_add_(&(place.sin() * 0.05));
+                }
+            });
+            let place = out.join(format!("{name}-{variant}"));
+            std::fs::create_dir_all(&place).unwrap();
+            let written = checkpoint(&policy, &place, 9_000);
+            let model = if adapted { folder.path().to_owned() } else { written.path().join("model") };
+            // What the folder holds, so that rounding to bf16 is not what is compared.
+            let computed = if adapted { policy.model() } else { load(&model).model() };
+            let logits = tch::no_grad(|| super::packed(std::slice::from_ref(&ids), true).logits(&computed));
+            let ids = Tensor::from_slice(&ids).to_kind(Kind::Float);
+            let tensors =
+                [("ids".to_owned(), HostView::new(&ids)), ("logits".to_owned(), HostView::new(&logits))];
+            write_safetensors(&place.join("expected.safetensors"), tensors, &BTreeMap::new()).unwrap();
+            if adapted {
+                std::fs::create_dir_all(place.join("base")).unwrap();
+                for file in ["config.json", "model.safetensors"] {
+                    std::fs::copy(model.join(file), place.join("base").join(file)).unwrap();
+                }
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod doctor;
 mod exec;
 mod failure;
 mod import;
+mod merge;
 mod sample;
 mod schema;
 mod selfcheck;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Arguments),
     /// Turn a GGUF file into a Hugging Face folder
     Import(import::Arguments),
+    /// Fold a low-rank adapter into the model that it was trained on
+    Merge(merge::Arguments),
     /// Complete a prompt with a model folder or a checkpoint
     Sample(sample::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
@@ -69,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::ExecWorker), _) => return rltrain_executor::worker_main(),
         (Some(Command::Check(arguments)), _) => check::run(&arguments),
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
+        (Some(Command::Merge(arguments)), _) => merge::run(&arguments),
         (Some(Command::Sample(arguments)), _) => {
             allocator::keep_memory();
             sample::run(&arguments)

@@ -200,3 +200,34 @@ fn repeat_heads(x_bktd: &Tensor, heads: i64) -> Tensor {
 pub fn additive_mask(visible: &Tensor, kind: Kind) -> Tensor {
     visible.zeros_like().to_kind(kind).masked_fill(&visible.logical_not(), f64::NEG_INFINITY)
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    /// 600 keys of nearly equal weight: added up in bf16, the weights would stop at 256 times the first.
+    #[test]
+    fn in_bf16_the_softmax_is_that_of_f32() {
+        let wave = |n: i64, step: f64| (Tensor::arange(n, (Kind::Float, Device::Cpu)) * step).sin();
+        let tensor = |t: i64, step| wave(2 * t * 16, step).view([1, 2, t, 16]).to_kind(Kind::BFloat16);
+        let (query, key, value) = (tensor(5, 0.7), tensor(600, 0.3) * 0.1, tensor(600, 0.2) + 1.0);
+        let mask = Tensor::zeros([1, 1, 5, 600], (Kind::BFloat16, Device::Cpu));
+        let half = attend_under(&query, &key, &value, &mask, 0.25).to_kind(Kind::Float);
+        let wide = [&query, &key, &value, &mask].map(|x| x.to_kind(Kind::Float));
+        let full = attend_under(&wide[0], &wide[1], &wide[2], &wide[3], 0.25);
+        let apart = ((half - &full).abs() / full.abs()).max().double_value(&[]);
+        assert!(apart < 2f64.powi(-7), "{apart}");
+    }
+
+    #[test]
+    fn a_window_shows_a_token_itself_and_those_right_before_it() {
+        let position = Tensor::arange(5, (Kind::Int64, Device::Cpu));
+        let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
+        let mask = additive_mask(&causal, Kind::Float);
+        let mask = within_window(&mask, &position.unsqueeze(1), &position, 2);
+        let seen: Vec<i64> = Vec::try_from(mask.eq(0.0).sum_dim_intlist(1, false, Kind::Int64)).unwrap();
+        assert_eq!(seen, [1, 2, 2, 2, 2]);
+    }
+}

@@ -74,3 +74,30 @@ impl LoadedNorm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    /// In bf16 a mean over 512 numbers would stop growing long before the last one.
+    #[test]
+    fn in_bf16_the_sums_are_those_of_f32() {
+        let wave = |n: i64, step: f64| (Tensor::arange(n, (Kind::Float, Device::Cpu)) * step).sin();
+        let x = (wave(4 * 512, 0.37) * 3.0 + 0.7).view([4, 512]).to_kind(Kind::BFloat16);
+        for formula in [NormFormula::RootMeanSquare, NormFormula::RootMeanSquarePlusOne, NormFormula::Layer] {
+            let norm = Norm { name: "norm".to_owned(), width: 512, epsilon: 1e-6, formula };
+            // Weights that bf16 holds exactly, so that the sums are all that can differ.
+            let weight = (wave(512, 0.11) * 2.0).to_kind(Kind::BFloat16).to_kind(Kind::Float);
+            let named = |name: &str, tensor: &Tensor| (format!("norm.{name}"), tensor.copy());
+            let weights = Weights::of([named("weight", &weight), named("bias", &(&weight * 0.5))]);
+            let half = norm.load(&weights, Kind::BFloat16).apply(&x);
+            assert_eq!(half.kind(), Kind::BFloat16);
+            let full = norm.load(&weights, Kind::Float).apply(&x.to_kind(Kind::Float));
+            let apart = ((half.to_kind(Kind::Float) - &full).abs() / (full.abs() + 1e-2)).max();
+            // One rounding to 8 bits.
+            assert!(apart.double_value(&[]) <= 2f64.powi(-8), "{formula:?}: {apart}");
+        }
+    }
+}

@@ -9,9 +9,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use rltrain_checkpoints::{Checkpoint, Draft, WriteError};
+use rltrain_checkpoints::{Checkpoint, Draft, WriteError, replace_file, write_safetensors};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -29,6 +30,9 @@ const ADAPTER: &str = "adapter";
 
 /// The f32 weights inside a checkpoint.
 const MASTER: &str = "master.safetensors";
+
+/// Which shard holds which tensor.
+const INDEX: &str = "model.safetensors.index.json";
 
 /// Largest file of weights: what transformers 4 cuts at, and most file systems and stores bear.
 pub const MAX_SHARD_BYTES: u64 = 5_000_000_000;
@@ -96,26 +100,49 @@ impl Policy {
         if masters.is_empty() { Ok(()) } else { draft.tensors(MASTER, masters, &BTreeMap::new()) }
     }
 
-    /// Writes the folder that transformers loads, adapters merged.
-    ///
-    /// # Errors
-    ///
-    /// As [`Policy::save`].
-    pub fn save_model(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
-        for name in COMPANIONS {
-            let path = self.folder.join(name);
-            if path.is_file() {
-                draft.copy(&path, &format!("{MODEL}/{name}"))?;
-            }
+    fn save_model(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
+        for (name, path) in self.companions() {
+            draft.copy(&path, &format!("{MODEL}/{name}"))?;
         }
         let (shards, index) = shards(&self.weights, max_shard_bytes);
         for Shard { name, tensors } in shards {
             draft.tensors(&format!("{MODEL}/{name}"), tensors, &made_by_torch())?;
         }
         match index {
-            Some(index) => draft.json(&format!("{MODEL}/model.safetensors.index.json"), &index),
+            Some(index) => draft.json(&format!("{MODEL}/{INDEX}"), &index),
             None => Ok(()),
         }
+    }
+
+    /// Writes a Hugging Face folder, an adapter merged into the weights, in files of weights of at most `max_shard_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// If the folder has anything in it, or the disk refuses.
+    pub fn export(&self, folder: &Path, max_shard_bytes: u64) -> Result<(), WriteError> {
+        fs_err::create_dir_all(folder)?;
+        if let Some(found) = fs_err::read_dir(folder)?.next().transpose()? {
+            let found =
+                format!("`{}` is not empty: it has `{}`", folder.display(), found.file_name().display());
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, found).into());
+        }
+        let (shards, index) = shards(&self.weights, max_shard_bytes);
+        for Shard { name, tensors } in shards {
+            write_safetensors(&folder.join(name), tensors, &made_by_torch())?;
+        }
+        if let Some(index) = index {
+            replace_file(&folder.join(INDEX), index.to_string().as_bytes())?;
+        }
+        // config.json is among these: a folder without it is one whose making did not end.
+        for (name, path) in self.companions() {
+            fs_err::copy(path, folder.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// The files beside the weights that the model's folder has.
+    fn companions(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        COMPANIONS.into_iter().map(|name| (name, self.folder.join(name))).filter(|(_, path)| path.is_file())
     }
 
     fn save_adapter(&self, adapter: &Adapter, draft: &mut Draft) -> Result<(), WriteError> {
@@ -152,7 +179,7 @@ impl Policy {
     }
 
     /// Where a checkpoint in `folder` has the model to load before [`Policy::restore`]; none if it only has an adapter.
-    pub fn model_in(folder: &Path) -> Option<std::path::PathBuf> {
+    pub fn model_in(folder: &Path) -> Option<PathBuf> {
         Some(folder.join(MODEL)).filter(|model| model.is_dir())
     }
 }

@@ -1,0 +1,41 @@
+"""Has transformers and PEFT load what rltrain wrote, and compares logits, dtypes, ties and unknown keys.
+
+    RLTRAIN_SAVED=/tmp/saved cargo test -p rltrain --release --locked --test integration -- --ignored folders_for_other
+    python scripts/check_saved.py /tmp/saved
+
+Needs torch, transformers and peft.
+"""
+import pathlib, sys, torch, transformers
+from peft import PeftModel
+from safetensors.torch import load_file
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+worst = 0.0
+folders = sorted(pathlib.Path(sys.argv[1]).iterdir())
+for folder in folders:
+    checkpoint = next(folder.glob("step-*"))
+    adapted = (checkpoint / "adapter").is_dir()
+    model = folder / "base" if adapted else checkpoint / "model"
+    config = transformers.AutoConfig.from_pretrained(model)
+    assert config.of_another_program == {"nested": [1, 2.5, None]}, f"{folder.name}: an unknown key is gone"
+    network, info = transformers.AutoModelForCausalLM.from_pretrained(
+        model, dtype="auto" if adapted else None, attn_implementation="eager", output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), f"{folder.name}: {info}"
+    stored = {tensor.dtype for file in model.glob("*.safetensors") for tensor in load_file(file).values()}
+    wanted = torch.bfloat16 if folder.name.endswith("bf16") else torch.float32
+    assert stored == {wanted}, f"{folder.name}: {stored}"
+    if config.tie_word_embeddings:
+        assert network.get_output_embeddings().weight is network.get_input_embeddings().weight, f"{folder.name}: not tied"
+    if adapted:
+        network = PeftModel.from_pretrained(network, checkpoint / "adapter")
+    expected = load_file(folder / "expected.safetensors")
+    with torch.no_grad():
+        logits = [network.float().eval()(expected["ids"].long()[None]).logits[0]]
+        if adapted:
+            logits.append(network.merge_and_unload()(expected["ids"].long()[None]).logits[0])
+    for found in logits:
+        apart = (found - expected["logits"]).abs().max().item()
+        worst = max(worst, apart)
+        assert apart < 1e-4, f"{folder.name}: logits differ by {apart}"
+print(f"{len(folders)} folders: transformers and PEFT load them, logits within {worst:.1e}")
