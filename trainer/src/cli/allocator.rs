@@ -16,7 +16,7 @@ const SETTINGS: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:\
 
 /// Starts the program again with the settings, in place of this process. Returns if they are set already, or if that
 /// is impossible, which costs speed and nothing else.
-pub(super) fn keep_memory() {
+pub fn keep_memory() {
     if std::env::var_os(VARIABLE).is_some() {
         return;
     }

@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
-mod allocator;
+pub mod allocator;
 mod check;
 mod doctor;
 mod exec;
