@@ -20,6 +20,7 @@ fn sampling(temperature: f64) -> Sampling {
         max_tokens: MAX_TOKENS,
         stop: Vec::new(),
         max_batch: 64,
+        ..Sampling::default()
     }
 }
 

@@ -61,7 +61,10 @@ fn models(root: &Path) -> Vec<(String, PathBuf)> {
         .map_or_else(|| root.join(".deps/bench-models"), PathBuf::from);
     let mut models: Vec<_> =
         ["1M", "10M", "60M"].into_iter().map(|name| (name.to_owned(), random.join(name))).collect();
-    models.push(("SmolLM2-135M".to_owned(), rltrain::execution::dependencies_folder().join("models/SmolLM2-135M-Instruct")));
+    models.push((
+        "SmolLM2-135M".to_owned(),
+        rltrain::execution::dependencies_folder().join("models/SmolLM2-135M-Instruct"),
+    ));
     if let Ok(wanted) = std::env::var("RLTRAIN_BENCH_MODELS") {
         models.retain(|(name, _)| wanted.split(',').any(|wanted| wanted == name));
     }
@@ -69,7 +72,8 @@ fn models(root: &Path) -> Vec<(String, PathBuf)> {
 }
 
 fn report(name: &str, folder: &Path, compute: Compute, rounds: usize) -> Result<(), Failure> {
-    let model = ModelConfig { path: folder.to_owned(), compute, device: DeviceChoice::Cpu, fast_matmul: true };
+    let model =
+        ModelConfig { path: folder.to_owned(), compute, device: DeviceChoice::Cpu, fast_matmul: true };
     let (kind, device) = model.kind_and_device()?;
     let mut policy = Policy::load(folder, kind, device)?;
     // Both sides sample to the full length.
@@ -83,8 +87,10 @@ fn report(name: &str, folder: &Path, compute: Compute, rounds: usize) -> Result<
         }
     }
     let requests = requests(policy.architecture.sizes().vocab_size);
-    let prompts: Vec<&[i64]> =
-        requests.iter().flat_map(|request| std::iter::repeat_n(&request.prompt[..], request.samples)).collect();
+    let prompts: Vec<&[i64]> = requests
+        .iter()
+        .flat_map(|request| std::iter::repeat_n(&request.prompt[..], request.samples))
+        .collect();
     let asked = json!({ "prompts": prompts, "new": NEW_TOKENS });
     let limit = Limit::new(&policy, prompts.len() as i64, (PROMPT_TOKENS + NEW_TOKENS / 2) as i64);
 
@@ -134,9 +140,7 @@ fn print(name: &str, dtype: &str, ours: &[Cost], theirs: &[Vec<Cost>], limits: &
 
 /// Prompts of arbitrary tokens.
 fn requests(vocabulary: i64) -> Vec<Request> {
-    let token = |task, place| {
-        (uniform(0, Stream::TaskOrder, &[task, place]) * vocabulary as f64) as i64
-    };
+    let token = |task, place| (uniform(0, Stream::TaskOrder, &[task, place]) * vocabulary as f64) as i64;
     (0..PROMPTS as u64)
         .map(|task| Request {
             prompt: (0..PROMPT_TOKENS as u64).map(|place| token(task, place)).collect(),
@@ -155,6 +159,7 @@ fn sample(policy: &Policy, requests: &[Request]) -> Result<Cost, Failure> {
         max_tokens: NEW_TOKENS,
         stop: Vec::new(),
         max_batch: PROMPTS * SAMPLES,
+        ..Sampling::default()
     };
     let mut tokens = 0;
     let ((), cost) = measure(|| {
@@ -162,5 +167,9 @@ fn sample(policy: &Policy, requests: &[Request]) -> Result<Cost, Failure> {
         let mut count = |completion: rollout::Completion| tokens += completion.tokens.len();
         Ok(rollout::generate(&model, &policy.tokenizer, requests, &sampling, &mut count)?)
     })?;
-    if tokens == PROMPTS * SAMPLES * NEW_TOKENS { Ok(cost) } else { Err(format!("sampled {tokens} tokens").into()) }
+    if tokens == PROMPTS * SAMPLES * NEW_TOKENS {
+        Ok(cost)
+    } else {
+        Err(format!("sampled {tokens} tokens").into())
+    }
 }

@@ -40,15 +40,24 @@ impl Limit {
         let random = |shape: &[i64], kind| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
         let layer_weights =
             policy.weights.iter().filter(|(name, weight)| name.contains(".layers.") && weight.dim() == 2);
-        let mut products: Vec<_> =
-            layer_weights.map(|(_, weight)| weight.size()).map(|size| (random(&[rows, size[1]], kind), random(&size, kind))).collect();
+        let mut products: Vec<_> = layer_weights
+            .map(|(_, weight)| weight.size())
+            .map(|size| (random(&[rows, size[1]], kind), random(&size, kind)))
+            .collect();
         let hidden_size = policy.architecture.sizes().hidden_size;
-        products.push((random(&[rows, hidden_size], Kind::Float), random(&[vocab_size, hidden_size], Kind::Float)));
+        products.push((
+            random(&[rows, hidden_size], Kind::Float),
+            random(&[vocab_size, hidden_size], Kind::Float),
+        ));
         let query_heads = policy.weights.get("model.layers.0.self_attn.q_proj.weight").size()[0] / head_dim;
         let attention = (0..layers)
             .map(|_| {
                 let cached = || random(&[rows, key_value_heads, context, head_dim], kind);
-                (random(&[rows, key_value_heads, query_heads / key_value_heads, head_dim], kind), cached(), cached())
+                (
+                    random(&[rows, key_value_heads, query_heads / key_value_heads, head_dim], kind),
+                    cached(),
+                    cached(),
+                )
             })
             .collect();
         Limit {
@@ -71,7 +80,14 @@ impl Limit {
             attention: time(|| {
                 for (query, key, value) in &self.attention {
                     let _ = Tensor::scaled_dot_product_attention::<&Tensor>(
-                        query, key, value, None, 0.0, false, None::<f64>, false,
+                        query,
+                        key,
+                        value,
+                        None,
+                        0.0,
+                        false,
+                        None::<f64>,
+                        false,
                     );
                 }
             }),

@@ -52,7 +52,9 @@ impl Peer {
         }
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().map_err(
-                |error| format!("cannot start `{}`: {error}; `make bench-rollout` installs it", python.display()),
+                |error| {
+                    format!("cannot start `{}`: {error}; `make bench-rollout` installs it", python.display())
+                },
             )?;
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             return Err("the peer has no pipes".into());
@@ -66,7 +68,8 @@ impl Peer {
         writeln!(input, "{request}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let reply: Value = serde_json::from_str(&line).map_err(|error| format!("the peer said `{line}`: {error}"))?;
+        let reply: Value =
+            serde_json::from_str(&line).map_err(|error| format!("the peer said `{line}`: {error}"))?;
         match (reply["wall"].as_f64(), reply["cpu"].as_f64()) {
             (Some(wall), Some(cpu)) => Ok(Cost { wall, cpu }),
             _ => Err(format!("the peer said `{line}`").into()),
