@@ -30,7 +30,7 @@ const NEW_TOKENS: usize = 128;
 const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Failure> {
-    rltrain::cli::allocator::keep_memory();
+    rltrain::cli::startup::settle();
     tch::set_num_threads(THREADS);
     let compute = match std::env::var("RLTRAIN_BENCH_COMPUTE").as_deref() {
         Ok("bf16") => Compute::Bf16,

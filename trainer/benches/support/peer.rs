@@ -13,7 +13,7 @@ use super::{Cost, Failure, root};
 pub(crate) enum Setting {
     /// As it is installed.
     Stock,
-    /// With oneMKL's fast kernels on every processor, and an allocator that keeps large blocks: what ours has.
+    /// With oneMKL's fast kernels on every processor, an allocator that keeps large blocks, and threads that wait as ours do.
     Tuned,
 }
 
@@ -42,10 +42,11 @@ impl Peer {
         let mut command = Command::new(&python);
         command.arg(root().join("scripts").join(script)).args(arguments);
         // This process has settings of its own; the peer gets its own too, or none.
-        command.env_remove("GLIBC_TUNABLES");
+        command.env_remove("GLIBC_TUNABLES").env_remove("GOMP_SPINCOUNT");
         if setting == Setting::Tuned {
             command
                 .env("LD_PRELOAD", mkl_fast_path()?)
+                .env("GOMP_SPINCOUNT", "1000")
                 .env("MALLOC_MMAP_THRESHOLD_", "33554432")
                 .env("MALLOC_TRIM_THRESHOLD_", "34359738368")
                 .env("MALLOC_TOP_PAD_", "268435456");

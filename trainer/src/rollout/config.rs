@@ -76,8 +76,12 @@ impl Default for RolloutConfig {
 impl RolloutConfig {
     /// What is left of the model's distribution.
     pub fn shaping(&self) -> Shaping {
-        let RolloutConfig { repetition_penalty, top_k, top_p, min_p, .. } = *self;
-        Shaping { repetition_penalty, top_k, top_p, min_p }
+        Shaping {
+            repetition_penalty: self.repetition_penalty,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+        }
     }
 
     /// How a step samples at a temperature of its own.
