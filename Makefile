@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast fuzz test bench-executor bench-executor-verl bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast fuzz test bench-executor bench-executor-verl bench-rollout bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -10,6 +10,8 @@ PROGRAM = target/release/rltrain
 MODEL = .deps/models/SmolLM2-135M-Instruct
 GGUF = $(MODEL).Q4_1.gguf
 BENCH_PYTHON = .deps/bench-python
+BENCH_TORCH = .deps/bench-python-torch
+BENCH_MODELS = .deps/bench-models
 TASKS = recipes/tasks/python-basics
 FUZZ_SECONDS = 600
 
@@ -22,6 +24,7 @@ help:
 	@echo 'make check        what a pull request must pass: format, clippy, docs, all tests'
 	@echo 'make bench-executor   programs per processor second beside others; start-up, memory, latency'
 	@echo 'make bench-executor-verl   the same, with verl as one more'
+	@echo 'make bench-rollout    tokens per second beside transformers, and the limit of the machine'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
@@ -50,6 +53,11 @@ bench-executor: fetch $(BENCH_PYTHON)/installed
 
 # The same with verl's prime_code as one more peer. It is large, and wants numpy.
 bench-executor-verl: $(BENCH_PYTHON)/installed-verl bench-executor
+
+# Ours and transformers' generate on the same weights, in turns, beside what the machine can do. RLTRAIN_BENCH_MODELS=1M,10M picks models,
+# RLTRAIN_BENCH_ROUNDS=3 sets the rounds, RLTRAIN_BENCH_COMPUTE=f32 the dtype of both sides, RLTRAIN_BENCH_PYTHON another Python.
+bench-rollout: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODELS)/60M/config.json
+	$(CARGO) bench --locked --workspace --bench rollout
 
 # Ten thousand programs, a quarter of them hostile, while workers are killed.
 bench-attack: fetch
@@ -82,6 +90,17 @@ $(BENCH_PYTHON)/installed-verl: $(BENCH_PYTHON)/installed
 	    >$(BENCH_PYTHON)/requirements-verl.txt
 	$(BENCH_PYTHON)/bin/pip install --quiet --no-deps --require-hashes --requirement $(BENCH_PYTHON)/requirements-verl.txt
 	@touch $@
+
+# Five gigabytes: PyTorch with its GPU libraries, which pip fetches whether there is a GPU or not.
+$(BENCH_TORCH)/installed:
+	@echo 'bench: installing torch 2.13.0 and transformers 5.23.0 into $(BENCH_TORCH)'
+	$(PYTHON) -m venv $(BENCH_TORCH)
+	$(BENCH_TORCH)/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 numpy
+	@touch $@
+
+$(BENCH_MODELS)/60M/config.json: $(BENCH_TORCH)/installed
+	@echo 'bench: making random models in $(BENCH_MODELS)'
+	$(BENCH_TORCH)/bin/python scripts/bench_models.py $(BENCH_MODELS)
 
 format:
 	$(CARGO) fmt --all

@@ -232,6 +232,7 @@ fn greedy_tokens_over_the_cache_are_those_of_transformers_alone_and_in_a_batch()
                 max_tokens: integers(&greedy[0]).len(),
                 stop: Vec::new(),
                 max_batch,
+                ..Sampling::default()
             };
             let mut finished = 0;
             generate(&network, &tokenizer, &requests, &sampling, &mut |completion| {

@@ -94,6 +94,9 @@ fn every_number_out_of_its_range() {
 [rollout]
 temperature = 0
 stop = [\"\"]
+top_p = 0
+min_p = 1
+repetition_penalty = 0.9
 [algorithm]
 clip_low = 1.0
 clip_high = -0.2
@@ -211,6 +214,14 @@ fn impossible_combinations() {
 fn adapters_beside_frozen_embeddings() {
     let frozen = SHORTEST.replace("[model]\n", "[model]\nfreeze_embeddings = true\n");
     insta::assert_snapshot!(report_text(&format!("{frozen}[model.lora]\nrank = 8\n")));
+}
+
+#[test]
+fn a_shaped_distribution_has_no_ratio() {
+    let shaped = "[rollout]\ntop_p = 0.95\nmin_p = 0.05\n";
+    insta::assert_snapshot!(report(shaped));
+    let without = format!("{SHORTEST}{shaped}[algorithm]\npolicy_loss = \"reinforce\"\n");
+    assert!(Recipe::parse("demo.toml", &without).is_ok());
 }
 
 #[test]
@@ -341,6 +352,7 @@ fn the_manual_is_up_to_date() {
 fn full() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.executor.workers = NonZeroUsize::new(2);
+    recipe.rollout.kv_memory_mib = NonZeroUsize::new(512);
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();

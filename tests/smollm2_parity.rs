@@ -160,6 +160,7 @@ fn numbers_and_continuations_are_those_of_transformers() {
         max_tokens: prompts[0]["greedy"].as_array().unwrap().len(),
         stop: Vec::new(),
         max_batch: requests.len(),
+        ..Sampling::default()
     };
     let mut finished = 0;
     generate(&model, &policy.tokenizer, &requests, &greedy, &mut |completion| {

@@ -36,8 +36,8 @@ fn group(task: usize, prompt: usize, completions: &[(usize, f64)]) -> (Group, Ve
         sample,
         tokens: (0..*length).map(|place| byte(0, sample, place)).collect(),
         logprobs: (0..*length).map(|place| (-5.55 + 0.8 * (draw(1, sample, place) - 0.5)) as f32).collect(),
-        text: String::new(),
         finish: Finish::Length,
+        ..Completion::default()
     };
     let group = Group {
         task,

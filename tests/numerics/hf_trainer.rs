@@ -41,8 +41,8 @@ fn groups(expected: &serde_json::Value) -> Vec<Group> {
             sample: 0,
             logprobs: vec![0.0; tokens.len()],
             tokens,
-            text: String::new(),
             finish: Finish::Length,
+            ..Completion::default()
         };
         Group { task: index, prompt: row(index)[..1].to_vec(), completions: vec![completion] }
     };

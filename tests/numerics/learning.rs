@@ -58,6 +58,7 @@ fn rollout(policy: &rltrain::policy::Policy, step: u64) -> Vec<Group> {
         max_tokens: 16,
         stop: Vec::new(),
         max_batch: 64,
+        ..Sampling::default()
     };
     let mut completions = Vec::new();
     let model = tch::no_grad(|| policy.model());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use rltrain::policy::{Pack, Policy, logprobs_and_entropy};
 use rltrain::rng::Stream;
-use rltrain::rollout::{Completion, Finish, Request, Sampling, generate};
+use rltrain::rollout::{Completion, Finish, Request, Sampling, Shaping, generate};
 use tch::{Device, Kind, Tensor};
 
-use super::{logits_alone, tiny_policy};
+use super::{logits_alone, logprobs_alone, tiny_policy};
 
 const MAX_TOKENS: usize = 24;
 
@@ -20,6 +20,7 @@ fn sampling(temperature: f64) -> Sampling {
         max_tokens: MAX_TOKENS,
         stop: Vec::new(),
         max_batch: 64,
+        ..Sampling::default()
     }
 }
 
@@ -89,15 +90,93 @@ fn the_logprobs_recorded_at_sampling_are_those_that_the_update_computes() {
     }
 }
 
+/// With one thread, products whose rows are padded to multiples of 16 round alike: not a bit of a sample depends on its
+/// neighbours.
 #[test]
-fn samples_do_not_depend_on_how_many_are_decoded_together() {
-    let policy = tiny_policy(Kind::Float);
-    let together = sample(&policy, &requests(), &sampling(1.0));
-    for max_batch in [1, 3, 10, 13] {
-        let apart = sample(&policy, &requests(), &Sampling { max_batch, ..sampling(1.0) });
-        for (place, completion) in &apart {
-            assert_same(completion, &together[place]);
+fn not_a_bit_of_a_sample_depends_on_how_many_are_decoded_together() {
+    for compute in [Kind::Float, Kind::BFloat16] {
+        let policy = tiny_policy(compute);
+        let together = sample(&policy, &requests(), &sampling(1.0));
+        for max_batch in [1, 3, 7, 13, 25] {
+            let apart = sample(&policy, &requests(), &Sampling { max_batch, ..sampling(1.0) });
+            for (place, completion) in &apart {
+                assert_same(completion, &together[place]);
+                assert_eq!(
+                    completion.logprobs, together[place].logprobs,
+                    "{compute:?}, {max_batch} together"
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn requests_with_the_same_prompt_are_requests_of_their_own() {
+    let policy = tiny_policy(Kind::Float);
+    let twice = |tasks: [u64; 2]| -> Vec<Request> {
+        tasks.map(|task| Request { samples: 5, task, ..requests().remove(0) }).into()
+    };
+    let both = sample(&policy, &twice([0, 4]), &Sampling { max_batch: 3, ..sampling(1.0) });
+    for (place, task) in [0, 4].into_iter().enumerate() {
+        let alone = sample(&policy, &twice([task, 9])[..1], &sampling(1.0));
+        for number in 0..5 {
+            assert_same(&both[&(place, number)], &alone[&(0, number)]);
+        }
+    }
+    assert_ne!(both[&(0, 0)].tokens, both[&(1, 0)].tokens);
+}
+
+/// 2 * 5 layers * 2 heads * 16 wide * 4 bytes = 1280 bytes a token, 48 tokens a row after rounding up: 17 rows are 1.0 MiB.
+#[test]
+fn memory_of_keys_and_values_bounds_how_many_are_decoded_together() {
+    let policy = tiny_policy(Kind::Float);
+    let many = [Request { samples: 40, ..requests().remove(0) }];
+    let free = sample(&policy, &many, &sampling(1.0));
+    let bounded = sample(&policy, &many, &Sampling { kv_memory_mib: Some(1), ..sampling(1.0) });
+    for (place, completion) in &bounded {
+        assert_same(completion, &free[place]);
+    }
+    let model = tch::no_grad(|| policy.model());
+    let greedy = Sampling { kv_memory_mib: Some(1), max_tokens: 100, ..sampling(1.0) };
+    let error = generate(&model, &policy.tokenizer, &many, &greedy, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("kv_memory_mib = 1") && error.contains("take 3 MiB"), "{error}");
+}
+
+/// Whatever shapes the distribution: what is recorded is the log-probability of the shaped one at every draw, and beside it
+/// that of the model's own, which the update computes.
+#[test]
+fn both_logprobs_of_a_shaped_distribution_are_recorded() {
+    let policy = tiny_policy(Kind::Float);
+    let request = [Request { samples: 6, ..requests().remove(2) }];
+    let model = tch::no_grad(|| policy.model());
+    let shapings = [
+        Shaping { top_k: 5, ..Shaping::default() },
+        Shaping { top_p: 0.3, ..Shaping::default() },
+        Shaping { min_p: 0.9, ..Shaping::default() },
+        Shaping { repetition_penalty: 1.5, ..Shaping::default() },
+    ];
+    for shaping in shapings {
+        let how = Sampling { shaping, entropy: true, ..sampling(0.7) };
+        for completion in sample(&policy, &request, &how).values() {
+            let own = tch::no_grad(|| logprobs_alone(&model, &request[0].prompt, &completion.tokens, 0.7));
+            let own = Vec::<f32>::try_from(own).unwrap();
+            let mut differs = 0;
+            for (place, own) in own.iter().enumerate() {
+                let (unshaped, shaped) = (completion.unshaped_logprobs[place], completion.logprobs[place]);
+                assert!((own - unshaped).abs() < 1e-4, "{shaping:?}: {own} and {unshaped}");
+                let entropy = completion.entropies[place];
+                assert!(entropy > -1e-6 && shaped <= 0.0 && shaped.is_finite());
+                if shaping.top_k == 5 {
+                    assert!(entropy <= 5f32.ln() + 1e-5, "entropy of five tokens is {entropy}");
+                }
+                differs += usize::from((shaped - unshaped).abs() > 1e-3);
+            }
+            assert!(differs > 0, "{shaping:?} changed nothing");
+        }
+    }
+    for completion in sample(&policy, &request, &sampling(0.7)).values() {
+        assert_eq!(completion.logprobs, completion.unshaped_logprobs);
+        assert!(completion.entropies.is_empty());
     }
 }
 

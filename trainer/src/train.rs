@@ -20,7 +20,7 @@ use crate::execution::Executions;
 use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
-use crate::rollout::{self, Completion, Group, Request, Sampling};
+use crate::rollout::{self, Completion, Group, Request};
 use crate::scoring::score;
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
@@ -135,15 +135,7 @@ fn sample<'a>(
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
         requests.push(Request { prompt, samples, task: place });
     }
-    let sampling = Sampling {
-        seed: recipe.seed,
-        stream: Stream::Sampling,
-        step: session.step,
-        temperature,
-        max_tokens: rollout.max_tokens.get(),
-        stop: rollout.stop.clone(),
-        max_batch: rollout.max_batch.get(),
-    };
+    let sampling = rollout.sampling(recipe.seed, Stream::Sampling, session.step, temperature);
     let mut executions = Executions::new(&session.executor, recipe.executor.limits);
     let mut completions = Vec::new();
     let model = tch::no_grad(|| session.policy.model());

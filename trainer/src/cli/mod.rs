@@ -1,6 +1,5 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
-mod allocator;
 mod check;
 mod doctor;
 mod exec;
@@ -10,6 +9,7 @@ mod merge;
 mod sample;
 mod schema;
 mod selfcheck;
+pub mod startup;
 mod tasks;
 mod train;
 
@@ -74,19 +74,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
         (Some(Command::Merge(arguments)), _) => merge::run(&arguments),
         (Some(Command::Sample(arguments)), _) => {
-            allocator::keep_memory();
+            startup::settle();
             sample::run(&arguments)
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
         (Some(Command::Selfcheck(arguments)), _) => {
-            allocator::keep_memory();
+            startup::settle();
             selfcheck::run(&arguments)
         }
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
-            allocator::keep_memory();
+            startup::settle();
             train::run(&recipe)
         }
         (None, None) => unreachable!("clap demands a recipe where there is no subcommand"),

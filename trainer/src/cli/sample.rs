@@ -98,6 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         max_tokens: arguments.max_tokens.get(),
         stop: arguments.stop.clone(),
         max_batch: 64,
+        ..Sampling::default()
     };
     let requests = [Request { prompt, samples: arguments.samples.get(), task: 0 }];
     let mut completions = Vec::new();

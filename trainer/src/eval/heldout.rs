@@ -8,7 +8,7 @@ use crate::error::TrainError;
 use crate::execution::{Executions, Verdicts};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
-use crate::rollout::{self, Completion, Request, Sampling};
+use crate::rollout::{self, Completion, Request};
 use crate::scoring::within_budget;
 use crate::session::Session;
 use crate::telemetry::Metrics;
@@ -46,15 +46,8 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Vec<TaskCounts>
         let prompt = session.prompter.prompt(task, &session.policy.tokenizer)?;
         requests.push(Request { prompt, samples: recipe.eval.samples.get(), task: place as u64 });
     }
-    let sampling = Sampling {
-        seed: recipe.seed,
-        stream: Stream::Evaluation,
-        step: session.step,
-        temperature: recipe.eval.temperature,
-        max_tokens: recipe.rollout.max_tokens.get(),
-        stop: recipe.rollout.stop.clone(),
-        max_batch: recipe.rollout.max_batch.get(),
-    };
+    let sampling =
+        recipe.rollout.sampling(recipe.seed, Stream::Evaluation, session.step, recipe.eval.temperature);
     let mut executions = Executions::new(&session.executor, recipe.executor.limits);
     let mut on_finished = |completion: Completion| {
         executions.submit(&session.heldout[completion.request], &completion);

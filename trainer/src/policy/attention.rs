@@ -93,17 +93,15 @@ impl Attention for PackedAttention {
     }
 }
 
-/// Causal attention that also stores keys and values in the cache, from position 0: the prefill of one prompt.
-pub struct PrefillAttention<'a> {
-    /// Where keys and values go.
-    pub cache: &'a mut KvCache,
-    /// First cache row of the samples that share this prompt.
-    pub row: i64,
-    /// How many rows share it.
-    pub count: i64,
+/// Causal attention within each of several prompts that go through the network as one sequence. Keys and values are kept.
+pub struct PrefillAttention {
+    /// First token and number of tokens of each prompt; they cover the tokens of the call, in order, without gaps.
+    pub spans: Vec<(i64, i64)>,
+    /// Keys and values `[K, T, D]` of all tokens of the call, layer by layer. Empty before the call.
+    pub stored: Vec<(Tensor, Tensor)>,
 }
 
-impl Attention for PrefillAttention<'_> {
+impl Attention for PrefillAttention {
     fn attend(
         &mut self,
         layer: AttentionLayer,
@@ -111,26 +109,15 @@ impl Attention for PrefillAttention<'_> {
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor {
-        self.cache.store_prompt(layer.index, self.row, self.count, &key_bktd, &value_bktd);
-        let (heads, length) = (query_bhtd.size()[1], query_bhtd.size()[2]);
-        let (key, value) = (repeat_heads(&key_bktd, heads), repeat_heads(&value_bktd, heads));
-        if let Some(window) = layer.window.filter(|window| *window < length) {
-            let position = Tensor::arange(length, (Kind::Int64, query_bhtd.device()));
-            let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
-            let mask = additive_mask(&causal, query_bhtd.kind());
-            let mask = within_window(&mask, &position.unsqueeze(1), &position, window);
-            return attend_under(query_bhtd, &key, &value, &mask, layer.scale);
-        }
-        Tensor::scaled_dot_product_attention::<&Tensor>(
-            query_bhtd,
-            &key,
-            &value,
-            None,
-            0.0,
-            true,
-            Some(layer.scale),
-            false,
-        )
+        let heads = query_bhtd.size()[1];
+        let attended = self.spans.iter().map(|(begin, length)| {
+            let cut = |x: &Tensor| x.narrow(2, *begin, *length);
+            let (key, value) = (repeat_heads(&cut(&key_bktd), heads), repeat_heads(&cut(&value_bktd), heads));
+            attend_causally(&cut(query_bhtd), &key, &value, layer)
+        });
+        let attended = Tensor::cat(&attended.collect::<Vec<_>>(), 2);
+        self.stored.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
+        attended
     }
 }
 
@@ -142,6 +129,8 @@ pub struct DecodeAttention<'a> {
     pub rows: i64,
     /// Position of each row's new token, `[rows]` i64.
     pub position_b: &'a Tensor,
+    /// Where the cache keeps it, as [`KvCache::store_token`] counts.
+    pub slot_b: &'a Tensor,
     /// Columns that are looked at: at least the longest row, new token included.
     pub columns: i64,
     /// `[rows, 1, 1, columns]` in the compute dtype: 0 up to the row's position, minus infinity beyond.
@@ -156,18 +145,40 @@ impl Attention for DecodeAttention<'_> {
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor {
-        self.cache.store_token(layer.index, self.rows, self.position_b, &key_bktd, &value_bktd);
+        self.cache.store_token(layer.index, self.slot_b, &key_bktd, &value_bktd);
         let (key, value) = self.cache.view(layer.index, self.rows, self.columns);
         let (b, h, _, d) = query_bhtd.size4().expect("queries have four dimensions by contract");
         // The query heads that share a key-value head become query rows of it, so that keys are never copied.
         let grouped = query_bhtd.reshape([b, key.size()[1], -1, d]);
-        let narrowed = layer.window.map(|window| {
+        let narrowed = layer.window.filter(|window| *window < self.columns).map(|window| {
             let column_l = Tensor::arange(self.columns, (Kind::Int64, query_bhtd.device()));
             within_window(self.mask_b11l, &self.position_b.view([-1, 1, 1, 1]), &column_l, window)
         });
         let mask_b11l = narrowed.as_ref().unwrap_or(self.mask_b11l);
         attend_under(&grouped, &key, &value, mask_b11l, layer.scale).reshape([b, h, 1, d])
     }
+}
+
+/// Attention of one sequence from its first token on.
+fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
+    let length = query.size()[2];
+    if let Some(window) = layer.window.filter(|window| *window < length) {
+        let position = Tensor::arange(length, (Kind::Int64, query.device()));
+        let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
+        let mask = additive_mask(&causal, query.kind());
+        let mask = within_window(&mask, &position.unsqueeze(1), &position, window);
+        return attend_under(query, key, value, &mask, layer.scale);
+    }
+    Tensor::scaled_dot_product_attention::<&Tensor>(
+        query,
+        key,
+        value,
+        None,
+        0.0,
+        true,
+        Some(layer.scale),
+        false,
+    )
 }
 
 /// `softmax(scale q k^T + mask) v` by head; the softmax is computed in f32.

@@ -136,6 +136,17 @@ pub enum PolicyError {
         /// Why not.
         why: String,
     },
+    /// The memory allowed for keys and values does not hold the least number of sequences.
+    #[error(
+        "`rollout.kv_memory_mib = {allowed}` is too little: 16 sequences of the longest prompt and `rollout.max_tokens` \
+         take {needed} MiB of keys and values"
+    )]
+    KvMemory {
+        /// What the recipe allows, in MiB.
+        allowed: usize,
+        /// What 16 sequences take, in MiB.
+        needed: usize,
+    },
 }
 
 impl PolicyError {

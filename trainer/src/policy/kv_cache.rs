@@ -4,27 +4,27 @@ use tch::{Device, Kind, Tensor};
 
 use super::architecture::Sizes;
 
-/// Keys and values `[rows, K, L, D]` of every layer. Rows in use are always the first ones.
+/// Keys and values of every layer, `[rows, L, K, D]` each: what one token adds to a row is one stretch of memory, and
+/// attention reads the heads of a row without a copy. Rows in use are always the first ones.
 pub struct KvCache {
     keys: Vec<Tensor>,
     values: Vec<Tensor>,
-    row_index: Tensor,
+    rows: i64,
     capacity: i64,
 }
 
 impl KvCache {
-    /// A cache for `rows` sequences of at most `columns` tokens.
-    ///
-    /// Takes `2 * layers * rows * K * columns * D` elements of `kind`.
+    /// A cache for `rows` sequences of at most `columns` tokens, which takes `rows * columns` times
+    /// [`KvCache::bytes_per_token`].
     pub fn new(sizes: &Sizes, rows: i64, columns: i64, kind: Kind, device: Device) -> KvCache {
-        let shape = [rows, sizes.key_value_heads, columns, sizes.head_dim];
+        let shape = [rows, columns, sizes.key_value_heads, sizes.head_dim];
         let empty = || (0..sizes.layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
-        KvCache {
-            keys: empty(),
-            values: empty(),
-            row_index: Tensor::arange(rows, (Kind::Int64, device)),
-            capacity: columns,
-        }
+        KvCache { keys: empty(), values: empty(), rows, capacity: columns }
+    }
+
+    /// Bytes of one token's keys and values in all layers.
+    pub fn bytes_per_token(sizes: &Sizes, kind: Kind) -> usize {
+        2 * (sizes.layers * sizes.key_value_heads * sizes.head_dim) as usize * kind.elt_size_in_bytes()
     }
 
     /// Longest sequence a row can hold, in tokens.
@@ -32,40 +32,34 @@ impl KvCache {
         self.capacity
     }
 
-    /// Writes one prompt's keys and values `[1, K, P, D]` into rows `row..row + count`, from column 0.
-    pub fn store_prompt(&mut self, layer: usize, row: i64, count: i64, key: &Tensor, value: &Tensor) {
-        let length = key.size()[2];
+    /// Writes one prompt's keys and values `[K, P, D]` into rows `row..row + count`, from column 0.
+    pub fn store_prompt(&mut self, layer: usize, row: i64, count: i64, key_kpd: &Tensor, value_kpd: &Tensor) {
+        for (store, new_kpd) in [(&self.keys[layer], key_kpd), (&self.values[layer], value_kpd)] {
+            let new_pkd = new_kpd.transpose(0, 1);
+            let rows = store.narrow(0, row, count).narrow(1, 0, new_pkd.size()[0]);
+            rows.shallow_clone().copy_(&new_pkd.expand([count, -1, -1, -1], false));
+        }
+    }
+
+    /// Writes one token's keys and values `[B, K, 1, D]` into the slots `[B]` i64: row times capacity plus column.
+    pub fn store_token(&mut self, layer: usize, slot_b: &Tensor, key: &Tensor, value: &Tensor) {
         for (store, new) in [(&self.keys[layer], key), (&self.values[layer], value)] {
-            store.narrow(0, row, count).narrow(2, 0, length).copy_(&new.expand([count, -1, -1, -1], false));
+            let (_, _, k, d) = store.size4().expect("a cache has four dimensions by contract");
+            let _ = store.view([self.rows * self.capacity, k, d]).index_copy_(0, slot_b, &new.squeeze_dim(2));
         }
     }
 
-    /// Writes one token's keys and values `[rows, K, 1, D]` at each row's position `[rows]`.
-    pub fn store_token(
-        &mut self,
-        layer: usize,
-        rows: i64,
-        position_b: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
-    ) {
-        let row_b = self.row_index.narrow(0, 0, rows);
-        for (store, new) in [(&mut self.keys[layer], key), (&mut self.values[layer], value)] {
-            let _ = store.index_put_(&[Some(&row_b), None, Some(position_b)], &new.squeeze_dim(2), false);
-        }
-    }
-
-    /// Keys and values of the first `rows` rows and `columns` columns.
+    /// Keys and values `[rows, K, columns, D]` of the first `rows` rows and `columns` columns.
     pub fn view(&self, layer: usize, rows: i64, columns: i64) -> (Tensor, Tensor) {
-        let cut = |store: &Tensor| store.narrow(0, 0, rows).narrow(2, 0, columns);
+        let cut = |store: &Tensor| store.narrow(0, 0, rows).narrow(1, 0, columns).transpose(1, 2);
         (cut(&self.keys[layer]), cut(&self.values[layer]))
     }
 
     /// Copies the first `length` columns of row `from` over row `to`.
     pub fn move_row(&mut self, from: i64, to: i64, length: i64) {
         for store in self.keys.iter().chain(&self.values) {
-            let source = store.narrow(0, from, 1).narrow(2, 0, length);
-            store.narrow(0, to, 1).narrow(2, 0, length).copy_(&source);
+            let source = store.narrow(0, from, 1).narrow(1, 0, length);
+            store.narrow(0, to, 1).narrow(1, 0, length).copy_(&source);
         }
     }
 }

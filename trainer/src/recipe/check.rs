@@ -5,8 +5,9 @@ use rltrain_rewards::RewardSet;
 
 use super::problems::Problems;
 use super::{Recipe, algorithm, unread};
-use crate::algorithm::ReferenceKind;
+use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::optim::{OptimizerConfig, Schedule};
+use crate::rollout::Shaping;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
 const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
@@ -164,6 +165,35 @@ fn rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
         "an empty stop text ends every completion before its first token",
         "leave it out; without stop texts, completions end with the model's own end token",
     );
+    shaping(recipe, problems);
+}
+
+/// Ranges of what shapes the distribution, and that no ratio compares the shaped distribution with the whole one.
+fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let shaping = recipe.rollout.shaping();
+    let Shaping { repetition_penalty, top_p, min_p, .. } = shaping;
+    let key = |name: &str| format!("rollout.{name}");
+    let holds = top_p > 0.0 && top_p <= 1.0;
+    problems.require_value(holds, &key("top_p"), top_p, "a number above 0, at most 1");
+    problems.require_value((0.0..1.0).contains(&min_p), &key("min_p"), min_p, "a number from 0, below 1");
+    let holds = repetition_penalty >= 1.0 && repetition_penalty.is_finite();
+    problems.require_value(holds, &key("repetition_penalty"), repetition_penalty, "a finite number from 1");
+    let has_ratio = recipe.algorithm.policy_loss != PolicyLoss::Reinforce;
+    let off = Shaping::default();
+    for (name, is_off) in [
+        ("top_k", shaping.top_k == off.top_k),
+        ("top_p", top_p == off.top_p),
+        ("min_p", min_p == off.min_p),
+        ("repetition_penalty", repetition_penalty == off.repetition_penalty),
+    ] {
+        problems.require(
+            is_off || !has_ratio,
+            &[&key(name), "algorithm.policy_loss"],
+            format!("`rollout.{name}` samples from another distribution than the one that is trained"),
+            "the importance ratio would compare the two, and is far from 1 before anything is learnt; leave the key out, or \
+             set `policy_loss = \"reinforce\"`, which has no ratio",
+        );
+    }
 }
 
 fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {

@@ -5,6 +5,10 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::request::Sampling;
+use super::shaping::Shaping;
+use crate::rng::Stream;
+
 /// `[rollout]`: how attempts are sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +30,23 @@ pub struct RolloutConfig {
     /// rows), and so does speed, until the processor is busy. What is sampled does not depend on it, up to
     /// float rounding.
     pub max_batch: NonZeroUsize,
+    /// Most memory for the keys and values of attempts under way, in MiB. Attempts that find no room wait. Default: what
+    /// `max_batch` attempts take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_memory_mib: Option<NonZeroUsize>,
+    /// Keeps only so many of the most probable tokens at each place. Default 0: off. Importance ratios compare with the
+    /// whole distribution, so with `top_k`, `top_p`, `min_p` or `repetition_penalty` only losses without a ratio are allowed.
+    pub top_k: usize,
+    /// Keeps the most probable tokens that together have this probability, above 0. Default 1: off.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+    pub top_p: f64,
+    /// Drops tokens less probable than this share of the most probable one, from 0 and below 1. Default 0: off.
+    #[schemars(extend("minimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    pub min_p: f64,
+    /// Multiplies the log-probability of every token that the completion already holds, at least 1: they get less probable.
+    /// Default 1: off.
+    #[schemars(extend("minimum" = 1.0))]
+    pub repetition_penalty: f64,
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
@@ -42,7 +63,40 @@ impl Default for RolloutConfig {
             temperature: 1.0,
             max_tokens: const { nonzero(256) },
             max_batch: const { nonzero(64) },
+            kv_memory_mib: None,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
             stop: Vec::new(),
+        }
+    }
+}
+
+impl RolloutConfig {
+    /// What is left of the model's distribution.
+    pub fn shaping(&self) -> Shaping {
+        Shaping {
+            repetition_penalty: self.repetition_penalty,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+        }
+    }
+
+    /// How a step samples at a temperature of its own.
+    pub fn sampling(&self, seed: u64, stream: Stream, step: u64, temperature: f64) -> Sampling {
+        Sampling {
+            seed,
+            stream,
+            step,
+            temperature,
+            shaping: self.shaping(),
+            entropy: false,
+            max_tokens: self.max_tokens.get(),
+            stop: self.stop.clone(),
+            max_batch: self.max_batch.get(),
+            kv_memory_mib: self.kv_memory_mib.map(NonZeroUsize::get),
         }
     }
 }

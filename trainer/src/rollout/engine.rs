@@ -1,83 +1,36 @@
 //! The local rollout engine: continuous batching over one KV cache.
 //!
-//! Each prompt is prefilled once for its whole group. Rows of the cache in use are kept together at the front: when a
-//! sample ends, the last row moves into its place, and when enough rows are free the next prompt is let in.
-
-use std::collections::VecDeque;
+//! Each distinct prompt is computed once. Rows of the cache in use are kept together at the front: when a sample ends, the
+//! last row moves into its place, and the next sample that waits starts at once in the row that got free, from the kept keys
+//! and values of its prompt. The cache never grows: samples that find no row wait.
 
 use tch::{Kind, Tensor};
 
-use super::sampler;
+use super::prefill::{Prefilled, ROWS, padding, prefill};
+use super::request::{Completion, Finish, Request, Sampling};
+use super::sampler::{Draw, draw};
 use super::stop::StopStrings;
-use crate::policy::attention::{DecodeAttention, PrefillAttention, additive_mask};
+use super::transcript::Transcript;
+use super::waiting::{Queue, Waiting};
+use crate::policy::attention::{DecodeAttention, additive_mask};
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
-use crate::rng::{Stream, uniform};
 
-/// One prompt and how many samples are wanted of it.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Prompt token ids; at least one.
-    pub prompt: Vec<i64>,
-    /// Samples wanted.
-    pub samples: usize,
-    /// What its random numbers derive from besides the seed and the step: the task's place in the step.
-    pub task: u64,
-}
-
-/// How to sample.
-#[derive(Clone, Debug)]
-pub struct Sampling {
-    /// The run's seed.
-    pub seed: u64,
-    /// Which family of random numbers: rollouts and evaluations never share draws.
-    pub stream: Stream,
-    /// The step that the random numbers belong to.
-    pub step: u64,
-    /// 0 is greedy.
-    pub temperature: f64,
-    /// Longest completion, in tokens.
-    pub max_tokens: usize,
-    /// Texts that end a completion.
-    pub stop: Vec<String>,
-    /// Most sequences decoded together.
-    pub max_batch: usize,
-}
-
-/// Why a completion ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// A stop id or a stop string.
-    Stop,
-    /// `max_tokens` was reached: the completion is truncated.
-    Length,
-}
-
-/// One sampled completion. Made by [`generate`]; read by the executor (text) and the update (tokens, logprobs).
-#[derive(Clone, Debug)]
-pub struct Completion {
-    /// Index of its request.
-    pub request: usize,
-    /// Index within its request.
-    pub sample: usize,
-    /// Sampled token ids, the ones that ended it included; at least one.
-    pub tokens: Vec<i64>,
-    /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw.
-    pub logprobs: Vec<f32>,
-    /// Decoded text, cut before the stop string.
-    pub text: String,
-    /// Why it ended.
-    pub finish: Finish,
-}
+/// Columns that attention looks at come in multiples of this, so that shapes (and with them the library's cached kernels)
+/// change every 16 tokens only, and rounding does not depend on the longest row.
+const COLUMNS: usize = 16;
 
 /// Samples every request and hands over each completion the moment it ends, while others still decode.
 ///
-/// The random number of a token derives from `(seed, stream, step, task, sample, position)` alone, so a sample does
-/// not depend on its neighbours, on `max_batch` or on the order of requests — up to float rounding: a matrix product
-/// over another number of rows may round differently and move a draw that lies exactly on a border.
+/// The random number of a token derives from `(seed, stream, step, task, sample, position)` alone, so a sample does not
+/// depend on its neighbours, on `max_batch` or on the order of requests, up to float rounding. Rounding does not depend on
+/// them either as long as a product's row is computed alike for every multiple of 16 rows, to which all products are
+/// padded. oneMKL does so with one thread; with several, it splits some long inner dimensions (2752 by 512 was one) by
+/// the number of rows, and then a draw that lies exactly on a border can move.
 ///
 /// # Errors
 ///
-/// If the tokenizer cannot decode what was sampled.
+/// If the tokenizer cannot decode what was sampled, or the memory allowed for keys and values does not hold the least
+/// number of rows.
 pub fn generate(
     model: &Network,
     tokenizer: &Tokenizer,
@@ -86,12 +39,18 @@ pub fn generate(
     on_finished: &mut dyn FnMut(Completion),
 ) -> Result<(), PolicyError> {
     let _no_gradient = tch::no_grad_guard();
-    let mut engine = Engine::new(model, tokenizer, requests, sampling);
-    while engine.admit() {
-        engine.decode_step()?;
+    let mut engine = Engine::new(model, tokenizer, requests, sampling)?;
+    loop {
+        // A sample can end with its first token, and its row is free again.
+        while engine.start_waiting()? {
+            engine.retire(on_finished)?;
+        }
+        if engine.rows.is_empty() {
+            return Ok(());
+        }
+        engine.decode()?;
         engine.retire(on_finished)?;
     }
-    Ok(())
 }
 
 /// A sample in progress: one row of the cache.
@@ -100,9 +59,12 @@ struct Row {
     sample: usize,
     tokens: Vec<i64>,
     logprobs: Vec<f32>,
+    unshaped_logprobs: Vec<f32>,
+    entropies: Vec<f32>,
+    transcript: Transcript,
     /// Prompt length: position of the first sampled token.
     start: usize,
-    finished: Option<(Finish, usize)>,
+    finish: Option<Finish>,
 }
 
 struct Engine<'a> {
@@ -113,10 +75,10 @@ struct Engine<'a> {
     stop: StopStrings<'a>,
     cache: KvCache,
     rows: Vec<Row>,
-    /// `(request, first sample, count)` not yet started.
-    waiting: VecDeque<(usize, usize, usize)>,
-    /// Rows that were just prefilled and have logits to draw from, `[rows, V]`.
-    fresh_logits: Vec<Tensor>,
+    most_rows: usize,
+    queue: Queue<'a>,
+    /// The prompt whose samples have started in part.
+    kept: Option<(usize, Prefilled)>,
 }
 
 impl<'a> Engine<'a> {
@@ -125,92 +87,96 @@ impl<'a> Engine<'a> {
         tokenizer: &'a Tokenizer,
         requests: &'a [Request],
         sampling: &'a Sampling,
-    ) -> Engine<'a> {
+    ) -> Result<Engine<'a>, PolicyError> {
         let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
         let total: usize = requests.iter().map(|request| request.samples).sum();
-        let rows = total.min(sampling.max_batch);
-        let columns = longest + sampling.max_tokens;
-        Engine {
-            cache: KvCache::new(model.sizes(), rows as i64, columns as i64, model.kind(), model.device()),
+        let columns = (longest + sampling.max_tokens).next_multiple_of(COLUMNS);
+        let per_row = columns * KvCache::bytes_per_token(model.sizes(), model.kind());
+        let most_rows = rows_within(total.min(sampling.max_batch), per_row, sampling.kv_memory_mib)?;
+        let padded = most_rows + padding(most_rows);
+        Ok(Engine {
+            cache: KvCache::new(model.sizes(), padded as i64, columns as i64, model.kind(), model.device()),
             stop: StopStrings::new(&sampling.stop),
-            waiting: chunks(requests, rows),
-            rows: Vec::with_capacity(rows),
-            fresh_logits: Vec::new(),
+            queue: Queue::new(requests),
+            rows: Vec::with_capacity(most_rows),
+            most_rows,
+            kept: None,
             model,
             tokenizer,
             requests,
             sampling,
-        }
+        })
     }
 
-    /// Lets in waiting prompts while their rows fit. Returns whether there is anything to decode.
-    fn admit(&mut self) -> bool {
-        let capacity = self.sampling.max_batch;
-        while let Some(&(request, first, count)) = self.waiting.front() {
-            if self.rows.len() + count > capacity {
-                break;
+    /// Starts samples that wait, as many as there are free rows, and draws their first tokens. Returns whether any started.
+    fn start_waiting(&mut self) -> Result<bool, PolicyError> {
+        let starting = self.queue.take(self.most_rows - self.rows.len());
+        if starting.is_empty() {
+            return Ok(false);
+        }
+        let first_row = self.rows.len();
+        let groups: Vec<&[Waiting]> = starting.chunk_by(|one, next| one.prompt == next.prompt).collect();
+        let kept = self.kept.take_if(|(prompt, _)| *prompt == groups[0][0].prompt);
+        let new = &groups[usize::from(kept.is_some())..];
+        let prompts: Vec<&[i64]> = new.iter().map(|group| self.queue.prompt(group[0].prompt)).collect();
+        let prefilled = kept.map(|(_, prefilled)| prefilled).into_iter().chain(prefill(self.model, &prompts));
+        let mut logits = Vec::with_capacity(groups.len());
+        for (group, prefilled) in groups.into_iter().zip(prefilled) {
+            self.start(group, &prefilled);
+            logits.push(prefilled.logits_1v.expand([group.len() as i64, -1], false));
+            if self.queue.awaits(group[0].prompt) {
+                self.kept = Some((group[0].prompt, prefilled.into_alone()));
             }
-            self.waiting.pop_front();
-            self.prefill(request, first, count);
         }
-        !self.rows.is_empty()
+        self.draw(first_row, &Tensor::cat(&logits, 0))?;
+        Ok(true)
     }
 
-    fn prefill(&mut self, request: usize, first: usize, count: usize) {
-        let prompt = &self.requests[request].prompt;
-        let device = self.model.device();
-        let row = self.rows.len() as i64;
-        let tokens = Tensor::from_slice(prompt).to_device(device).unsqueeze(0);
-        let positions = Tensor::arange(prompt.len() as i64, (Kind::Int64, device)).unsqueeze(0);
-        let mut attention = PrefillAttention { cache: &mut self.cache, row, count: count as i64 };
-        let hidden = self.model.hidden(&tokens, &positions, &mut attention);
-        let last = hidden.squeeze_dim(0).narrow(0, prompt.len() as i64 - 1, 1);
-        self.fresh_logits.push(self.model.logits(&last).expand([count as i64, -1], false));
-        self.rows.extend((first..first + count).map(|sample| Row {
-            request,
-            sample,
+    /// Rows for samples of one prompt, with its keys and values.
+    fn start(&mut self, group: &[Waiting], prefilled: &Prefilled) {
+        let (row, count) = (self.rows.len() as i64, group.len() as i64);
+        for (layer, (key, value)) in prefilled.stored.iter().enumerate() {
+            self.cache.store_prompt(layer, row, count, key, value);
+        }
+        let start = self.queue.prompt(group[0].prompt).len();
+        self.rows.extend(group.iter().map(|waiting| Row {
+            request: waiting.request,
+            sample: waiting.sample,
             tokens: Vec::new(),
             logprobs: Vec::new(),
-            start: prompt.len(),
-            finished: None,
+            unshaped_logprobs: Vec::new(),
+            entropies: Vec::new(),
+            transcript: Transcript::default(),
+            start,
+            finish: None,
         }));
     }
 
-    /// Adds one token to every row: one forward pass for the rows that have tokens, none for the fresh ones.
-    fn decode_step(&mut self) -> Result<(), PolicyError> {
-        let fresh: i64 = self.fresh_logits.iter().map(|logits| logits.size()[0]).sum();
-        let started = self.rows.len() as i64 - fresh;
-        let mut logits = Vec::new();
-        if started > 0 {
-            logits.push(self.forward(started));
-        }
-        logits.append(&mut self.fresh_logits);
-        let logits_bv = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(&logits, 0) };
-        let uniform_b: Vec<f32> = self.rows.iter().map(|row| self.uniform(row)).collect();
-        let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
-        let drawn = sampler::draw(&logits_bv, &uniform_b, self.sampling.temperature);
-        let tokens = Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64");
-        let logprobs = Vec::<f32>::try_from(&drawn.logprob_b).expect("logprobs are a vector of f32");
-        for ((row, token), logprob) in self.rows.iter_mut().zip(tokens).zip(logprobs) {
-            row.tokens.push(token);
-            row.logprobs.push(logprob);
-        }
-        self.mark_finished()
+    /// Adds one token to every row.
+    fn decode(&mut self) -> Result<(), PolicyError> {
+        let logits = self.forward();
+        self.draw(0, &logits)
     }
 
-    /// Logits `[rows, V]` of the first `rows` rows, whose last tokens are fed in.
-    fn forward(&mut self, rows: i64) -> Tensor {
+    /// Logits `[rows, V]` after the last token of every row. Rows that are missing to a multiple of 16 are computed, in free
+    /// rows of the cache, and thrown away.
+    fn forward(&mut self) -> Tensor {
         let device = self.model.device();
-        let (mut last, mut position) = (Vec::new(), Vec::new());
-        for row in &self.rows[..rows as usize] {
-            last.push(*row.tokens.last().expect("a started row has a token"));
-            position.push((row.start + row.tokens.len() - 1) as i64);
+        let count = self.rows.len();
+        let rows = (count + padding(count)) as i64;
+        let (mut last, mut position) = (vec![0; rows as usize], vec![0; rows as usize]);
+        for (index, row) in self.rows.iter().enumerate() {
+            last[index] = *row.tokens.last().expect("a row in progress has a token");
+            position[index] = (row.start + row.tokens.len() - 1) as i64;
         }
-        // Rounded up, so that shapes (and with them the library's cached kernels) change every 16 tokens only.
+        let capacity = self.cache.capacity();
+        let slot: Vec<i64> =
+            (0i64..).zip(&position).map(|(row, position)| row * capacity + position).collect();
         let longest = position.iter().max().expect("there is a row") + 1;
-        let columns = (longest.div_euclid(16) * 16 + 16).min(self.cache.capacity());
+        let columns = (longest as usize).next_multiple_of(COLUMNS) as i64;
         let tokens_b = Tensor::from_slice(&last).to_device(device);
         let position_b = Tensor::from_slice(&position).to_device(device);
+        let slot_b = Tensor::from_slice(&slot).to_device(device);
         let column_l = Tensor::arange(columns, (Kind::Int64, device));
         let visible = column_l.unsqueeze(0).le_tensor(&position_b.unsqueeze(1));
         let mask_b11l = additive_mask(&visible, self.model.kind()).view([rows, 1, 1, columns]);
@@ -218,33 +184,43 @@ impl<'a> Engine<'a> {
             cache: &mut self.cache,
             rows,
             position_b: &position_b,
+            slot_b: &slot_b,
             columns,
             mask_b11l: &mask_b11l,
         };
         let hidden = self.model.hidden(&tokens_b.unsqueeze(1), &position_b.unsqueeze(1), &mut attention);
-        self.model.logits(&hidden.squeeze_dim(1))
+        self.model.logits(&hidden.squeeze_dim(1)).narrow(0, 0, count as i64)
     }
 
-    fn uniform(&self, row: &Row) -> f32 {
-        let Sampling { seed, stream, step, .. } = *self.sampling;
-        let task = self.requests[row.request].task;
-        // Rounding to f32 can give exactly 1, which is outside the half-open interval.
-        (uniform(seed, stream, &[step, task, row.sample as u64, row.tokens.len() as u64]) as f32)
-            .min(1.0 - f32::EPSILON)
-    }
-
-    fn mark_finished(&mut self) -> Result<(), PolicyError> {
-        for row in &mut self.rows {
-            let last = *row.tokens.last().expect("every row has just got a token");
-            let text = self.tokenizer.decode(&row.tokens)?;
-            row.finished = if let Some(end) = self.stop.find(&text) {
-                Some((Finish::Stop, end))
-            } else if self.tokenizer.stop_ids.contains(&last) {
-                Some((Finish::Stop, text.len()))
-            } else if row.tokens.len() >= self.sampling.max_tokens {
-                Some((Finish::Length, text.len()))
+    /// Draws the next token of the rows from `first_row` on.
+    fn draw(&mut self, first_row: usize, logits_bv: &Tensor) -> Result<(), PolicyError> {
+        let rows = &self.rows[first_row..];
+        let uniform_b: Vec<f32> = rows
+            .iter()
+            .map(|row| self.sampling.uniform(self.requests[row.request].task, row.sample, row.tokens.len()))
+            .collect();
+        let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
+        let seen: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..]).collect();
+        let Sampling { temperature, shaping, entropy, .. } = *self.sampling;
+        let drawn = draw(logits_bv, &uniform_b, &Draw { temperature, shaping, seen: &seen, entropy });
+        let tokens = Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64");
+        let floats = |x: &Tensor| Vec::<f32>::try_from(x).expect("logprobs are a vector of f32");
+        let logprobs = floats(&drawn.logprob_b);
+        let unshaped = floats(&drawn.unshaped_logprob_b);
+        let entropies = drawn.entropy_b.as_ref().map(floats);
+        for (index, row) in self.rows[first_row..].iter_mut().enumerate() {
+            row.tokens.push(tokens[index]);
+            row.logprobs.push(logprobs[index]);
+            row.unshaped_logprobs.push(unshaped[index]);
+            row.entropies.extend(entropies.as_ref().map(|entropies| entropies[index]));
+            // The growing text says when to look; the whole text, which is what counts, says whether it is so.
+            let has_stop_text = !self.stop.is_empty()
+                && row.transcript.push(&row.tokens, self.tokenizer, &self.stop)?
+                && self.stop.find(&self.tokenizer.decode(&row.tokens)?).is_some();
+            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&tokens[index]) {
+                Some(Finish::Stop)
             } else {
-                None
+                (row.tokens.len() >= self.sampling.max_tokens).then_some(Finish::Length)
             };
         }
         Ok(())
@@ -254,7 +230,7 @@ impl<'a> Engine<'a> {
     fn retire(&mut self, on_finished: &mut dyn FnMut(Completion)) -> Result<(), PolicyError> {
         let mut index = 0;
         while index < self.rows.len() {
-            let Some((finish, end)) = self.rows[index].finished else {
+            let Some(finish) = self.rows[index].finish else {
                 index += 1;
                 continue;
             };
@@ -264,21 +240,39 @@ impl<'a> Engine<'a> {
                 self.cache.move_row(self.rows.len() as i64, index as i64, length as i64);
             }
             let mut text = self.tokenizer.decode(&row.tokens)?;
-            text.truncate(end);
-            let Row { request, sample, tokens, logprobs, .. } = row;
-            on_finished(Completion { request, sample, tokens, logprobs, text, finish });
+            text.truncate(self.stop.find(&text).unwrap_or(text.len()));
+            let Row { request, sample, tokens, logprobs, unshaped_logprobs, entropies, .. } = row;
+            on_finished(Completion {
+                request,
+                sample,
+                tokens,
+                logprobs,
+                unshaped_logprobs,
+                entropies,
+                text,
+                finish,
+            });
         }
         Ok(())
     }
 }
 
-/// Requests cut into pieces of at most `rows` samples.
-fn chunks(requests: &[Request], rows: usize) -> VecDeque<(usize, usize, usize)> {
-    let mut chunks = VecDeque::new();
-    for (index, request) in requests.iter().enumerate() {
-        for first in (0..request.samples).step_by(rows.max(1)) {
-            chunks.push_back((index, first, rows.min(request.samples - first)));
-        }
+/// How many of the `wanted` rows fit into the memory allowed; in steps of 16 where not all do.
+///
+/// # Errors
+///
+/// If not even 16 do.
+fn rows_within(
+    wanted: usize,
+    bytes_per_row: usize,
+    allowed_mib: Option<usize>,
+) -> Result<usize, PolicyError> {
+    let Some(allowed) = allowed_mib else { return Ok(wanted) };
+    // One more is what the prompt takes whose samples have started in part.
+    let fitting = ((allowed << 20) / bytes_per_row.max(1)).saturating_sub(1) / ROWS * ROWS;
+    if fitting == 0 {
+        let needed = ((ROWS + 1) * bytes_per_row).div_ceil(1 << 20);
+        return Err(PolicyError::KvMemory { allowed, needed });
     }
-    chunks
+    Ok(wanted.min(fitting))
 }

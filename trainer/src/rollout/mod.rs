@@ -2,14 +2,21 @@
 
 mod config;
 mod engine;
+mod prefill;
 mod prompt;
+mod request;
 mod sampler;
+mod shaping;
 mod stop;
+mod transcript;
+mod waiting;
 
 pub use config::*;
-pub use engine::{Completion, Finish, Request, Sampling, generate};
+pub use engine::generate;
 pub use prompt::Prompter;
-pub use sampler::{Drawn, draw};
+pub use request::{Completion, Finish, Request, Sampling};
+pub use sampler::{Draw, Drawn, draw};
+pub use shaping::Shaping;
 
 /// The attempts at one task. Made by [`collect`]; read by rewards and the update.
 #[derive(Clone, Debug)]

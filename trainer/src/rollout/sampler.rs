@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use super::shaping::Shaping;
+
 /// Width of the blocks of the two-level search. 256 keeps both levels small for vocabularies up to 200,000.
 const BLOCK: i64 = 256;
 
@@ -11,9 +13,26 @@ pub struct Drawn {
     pub token_b: Tensor,
     /// Log-probability `[B]` (nats, f32) of the token under the distribution it was drawn from.
     pub logprob_b: Tensor,
+    /// Log-probability `[B]` (nats, f32) of the token before the distribution was shaped.
+    pub unshaped_logprob_b: Tensor,
+    /// Entropy `[B]` (nats, f32) of the distribution it was drawn from, where it was asked for.
+    pub entropy_b: Option<Tensor>,
 }
 
-/// Draws from `softmax(logits / temperature)` by inverting the cumulative distribution at `uniform_b`.
+/// How tokens are drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Draw<'a> {
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// What is left of the model's distribution.
+    pub shaping: Shaping,
+    /// Tokens of each row's completion so far.
+    pub seen: &'a [&'a [i64]],
+    /// Whether the entropy is wanted.
+    pub entropy: bool,
+}
+
+/// Draws from `softmax(logits / temperature)`, shaped, by inverting the cumulative distribution at `uniform_b`.
 ///
 /// ```text
 /// token = min { v : sum_{w <= v} p_w > u }
@@ -23,20 +42,63 @@ pub struct Drawn {
 /// touched after the softmax; `torch.multinomial` draws an exponential per vocabulary entry instead, which costs more
 /// than a small model's forward pass. Temperature 0 is greedy: the first largest logit, log-probability 0.
 ///
+/// A row's result does not depend on the other rows, bit for bit.
+///
 /// `logits_bv` is f32 `[B, V]`; `uniform_b` is f32 `[B]` in `[0, 1)`.
-pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, temperature: f64) -> Drawn {
-    if temperature == 0.0 {
-        let token_b = logits_bv.argmax(-1, false);
-        let logprob_b = token_b.zeros_like().to_kind(Kind::Float);
-        return Drawn { token_b, logprob_b };
+pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, how: &Draw<'_>) -> Drawn {
+    if how.temperature == 0.0 {
+        return largest(logits_bv, how);
     }
-    let (b, v) = logits_bv.size2().expect("logits have two dimensions by contract");
-    let scaled_bv = if temperature == 1.0 { logits_bv.shallow_clone() } else { logits_bv / temperature };
-    let log_sum_b1 = scaled_bv.logsumexp(-1, true);
-    let probability_bv = (&scaled_bv - &log_sum_b1).exp_();
+    let scaled_bv =
+        if how.temperature == 1.0 { logits_bv.shallow_clone() } else { logits_bv / how.temperature };
+    if how.shaping.is_off() {
+        let probability_bv = scaled_bv.softmax(-1, Kind::Float);
+        let token_b1 = search(&probability_bv, uniform_b);
+        let logprob_b = probability_bv.gather(-1, &token_b1, false).log_().squeeze_dim(-1);
+        return Drawn {
+            token_b: token_b1.squeeze_dim(-1),
+            unshaped_logprob_b: logprob_b.shallow_clone(),
+            logprob_b,
+            entropy_b: how.entropy.then(|| entropy(&probability_bv)),
+        };
+    }
+    let probability_bv = how.shaping.apply(&scaled_bv, how.seen).softmax(-1, Kind::Float);
+    let token_b1 = search(&probability_bv, uniform_b);
+    let of_token = |x_bv: &Tensor| x_bv.gather(-1, &token_b1, false);
+    Drawn {
+        logprob_b: of_token(&probability_bv).log_().squeeze_dim(-1),
+        unshaped_logprob_b: (of_token(&scaled_bv) - scaled_bv.logsumexp(-1, true)).squeeze_dim(-1),
+        token_b: token_b1.squeeze_dim(-1),
+        entropy_b: how.entropy.then(|| entropy(&probability_bv)),
+    }
+}
+
+/// The first largest logit of each row, after the repetition penalty.
+fn largest(logits_bv: &Tensor, how: &Draw<'_>) -> Drawn {
+    let token_b = match how.shaping.repetition_penalty {
+        1.0 => logits_bv.argmax(-1, false),
+        _ => how.shaping.apply(logits_bv, how.seen).argmax(-1, false),
+    };
+    let zero_b = token_b.zeros_like().to_kind(Kind::Float);
+    Drawn {
+        token_b,
+        logprob_b: zero_b.shallow_clone(),
+        unshaped_logprob_b: zero_b.shallow_clone(),
+        entropy_b: how.entropy.then_some(zero_b),
+    }
+}
+
+/// Entropy `[B]` of each row; `p ln p` of a token that cannot come is 0.
+fn entropy(probability_bv: &Tensor) -> Tensor {
+    -probability_bv.xlogy(probability_bv).sum_dim_intlist(-1, false, Kind::Float)
+}
+
+/// The token `[B, 1]` whose interval of the cumulative distribution holds the uniform number.
+fn search(probability_bv: &Tensor, uniform_b: &Tensor) -> Tensor {
+    let (b, v) = probability_bv.size2().expect("probabilities have two dimensions by contract");
     let blocks = (v + BLOCK - 1) / BLOCK;
     let padded = match blocks * BLOCK - v {
-        0 => probability_bv,
+        0 => probability_bv.shallow_clone(),
         missing => probability_bv.constant_pad_nd([0, missing]),
     };
     let probability_bnw = padded.view([b, blocks, BLOCK]);
@@ -52,15 +114,15 @@ pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, temperature: f64) -> Drawn {
         .squeeze_dim(1)
         .cumsum(-1, Kind::Double);
     let offset_b1 = first_above(&inside_bw, &(target_b1 - before_b1));
-    let token_b1 = (block_b1 * BLOCK + offset_b1).clamp_max(v - 1);
-    let logprob_b = (scaled_bv.gather(-1, &token_b1, false) - log_sum_b1).squeeze_dim(-1);
-    Drawn { token_b: token_b1.squeeze_dim(-1), logprob_b }
+    (block_b1 * BLOCK + offset_b1).clamp_max(v - 1)
 }
 
-/// Index `[B, 1]` of the first entry of each ascending row that exceeds its target; the last entry if none does.
+/// Index `[B, 1]` of the first entry of each ascending row that exceeds its target. If none does, which takes rounding, the
+/// first of the largest: the one that its own term raised, so that its probability is not zero.
 fn first_above(ascending_bn: &Tensor, target_b1: &Tensor) -> Tensor {
-    let last = ascending_bn.size()[1] - 1;
-    ascending_bn.le_tensor(target_b1).sum_dim_intlist(-1, true, Kind::Int64).clamp_max(last)
+    let last_b1 = ascending_bn.narrow(-1, ascending_bn.size()[1] - 1, 1);
+    let count = |below_bn: Tensor| below_bn.sum_dim_intlist(-1, true, Kind::Int64);
+    count(ascending_bn.le_tensor(target_b1)).minimum(&count(ascending_bn.lt_tensor(&last_b1)))
 }
 
 #[cfg(test)]
@@ -70,8 +132,8 @@ mod tests {
     use super::*;
 
     fn draw_one(logits: &[f32], uniform: f32, temperature: f64) -> (i64, f64) {
-        let drawn =
-            draw(&Tensor::from_slice(logits).unsqueeze(0), &Tensor::from_slice(&[uniform]), temperature);
+        let how = Draw { temperature, ..Draw::default() };
+        let drawn = draw(&Tensor::from_slice(logits).unsqueeze(0), &Tensor::from_slice(&[uniform]), &how);
         (drawn.token_b.int64_value(&[0]), drawn.logprob_b.double_value(&[0]))
     }
 
@@ -103,7 +165,8 @@ mod tests {
         let logits = Tensor::from_slice(&[0.0f32, 1.0, 2.0, -1.0]);
         let rows = 20_000;
         let uniform = (Tensor::arange(rows, (Kind::Float, Device::Cpu)) + 0.5) / rows as f64;
-        let drawn = draw(&logits.unsqueeze(0).repeat([rows, 1]), &uniform, 0.8);
+        let how = Draw { temperature: 0.8, ..Draw::default() };
+        let drawn = draw(&logits.unsqueeze(0).repeat([rows, 1]), &uniform, &how);
         let share = drawn.token_b.bincount::<&Tensor>(None, 4).to_kind(Kind::Float) / rows as f64;
         let wanted = (logits / 0.8).softmax(-1, Kind::Float);
         assert!(share.allclose(&wanted, 1e-3, 2e-4, false), "{share} {wanted}");

@@ -47,7 +47,7 @@ fn group(session: &Session, recipe: &Recipe, place: usize) -> Result<Group, Poli
         tokens.extend(tokenizer.stop_ids.first());
     }
     let logprobs = vec![0.0; tokens.len()];
-    let completion = Completion { request: 0, sample: 0, tokens, logprobs, text, finish: Finish::Stop };
+    let completion = Completion { tokens, logprobs, text, finish: Finish::Stop, ..Completion::default() };
     Ok(Group { task: place, prompt, completions: vec![completion] })
 }
 

@@ -1,0 +1,101 @@
+//! What is asked of the engine, and what it hands over.
+
+use crate::rng::{Stream, uniform};
+
+use super::shaping::Shaping;
+
+/// One prompt and how many samples are wanted of it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Prompt token ids; at least one.
+    pub prompt: Vec<i64>,
+    /// Samples wanted.
+    pub samples: usize,
+    /// What its random numbers derive from besides the seed and the step: the task's place in the step.
+    pub task: u64,
+}
+
+/// How to sample.
+#[derive(Clone, Debug)]
+pub struct Sampling {
+    /// The run's seed.
+    pub seed: u64,
+    /// Which family of random numbers: rollouts and evaluations never share draws.
+    pub stream: Stream,
+    /// The step that the random numbers belong to.
+    pub step: u64,
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// What is left of the model's distribution.
+    pub shaping: Shaping,
+    /// Whether the entropy of every distribution is recorded.
+    pub entropy: bool,
+    /// Longest completion, in tokens.
+    pub max_tokens: usize,
+    /// Texts that end a completion.
+    pub stop: Vec<String>,
+    /// Most sequences decoded together.
+    pub max_batch: usize,
+    /// Most memory of keys and values, in MiB; `None` is what `max_batch` needs.
+    pub kv_memory_mib: Option<usize>,
+}
+
+impl Default for Sampling {
+    /// Seed 0 and step 0 of rollouts, temperature 1, nothing shaped, 256 tokens, 64 sequences together.
+    fn default() -> Sampling {
+        Sampling {
+            seed: 0,
+            stream: Stream::Sampling,
+            step: 0,
+            temperature: 1.0,
+            shaping: Shaping::default(),
+            entropy: false,
+            max_tokens: 256,
+            stop: Vec::new(),
+            max_batch: 64,
+            kv_memory_mib: None,
+        }
+    }
+}
+
+impl Sampling {
+    /// The random number of one token, in `[0, 1)`: a function of what the token is, not of what is sampled beside it.
+    pub(super) fn uniform(&self, task: u64, sample: usize, token: usize) -> f32 {
+        let counters = [self.step, task, sample as u64, token as u64];
+        // Rounding to f32 can give exactly 1, which is outside the half-open interval.
+        (uniform(self.seed, self.stream, &counters) as f32).min(1.0 - f32::EPSILON)
+    }
+}
+
+/// Why a completion ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Finish {
+    /// A stop id or a stop string.
+    Stop,
+    /// `max_tokens` was reached: the completion is truncated.
+    #[default]
+    Length,
+}
+
+/// One sampled completion. Made by [`generate`](super::generate); read by the executor (text) and the update (tokens,
+/// logprobs).
+#[derive(Clone, Debug, Default)]
+pub struct Completion {
+    /// Index of its request.
+    pub request: usize,
+    /// Index within its request.
+    pub sample: usize,
+    /// Sampled token ids, the ones that ended it included; at least one.
+    pub tokens: Vec<i64>,
+    /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw.
+    pub logprobs: Vec<f32>,
+    /// Log-probability (nats) of each token under the model's distribution at the sampling temperature, before it was
+    /// shaped. Equal to `logprobs` where nothing is shaped.
+    pub unshaped_logprobs: Vec<f32>,
+    /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it.
+    pub entropies: Vec<f32>,
+    /// Decoded text, cut before the stop string.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+}
