@@ -37,14 +37,17 @@ mod assertion;
 mod command;
 mod comparison;
 mod config;
+mod crew;
 mod embedding;
 mod engine;
 mod error;
 mod files;
+mod foreman;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod guest;
+mod inbox;
 mod intake;
 mod interpreter_memory;
 mod javascript;

@@ -1,16 +1,19 @@
 //! The worker process: reads jobs from stdin, writes verdicts to stdout.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{HOST_STACK_BYTES, engine, load};
 use crate::guest::Interpreter;
+use crate::inbox::{Inbox, Next};
 use crate::judge::Judge;
 use crate::process;
-use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome, Work};
+use crate::protocol::{self, Hello, Reply, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
 use crate::{InfraError, Job, Verdict, command, javascript, lockdown, shim};
@@ -45,7 +48,9 @@ fn warn(message: &str) {
 
 fn serve() -> Result<(), Box<dyn Error>> {
     lockdown::end_with_parent()?;
-    let (mut requests, mut replies) = (io::stdin().lock(), io::stdout().lock());
+    // Not through the standard library's buffer: what waits there, no look at the pipe would show.
+    let mut requests = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut replies = io::stdout().lock();
     let Some(hello) = protocol::read::<Hello>(&mut requests)? else { return Ok(()) };
     let version = hello.version;
     if version != VERSION {
@@ -70,15 +75,16 @@ fn serve() -> Result<(), Box<dyn Error>> {
         }
     };
     protocol::write(&mut replies, &Welcome::Ready)?;
-    while let Some(job) = protocol::read::<Request>(&mut requests)? {
+    let mut inbox = Inbox::new(requests);
+    while let Some(next) = inbox.next()? {
+        let Next::Judge(job) = next else {
+            protocol::write(&mut replies, &Reply::Forgotten)?;
+            continue;
+        };
         let limit = Duration::from_millis(job.limits.timeout_ms.get());
         let last_words = judge.last_words(&job)?;
-        let reply = match watchdog.limit(limit, last_words, || judge.judge(&job)) {
-            Ok(verdict) => Reply::Judged(verdict),
-            Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
-            Err(error) => Reply::Fault(error.to_string()),
-        };
-        protocol::write(&mut replies, &reply)?;
+        let decision = watchdog.limit(limit, last_words, || judge.judge(&job));
+        protocol::write(&mut replies, &Reply::from(decision))?;
     }
     Ok(())
 }
