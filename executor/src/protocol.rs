@@ -35,6 +35,8 @@ pub(crate) enum Work {
     Python(PythonFiles),
     /// JavaScript programs, in an interpreter in WebAssembly, which is the compiled module at this path.
     JavaScript(PathBuf),
+    /// Ruby programs, likewise.
+    Ruby(PathBuf),
     /// Programs that are WebAssembly modules themselves.
     Modules,
     /// Single commands in the jail of the process backend.

@@ -16,7 +16,7 @@ use crate::process;
 use crate::protocol::{self, Hello, Reply, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::{InfraError, Job, Verdict, command, javascript, lockdown, shim};
+use crate::{InfraError, Job, Verdict, command, javascript, lockdown, ruby, shim};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -65,7 +65,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         Work::Programs(surroundings, toolchain) => {
             return process::serve_programs(surroundings, toolchain, &mut requests, &mut replies);
         }
-        Work::Python(_) | Work::JavaScript(_) | Work::Modules => {}
+        Work::Python(_) | Work::JavaScript(_) | Work::Ruby(_) | Work::Modules => {}
     }
     let (mut judge, watchdog) = match prepare(&hello.work) {
         Ok(ready) => ready,
@@ -93,6 +93,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
 enum AnyJudge {
     Python(Judge),
     JavaScript(javascript::Judge),
+    Ruby(ruby::Judge),
     Command(command::Judge),
 }
 
@@ -101,6 +102,7 @@ impl AnyJudge {
         match self {
             Self::Python(judge) => judge.judge(job),
             Self::JavaScript(judge) => judge.judge(job),
+            Self::Ruby(judge) => judge.judge(job),
             Self::Command(judge) => judge.judge(job),
         }
     }
@@ -108,7 +110,7 @@ impl AnyJudge {
     /// The reply for a job that nothing can interrupt: a module of the program's own, compiled and interpreted.
     fn last_words(&self, job: &Job) -> io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Python(_) | Self::JavaScript(_) => Ok(None),
+            Self::Python(_) | Self::JavaScript(_) | Self::Ruby(_) => Ok(None),
             Self::Command(_) => protocol::encode(&Reply::Judged(command::never_ended(job))).map(Some),
         }
     }
@@ -131,6 +133,12 @@ fn prepare(work: &Work) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
             let module = load(&engine, path)?;
             let interpreter = javascript::linker(&engine, &module)?.instantiate_pre(&module)?;
             (engine, AnyJudge::JavaScript(javascript::Judge::new(interpreter)))
+        }
+        Work::Ruby(path) => {
+            let engine = engine(Vec::new())?;
+            let module = load(&engine, path)?;
+            let interpreter = ruby::linker(&engine, &module)?.instantiate_pre(&module)?;
+            (engine, AnyJudge::Ruby(ruby::Judge::new(interpreter)))
         }
         Work::Modules => {
             let engine = command::engine()?;
