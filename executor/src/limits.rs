@@ -103,6 +103,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The defaults, but for the longest time.
+    pub(crate) fn longest() -> Self {
+        Self { timeout_ms: TimeoutMs(TimeoutMs::MOST), ..Self::default() }
+    }
+
     /// The memory limit in bytes.
     pub fn memory_bytes(&self) -> usize {
         usize::try_from(self.memory_mib.get() << 20).unwrap_or(usize::MAX)

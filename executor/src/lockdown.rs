@@ -47,6 +47,7 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
         libc::SYS_read,
         libc::SYS_write,
         libc::SYS_writev,
+        libc::SYS_ppoll,
         libc::SYS_close,
         libc::SYS_munmap,
         libc::SYS_mremap,

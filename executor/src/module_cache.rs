@@ -17,7 +17,7 @@ use crate::guest::preparation;
 use crate::process::{self, ProcessConfig};
 use crate::protocol::{PythonFiles, Work};
 use crate::runtime::{PinnedFile, PythonSource, Source};
-use crate::{InfraError, Runtime, RuntimeFiles, javascript, private_folder, snapshot};
+use crate::{InfraError, Runtime, RuntimeFiles, javascript, memory_image, private_folder, ruby, snapshot};
 
 /// Where compiled modules are kept.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Prepared {
         let name = |file: &Path| file.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
         match &self.work {
             Work::Python(files) => [name(&files.module), name(&files.snapshot)].concat(),
-            Work::JavaScript(module) => name(module),
+            Work::JavaScript(module) | Work::Ruby(module) => name(module),
             work => format!("{work:?}").into_bytes(),
         }
     }
@@ -87,7 +87,14 @@ impl ModuleCache {
         let work = match runtime.source() {
             Source::Python(source) => Work::Python(self.prepare_python(runtime, &source, files, progress)?),
             Source::JavaScript(file) => {
-                Work::JavaScript(self.prepare_javascript(runtime, file, files, progress)?)
+                let sources = javascript::snapshot::sources();
+                let take = javascript::snapshot::take;
+                Work::JavaScript(self.prepare_image(runtime, file, files, &sources, take, progress)?)
+            }
+            Source::Ruby(file) => {
+                let sources = ruby::snapshot::sources();
+                let take = ruby::snapshot::take;
+                Work::Ruby(self.prepare_image(runtime, file, files, &sources, take, progress)?)
             }
             Source::Program => Work::Modules,
             Source::Host(language) => {
@@ -141,25 +148,28 @@ impl ModuleCache {
         Ok(prepared)
     }
 
-    fn prepare_javascript(
+    /// A module that begins where the interpreter in it is ready, compiled. Besides the file it depends on `sources`.
+    fn prepare_image(
         &self,
         runtime: Runtime,
         file: PinnedFile,
         files: &RuntimeFiles,
+        sources: &str,
+        take: impl FnOnce(&Engine, &[u8]) -> Result<Vec<u8>, InfraError>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<PathBuf, InfraError> {
         let wasm = read_checked(files, file, runtime)?;
         let engine = engine(Vec::new())?;
         let key = key(&[
             file.hash.as_bytes(),
-            &javascript::snapshot::REVISION.to_le_bytes(),
-            javascript::snapshot::sources().as_bytes(),
+            &memory_image::REVISION.to_le_bytes(),
+            sources.as_bytes(),
             fingerprint(&engine).as_bytes(),
         ]);
         let module = self.folder.join(format!("{key}.cwasm"));
         let _lock = self.lock(&key)?;
         if !is_whole(&module) {
-            let taken = javascript::snapshot::take(&engine, &wasm)?;
+            let taken = take(&engine, &wasm)?;
             self.compile(runtime, &engine, &taken, &module, progress)?;
         }
         Ok(module)

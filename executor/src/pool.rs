@@ -8,23 +8,20 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::intake::{Intake, Order};
+use crate::foreman::Foreman;
+use crate::intake::Intake;
 use crate::launcher::Launcher;
 use crate::module_cache::{ModuleCache, Prepared};
-use crate::pending::{Decision, Pending, block_on};
-use crate::protocol::Reply;
-use crate::queue::Started;
+use crate::pending::{Pending, block_on};
+use crate::protocol::Work;
 use crate::submission::Submission;
 use crate::verdict_cache::Identity;
 use crate::verdict_store::VerdictStore;
-use crate::worker_process::{WorkerCommand, WorkerProcess};
+use crate::worker_process::WorkerCommand;
 use crate::{ExecutorConfig, ExecutorStatistics, InfraError, RuntimeFiles};
 
 /// Jobs that may wait for a worker, where nothing else is configured.
 const MOST_WAITING: usize = 65_536;
-
-/// Workers that a job is tried on.
-const ATTEMPTS: usize = 2;
 
 /// Runs programs in sandboxes, on as many worker processes as the machine has cores.
 ///
@@ -74,14 +71,24 @@ impl Executor {
         let intake = Arc::new(intake(config, &prepared, &options.worker)?);
         let count = config.workers.or_else(|| std::thread::available_parallelism().ok());
         let count = count.unwrap_or(NonZeroUsize::MIN).get();
+        // Programs that are compiled first are too long for one to wait behind another.
+        let has_use_of_more = matches!(prepared.work, Work::Python(_) | Work::JavaScript(_));
         let launcher = Arc::new(Launcher::new(options.worker.clone(), prepared));
+        let foreman =
+            Arc::new(Foreman::new(Arc::clone(&intake), Arc::clone(&launcher), count, has_use_of_more));
         let (stop, stopped) = watch::channel(false);
         let (report, started) = std::sync::mpsc::channel();
         let closing = Closing(Arc::clone(&intake));
         let thread = std::thread::Builder::new().name("executor".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let resting = Arc::clone(&foreman);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || resting.rest())
+                .build();
             match runtime {
-                Ok(runtime) => runtime.block_on(supervise(count, launcher, closing, stopped, report)),
+                Ok(runtime) => {
+                    runtime.block_on(supervise(count, launcher, foreman, closing, stopped, report))
+                }
                 Err(error) => _ = report.send(Err(not_ready(&error))),
             }
         });
@@ -152,7 +159,8 @@ impl Drop for Closing {
 async fn supervise(
     count: usize,
     launcher: Arc<Launcher>,
-    closing: Closing,
+    foreman: Arc<Foreman>,
+    _closing: Closing,
     mut stopped: watch::Receiver<bool>,
     report: std::sync::mpsc::Sender<Result<(), InfraError>>,
 ) {
@@ -176,69 +184,17 @@ async fn supervise(
         return;
     }
     let mut serving = JoinSet::new();
-    for worker in workers {
-        serving.spawn(serve(worker, Arc::clone(&launcher), Arc::clone(&closing.0)));
+    for (number, worker) in workers.into_iter().enumerate() {
+        let foreman = Arc::clone(&foreman);
+        serving.spawn(async move { foreman.serve(number, worker).await });
     }
-    // Serving ends only by a panic, after which jobs would wait for ever. Dropping the set ends its tasks, which kills their
-    // workers and decides their orders.
+    // Neither this nor serving ends but by a panic, after which jobs would wait for ever. Dropping the set ends its tasks, which
+    // kills their workers; with the foreman all orders are decided.
     tokio::select! {
         _ = stopped.wait_for(|stopped| *stopped) => {}
         _ = serving.join_next() => {}
-    }
-}
-
-/// Gives jobs to one worker, and replaces it when it is lost.
-async fn serve(worker: WorkerProcess, launcher: Arc<Launcher>, intake: Arc<Intake>) {
-    let mut worker = Some(worker);
-    loop {
-        let Started { job: order, ticket } = intake.next().await;
-        let decision = judge(&mut worker, &launcher, &intake, &order).await;
-        intake.finish(&order, ticket, decision);
-    }
-}
-
-/// Has an order judged. Where the sandbox fails, whether its worker is lost with it or not, the job is tried once more on a fresh
-/// worker: what has failed once is not trusted any more.
-async fn judge(
-    worker: &mut Option<WorkerProcess>,
-    launcher: &Arc<Launcher>,
-    intake: &Intake,
-    order: &Order,
-) -> Decision {
-    let mut attempt = 1;
-    loop {
-        let error = match attempt_on(worker, launcher, order).await {
-            Ok(verdict) => return Ok(verdict),
-            // A faulty test is one on every worker.
-            Err(error @ InfraError::FaultyTest(_)) => return Err(error),
-            Err(error) => error,
-        };
-        let is_retried = attempt < ATTEMPTS && intake.is_wanted(order);
-        intake.count_loss(is_retried);
-        if !is_retried {
-            return Err(error);
-        }
-        attempt += 1;
-    }
-}
-
-/// Has an order judged by the worker at hand, or by a fresh one. The worker is kept only if it gave a verdict.
-async fn attempt_on(worker: &mut Option<WorkerProcess>, launcher: &Arc<Launcher>, order: &Order) -> Decision {
-    let mut live = match worker.take() {
-        Some(live) => live,
-        None => launcher.replace().await?,
-    };
-    match live.judge(&order.request, order.limits).await {
-        Ok(Reply::Judged(verdict)) => {
-            *worker = Some(live);
-            Ok(verdict)
-        }
-        Ok(Reply::FaultyTest(message)) => {
-            *worker = Some(live);
-            Err(InfraError::FaultyTest(message))
-        }
-        Ok(Reply::Fault(message)) => Err(InfraError::Sandbox(message)),
-        Err(error) => Err(InfraError::WorkerLost(error.to_string())),
+        () = foreman.hand_out() => {}
+        () = foreman.take_back() => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! What parent and worker say to each other: JSON in frames with a length before them.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::process::{Surroundings, Toolchain};
-use crate::{Job, Verdict};
+use crate::{InfraError, Job, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
 pub(crate) const MOST_BYTES: usize = 16 << 20;
@@ -16,7 +17,7 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// First frame to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) enum Work {
     Python(PythonFiles),
     /// JavaScript programs, in an interpreter in WebAssembly, which is the compiled module at this path.
     JavaScript(PathBuf),
+    /// Ruby programs, likewise.
+    Ruby(PathBuf),
     /// Programs that are WebAssembly modules themselves.
     Modules,
     /// Single commands in the jail of the process backend.
@@ -63,9 +66,15 @@ pub(crate) enum Welcome {
 }
 
 /// Every further frame to a worker.
-pub(crate) type Request = Job;
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request<'a> {
+    /// A job to be judged, after those that were sent before.
+    Judge(Cow<'a, Job>),
+    /// The job with this number, counted from the first, need not be judged if that has not begun.
+    Forget(u64),
+}
 
-/// The answer to each.
+/// The answer to each job, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// What came of the job.
@@ -74,6 +83,30 @@ pub(crate) enum Reply {
     FaultyTest(String),
     /// The sandbox failed; the worker goes on.
     Fault(String),
+    /// It was not judged, since it was to be forgotten.
+    Forgotten,
+}
+
+impl From<Result<Verdict, InfraError>> for Reply {
+    fn from(decision: Result<Verdict, InfraError>) -> Self {
+        match decision {
+            Ok(verdict) => Self::Judged(verdict),
+            Err(InfraError::FaultyTest(message)) => Self::FaultyTest(message),
+            Err(error) => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<Reply> for Result<Verdict, InfraError> {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Judged(verdict) => Ok(verdict),
+            Reply::FaultyTest(message) => Err(InfraError::FaultyTest(message)),
+            Reply::Fault(message) => Err(InfraError::Sandbox(message)),
+            // Who takes a job back does not look at the answer.
+            Reply::Forgotten => Err(InfraError::WorkerLost("it has forgotten a job".to_owned())),
+        }
+    }
 }
 
 /// A frame that holds `message`.
@@ -96,6 +129,16 @@ pub(crate) fn frame_size(header: [u8; HEADER_BYTES]) -> io::Result<usize> {
 /// The message in a frame.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
     serde_json::from_slice(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Takes one message off the front of what was received; `None` if it is not complete.
+pub(crate) fn take<T: DeserializeOwned>(received: &mut Vec<u8>) -> io::Result<Option<T>> {
+    let Some((header, rest)) = received.split_first_chunk() else { return Ok(None) };
+    let Some(body) = rest.get(..frame_size(*header)?) else { return Ok(None) };
+    let end = HEADER_BYTES + body.len();
+    let message = decode(body)?;
+    received.drain(..end);
+    Ok(Some(message))
 }
 
 /// Reads one message; `None` if the peer has closed its end before one began.
@@ -146,8 +189,9 @@ mod tests {
         #[test]
         fn a_frame_cut_short_is_an_error(program in ".{0,40}", cut in 1_usize..60) {
             let job = Job::new(program, ["assert f()"], Limits::default());
-            let frame = encode(&job).unwrap();
-            prop_assert_eq!(read::<Request>(&mut frame.as_slice()).unwrap(), Some(job));
+            let request = Request::Judge(Cow::Owned(job));
+            let frame = encode(&request).unwrap();
+            prop_assert_eq!(read::<Request>(&mut frame.as_slice()).unwrap(), Some(request));
             let kept = frame.len().saturating_sub(cut);
             prop_assert!(kept == 0 || read::<Request>(&mut &frame[..kept]).is_err());
         }

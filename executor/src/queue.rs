@@ -52,7 +52,7 @@ impl TaskKey {
     }
 }
 
-/// Where a waiting job stands, for taking it back.
+/// Where a waiting job stands, for taking it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     task: TaskKey,
@@ -67,11 +67,21 @@ pub(crate) struct Started<T> {
     pub(crate) ticket: Ticket,
 }
 
-/// What a started job was expected to take.
+/// What a started job was expected to take, and who paid for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    task: TaskKey,
+    place: Place,
     expected: u64,
+    payer: Option<Payer>,
+    share: u64,
+    /// Whether jobs of its task are not known to be longer than most.
+    pub(crate) is_short: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Payer {
+    LongestFirst,
+    FairShare,
 }
 
 /// Jobs that wait.
@@ -156,36 +166,87 @@ impl<T> Queue<T> {
 
     /// The next job, which starts now.
     pub(crate) fn pop(&mut self) -> Option<Started<T>> {
-        let longest = self.by_cost.first()?.3;
-        let fairest = self.by_service.first()?.3;
-        let is_longest_turn = self.longest_first <= self.fair_share;
-        let task = if is_longest_turn { longest } else { fairest };
+        let (task, payer) = self.next_task()?;
         let share = self.tasks.len() as u64;
         let mut waiting = self.take(task)?;
-        let (_, job) = waiting.jobs.pop_front()?;
+        let (number, job) = waiting.jobs.pop_front()?;
         let expected = waiting.cost;
-        // Where both accounts want the same task, neither pays for it.
-        if longest != fairest {
-            let account = if is_longest_turn { &mut self.longest_first } else { &mut self.fair_share };
+        let ticket = Ticket {
+            place: Place { task, number },
+            expected,
+            payer,
+            share: expected / share,
+            is_short: self.costs.is_short(task),
+        };
+        if let Some(account) = self.account(ticket.payer) {
             *account = account.saturating_add(expected);
         }
-        self.even_share = self.even_share.saturating_add(expected / share);
+        self.even_share = self.even_share.saturating_add(ticket.share);
         waiting.service = waiting.service.saturating_add(expected);
         if !waiting.jobs.is_empty() {
             self.insert(task, waiting);
         }
         self.left();
-        Some(Started { job, ticket: Ticket { task, expected } })
+        Some(Started { job, ticket })
+    }
+
+    /// The next job, unless its task's are known to be long.
+    pub(crate) fn pop_short(&mut self) -> Option<Started<T>> {
+        let (task, _) = self.next_task()?;
+        if self.costs.is_short(task) { self.pop() } else { None }
+    }
+
+    /// The task whose turn it is, and which account pays for it.
+    fn next_task(&self) -> Option<(TaskKey, Option<Payer>)> {
+        let (longest, fairest) = (self.by_cost.first()?.3, self.by_service.first()?.3);
+        Some(if longest == fairest {
+            // Where both accounts want the same task, neither pays for it.
+            (longest, None)
+        } else if self.longest_first <= self.fair_share {
+            (longest, Some(Payer::LongestFirst))
+        } else {
+            (fairest, Some(Payer::FairShare))
+        })
+    }
+
+    /// Takes a job in again that was not started after all: nobody has paid for it, and it stands where it stood.
+    pub(crate) fn put_back(&mut self, started: Started<T>) -> Place {
+        let Started { job, ticket: Ticket { place, expected, payer, share, .. } } = started;
+        self.length += 1;
+        if let Some(account) = self.account(payer) {
+            *account = account.saturating_sub(expected);
+        }
+        self.even_share = self.even_share.saturating_sub(share);
+        let mut waiting = self.take(place.task).unwrap_or_else(|| Waiting {
+            jobs: VecDeque::new(),
+            since: place.number,
+            cost: self.costs.expected(place.task),
+            // Its own service was forgotten with its last job.
+            service: self.even_share.saturating_add(expected),
+        });
+        waiting.service = waiting.service.saturating_sub(expected);
+        let at = waiting.jobs.partition_point(|(number, _)| *number < place.number);
+        waiting.jobs.insert(at, (place.number, job));
+        self.insert(place.task, waiting);
+        place
     }
 
     /// Learns what a job took.
     pub(crate) fn finished(&mut self, ticket: Ticket, fuel: u64) {
-        self.costs.learn(ticket.task, fuel);
-        if let Some(mut waiting) = self.take(ticket.task) {
-            waiting.cost = self.costs.expected(ticket.task);
+        let task = ticket.place.task;
+        self.costs.learn(task, fuel);
+        if let Some(mut waiting) = self.take(task) {
+            waiting.cost = self.costs.expected(task);
             waiting.service = waiting.service.saturating_sub(ticket.expected).saturating_add(fuel);
-            self.insert(ticket.task, waiting);
+            self.insert(task, waiting);
         }
+    }
+
+    fn account(&mut self, payer: Option<Payer>) -> Option<&mut u64> {
+        Some(match payer? {
+            Payer::LongestFirst => &mut self.longest_first,
+            Payer::FairShare => &mut self.fair_share,
+        })
     }
 
     /// Takes all jobs out.
@@ -246,6 +307,11 @@ impl Costs {
         let known = self.of_task.get(&task).copied().unwrap_or(self.overall);
         // Nothing takes nothing, or accounts would not move.
         if known.seen == 0 { FIRST_GUESS } else { known.value.max(1) }
+    }
+
+    /// Whether nothing speaks against a task's jobs being as short as most are.
+    fn is_short(&self, task: TaskKey) -> bool {
+        self.of_task.get(&task).is_none_or(|known| known.value <= FIRST_GUESS)
     }
 
     fn learn(&mut self, task: TaskKey, fuel: u64) {

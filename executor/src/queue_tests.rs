@@ -227,3 +227,37 @@ proptest! {
         prop_assert!(found >= bound);
     }
 }
+
+#[test]
+fn a_job_that_is_put_back_stands_where_it_stood_and_nobody_has_paid_for_it() {
+    let mut untouched = knowing(&[900, 100, 100]);
+    let mut queue = knowing(&[900, 100, 100]);
+    for (number, task_number) in [0, 1, 1, 2, 0, 2].into_iter().enumerate() {
+        for queue in [&mut queue, &mut untouched] {
+            queue.push(task(task_number), number);
+        }
+    }
+    let out: Vec<_> = (0..4).map(|_| queue.pop().unwrap()).collect();
+    for started in out.into_iter().rev() {
+        queue.put_back(started);
+    }
+    let order = |queue: &mut Queue<usize>| -> Vec<usize> {
+        std::iter::from_fn(|| queue.pop()).map(|started| started.job).collect()
+    };
+    assert_eq!(queue.len(), 6);
+    assert_eq!(order(&mut queue), order(&mut untouched));
+}
+
+#[test]
+fn a_job_that_is_put_back_can_be_taken_out_and_one_of_a_task_known_to_be_long_is_not_short() {
+    let mut queue = knowing(&[FIRST_GUESS + 1]);
+    queue.push(task(0), 0);
+    assert!(queue.pop_short().is_none());
+    let started = queue.pop().unwrap();
+    assert!(!started.ticket.is_short);
+    let place = queue.put_back(started);
+    assert_eq!((queue.len(), queue.remove(place), queue.len()), (1, Some(0), 0));
+    queue.push(task(1), 1);
+    // Nothing is known of this task, whatever others took.
+    assert!(queue.pop_short().unwrap().ticket.is_short);
+}

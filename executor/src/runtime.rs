@@ -19,6 +19,8 @@ pub enum Runtime {
     Python311Fast,
     /// `javascript`: QuickJS-ng 0.17 in WebAssembly, from the npm package `quickjs-wasi` 3.6.2.
     JavaScript,
+    /// `ruby`: CRuby 3.4 in WebAssembly with its standard library, from the npm package `@ruby/3.4-wasm-wasi` 2.10.1.
+    Ruby,
     /// `wasm`: the program is a WebAssembly module itself, a WASI command.
     Wasm,
     /// `native-c`, `native-python` and so on: a native process in a jail, by a toolchain of this host.
@@ -51,6 +53,7 @@ pub(crate) struct PythonSource {
 pub(crate) enum Source {
     Python(PythonSource),
     JavaScript(PinnedFile),
+    Ruby(PinnedFile),
     /// Nothing: the program brings it along.
     Program,
     /// A toolchain of the host.
@@ -59,10 +62,11 @@ pub(crate) enum Source {
 
 impl Runtime {
     /// Every runtime, the default first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Python315,
         Self::Python311Fast,
         Self::JavaScript,
+        Self::Ruby,
         Self::Wasm,
         Self::Native(Language::C),
         Self::Native(Language::Cpp),
@@ -90,6 +94,7 @@ impl Runtime {
             Self::Python315 => "python-3.15",
             Self::Python311Fast => "python-3.11-fast",
             Self::JavaScript => "javascript",
+            Self::Ruby => "ruby",
             Self::Wasm => "wasm",
             Self::Native(Language::C) => "native-c",
             Self::Native(Language::Cpp) => "native-cpp",
@@ -111,6 +116,7 @@ impl Runtime {
     pub fn provider(self) -> &'static str {
         match self {
             Self::Python311Fast => "make python-3.11-fast",
+            Self::Ruby => "make ruby",
             _ => "python3 scripts/fetch.py",
         }
     }
@@ -142,6 +148,10 @@ impl Runtime {
             Self::JavaScript => Source::JavaScript(PinnedFile {
                 path: "quickjs/quickjs.wasm",
                 hash: "043bf0da72910f531cb039f3272de72432cef56d7f3ea3260aaefcfef7feb65b",
+            }),
+            Self::Ruby => Source::Ruby(PinnedFile {
+                path: "ruby/ruby+stdlib.wasm",
+                hash: "e2d8d488bfa8337cc09b46faa799dca7ce476fef7a0011b52bf4d51a17876a79",
             }),
             Self::Wasm => Source::Program,
             Self::Native(language) => Source::Host(language),
@@ -192,7 +202,7 @@ impl RuntimeFiles {
     pub fn missing(&self, runtime: Runtime) -> Option<PathBuf> {
         let files = match runtime.source() {
             Source::Python(PythonSource { wasm, stdlib, .. }) => vec![wasm, stdlib],
-            Source::JavaScript(wasm) => vec![wasm],
+            Source::JavaScript(wasm) | Source::Ruby(wasm) => vec![wasm],
             Source::Program | Source::Host(_) => Vec::new(),
         };
         files.into_iter().map(|file| self.path(file)).find(|path| !path.is_file())

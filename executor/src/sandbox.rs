@@ -150,6 +150,11 @@ impl Sandbox {
         if kept < bytes.len() { Err(Stopped::OutputLimit) } else { Ok(()) }
     }
 
+    /// How often something was refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.ledger.denied.values().map(|count| u64::from(*count)).sum()
+    }
+
     /// Moves the clock forward; nobody waits.
     pub(crate) fn sleep(&mut self, nanoseconds: u64) -> Result<(), Stopped> {
         self.ledger.slept = self.ledger.slept.saturating_add(nanoseconds);

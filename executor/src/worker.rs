@@ -1,19 +1,22 @@
 //! The worker process: reads jobs from stdin, writes verdicts to stdout.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{HOST_STACK_BYTES, engine, load};
 use crate::guest::Interpreter;
+use crate::inbox::{Inbox, Next};
 use crate::judge::Judge;
 use crate::process;
-use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome, Work};
+use crate::protocol::{self, Hello, Reply, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::{InfraError, Job, Verdict, command, javascript, lockdown, shim};
+use crate::{InfraError, Job, Verdict, command, javascript, lockdown, ruby, shim};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -45,7 +48,9 @@ fn warn(message: &str) {
 
 fn serve() -> Result<(), Box<dyn Error>> {
     lockdown::end_with_parent()?;
-    let (mut requests, mut replies) = (io::stdin().lock(), io::stdout().lock());
+    // Not through the standard library's buffer: what waits there, no look at the pipe would show.
+    let mut requests = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut replies = io::stdout().lock();
     let Some(hello) = protocol::read::<Hello>(&mut requests)? else { return Ok(()) };
     let version = hello.version;
     if version != VERSION {
@@ -60,7 +65,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         Work::Programs(surroundings, toolchain) => {
             return process::serve_programs(surroundings, toolchain, &mut requests, &mut replies);
         }
-        Work::Python(_) | Work::JavaScript(_) | Work::Modules => {}
+        Work::Python(_) | Work::JavaScript(_) | Work::Ruby(_) | Work::Modules => {}
     }
     let (mut judge, watchdog) = match prepare(&hello.work) {
         Ok(ready) => ready,
@@ -70,15 +75,16 @@ fn serve() -> Result<(), Box<dyn Error>> {
         }
     };
     protocol::write(&mut replies, &Welcome::Ready)?;
-    while let Some(job) = protocol::read::<Request>(&mut requests)? {
+    let mut inbox = Inbox::new(requests);
+    while let Some(next) = inbox.next()? {
+        let Next::Judge(job) = next else {
+            protocol::write(&mut replies, &Reply::Forgotten)?;
+            continue;
+        };
         let limit = Duration::from_millis(job.limits.timeout_ms.get());
         let last_words = judge.last_words(&job)?;
-        let reply = match watchdog.limit(limit, last_words, || judge.judge(&job)) {
-            Ok(verdict) => Reply::Judged(verdict),
-            Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
-            Err(error) => Reply::Fault(error.to_string()),
-        };
-        protocol::write(&mut replies, &reply)?;
+        let decision = watchdog.limit(limit, last_words, || judge.judge(&job));
+        protocol::write(&mut replies, &Reply::from(decision))?;
     }
     Ok(())
 }
@@ -87,6 +93,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
 enum AnyJudge {
     Python(Judge),
     JavaScript(javascript::Judge),
+    Ruby(ruby::Judge),
     Command(command::Judge),
 }
 
@@ -95,6 +102,7 @@ impl AnyJudge {
         match self {
             Self::Python(judge) => judge.judge(job),
             Self::JavaScript(judge) => judge.judge(job),
+            Self::Ruby(judge) => judge.judge(job),
             Self::Command(judge) => judge.judge(job),
         }
     }
@@ -102,7 +110,7 @@ impl AnyJudge {
     /// The reply for a job that nothing can interrupt: a module of the program's own, compiled and interpreted.
     fn last_words(&self, job: &Job) -> io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Python(_) | Self::JavaScript(_) => Ok(None),
+            Self::Python(_) | Self::JavaScript(_) | Self::Ruby(_) => Ok(None),
             Self::Command(_) => protocol::encode(&Reply::Judged(command::never_ended(job))).map(Some),
         }
     }
@@ -125,6 +133,12 @@ fn prepare(work: &Work) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
             let module = load(&engine, path)?;
             let interpreter = javascript::linker(&engine, &module)?.instantiate_pre(&module)?;
             (engine, AnyJudge::JavaScript(javascript::Judge::new(interpreter)))
+        }
+        Work::Ruby(path) => {
+            let engine = engine(Vec::new())?;
+            let module = load(&engine, path)?;
+            let interpreter = ruby::linker(&engine, &module)?.instantiate_pre(&module)?;
+            (engine, AnyJudge::Ruby(ruby::Judge::new(interpreter)))
         }
         Work::Modules => {
             let engine = command::engine()?;

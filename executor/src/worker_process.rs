@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::module_cache::Prepared;
-use crate::protocol::{self, HEADER_BYTES, Hello, Reply, VERSION, Welcome};
+use crate::protocol::{self, Hello, VERSION, Welcome};
 use crate::{InfraError, Limits};
 
 /// How long a worker may take to get ready. Milliseconds suffice, unless the machine is overloaded or its disk is slow.
 const MOST_START: Duration = Duration::from_secs(120);
+
+/// Room for replies that is there before they come.
+const RECEIVE_BYTES: usize = 1 << 14;
 
 /// How to start a worker: a program whose `main` returns [`crate::worker_main`].
 #[derive(Clone, Debug)]
@@ -56,8 +59,9 @@ impl WorkerCommand {
 pub(crate) struct WorkerProcess {
     child: Child,
     requests: ChildStdin,
-    /// Buffered: a reply comes in one piece.
-    replies: BufReader<ChildStdout>,
+    replies: ChildStdout,
+    unsent: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl WorkerProcess {
@@ -79,12 +83,16 @@ impl WorkerProcess {
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(InfraError::WorkerNotReady("it has no pipes".to_owned()));
         };
-        let mut worker = Self { child, requests, replies: BufReader::new(replies) };
+        let mut worker = Self { child, requests, replies, unsent: Vec::new(), received: Vec::new() };
         let hello = Hello { version: VERSION, work: prepared.work.clone() };
-        let hello = protocol::encode(&hello).map_err(not_ready)?;
+        worker.unsent = protocol::encode(&hello).map_err(not_ready)?;
         let greeted = async {
-            worker.requests.write_all(&hello).await?;
-            worker.receive().await
+            loop {
+                worker.exchange().await?;
+                if let Some(welcome) = worker.reply()? {
+                    return io::Result::Ok(welcome);
+                }
+            }
         };
         match timeout(MOST_START, greeted).await {
             Ok(Ok(Welcome::Ready)) => Ok(worker),
@@ -104,30 +112,41 @@ impl WorkerProcess {
         matches!(self.child.try_wait(), Ok(None)).then_some(self)
     }
 
-    /// Has a job judged. `Err` if the worker is lost: it must not be used again.
-    pub(crate) async fn judge(&mut self, request: &[u8], limits: Limits) -> io::Result<Reply> {
-        let exchange = async {
-            self.requests.write_all(request).await?;
-            self.receive().await
-        };
-        match timeout(patience(limits), exchange).await {
-            Ok(reply) => reply,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it stalled")),
+    /// Frames for the worker, which [`Self::exchange`] sends.
+    pub(crate) fn post(&mut self, frames: &mut Vec<u8>) {
+        if self.unsent.is_empty() {
+            self.unsent = std::mem::take(frames);
+        } else {
+            self.unsent.append(frames);
         }
     }
 
-    async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
-        let mut header = [0; HEADER_BYTES];
-        self.replies.read_exact(&mut header).await?;
-        let mut body = vec![0; protocol::frame_size(header)?];
-        self.replies.read_exact(&mut body).await?;
-        protocol::decode(&body)
+    /// Sends and receives as much as goes at once; waits until something does. Nothing is lost where this is dropped meanwhile.
+    /// `Err` if the worker is lost: it must not be used again.
+    pub(crate) async fn exchange(&mut self) -> io::Result<()> {
+        self.received.reserve(RECEIVE_BYTES);
+        tokio::select! {
+            biased;
+            read = self.replies.read_buf(&mut self.received) => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
+            written = self.requests.write(&self.unsent), if !self.unsent.is_empty() => {
+                self.unsent.drain(..written?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next reply that has been received.
+    pub(crate) fn reply<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        protocol::take(&mut self.received)
     }
 }
 
 /// Wall time after which a worker counts as stalled. It stops a program by processor time; on a crowded machine that may
 /// take many times as long by the clock on the wall.
-fn patience(limits: Limits) -> Duration {
+pub(crate) fn patience(limits: Limits) -> Duration {
     Duration::from_secs(60) + 20 * Duration::from_millis(limits.timeout_ms.get())
 }
 

@@ -248,7 +248,7 @@ impl Guest {
 
     /// How often something was refused.
     pub(super) fn refusals(&self) -> u64 {
-        self.store.data().ledger.denied.values().map(|count| u64::from(*count)).sum()
+        self.store.data().refusals()
     }
 
     fn take_exception(&mut self) -> Result<Ending, Broken> {

@@ -1,5 +1,6 @@
 //! Workers of the process backend as seen from the process that owns them.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::toolchain::Toolchain;
 use super::worker::{Done, Surroundings, Task};
-use crate::protocol::{self, Hello, Reply, VERSION, Welcome, Work};
+use crate::protocol::{self, Hello, Reply, Request, VERSION, Welcome, Work};
 use crate::{InfraError, Job, Verdict, WorkerCommand};
 
 /// A worker that runs single commands in the jail. It ends when this is dropped, with whatever it runs.
@@ -77,11 +78,7 @@ impl ProgramWorker {
     ///
     /// If there is no verdict, through no fault of the program.
     pub fn judge(&mut self, job: &Job) -> Result<Verdict, InfraError> {
-        match self.0.exchange(job)? {
-            Reply::Judged(verdict) => Ok(verdict),
-            Reply::FaultyTest(message) => Err(InfraError::FaultyTest(message)),
-            Reply::Fault(message) => Err(InfraError::Sandbox(message)),
-        }
+        self.0.exchange::<Reply>(&Request::Judge(Cow::Borrowed(job)))?.into()
     }
 }
 

@@ -21,8 +21,7 @@ use super::mounts::{self, View};
 use super::run::{Command, Ended};
 use super::seccomp::Filters;
 use super::toolchain::Toolchain;
-use crate::protocol::{self, Reply, Welcome};
-use crate::{InfraError, Job};
+use crate::protocol::{self, Reply, Request, Welcome};
 
 /// Namespaces of a worker, which all its programs run in.
 const NAMESPACES: [(Layer, libc::c_int); 7] = [
@@ -88,10 +87,10 @@ pub(crate) fn serve_programs(
     replies: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let judge = Judge::new(toolchain.clone());
-    serve(surroundings, requests, replies, |jail, job: Job| match judge.judge(jail, &job) {
-        Ok(verdict) => Reply::Judged(verdict),
-        Err(InfraError::FaultyTest(message)) => Reply::FaultyTest(message),
-        Err(error) => Reply::Fault(error.to_string()),
+    serve(surroundings, requests, replies, |jail, request: Request| {
+        // One job at a time is sent here, so that there is none to forget.
+        let Request::Judge(job) = request else { return Reply::Forgotten };
+        Reply::from(judge.judge(jail, &job))
     })
 }
 

@@ -1,9 +1,10 @@
 //! Programs in other languages than Python: real worker processes, the real interpreters.
 //!
-//! A test says so and does nothing where `.deps` lacks its runtime (`python3 scripts/fetch.py`).
+//! A test says so and does nothing where `.deps` lacks its runtime (`python3 scripts/fetch.py`, `make ruby`).
 
 mod javascript;
 mod javascript_adversarial;
+mod ruby;
 mod wasm;
 
 use std::num::NonZeroUsize;

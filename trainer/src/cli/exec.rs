@@ -47,9 +47,10 @@ pub(super) struct Arguments {
 }
 
 /// Languages, and what runs them unless a runtime is named.
-const LANGUAGES: [(&str, Runtime); 9] = [
+const LANGUAGES: [(&str, Runtime); 10] = [
     ("python", Runtime::Python315),
     ("javascript", Runtime::JavaScript),
+    ("ruby", Runtime::Ruby),
     ("wasm", Runtime::Wasm),
     ("c", Runtime::Native(Language::C)),
     ("cpp", Runtime::Native(Language::Cpp)),
