@@ -6,6 +6,7 @@ mod doctor;
 mod exec;
 mod failure;
 mod import;
+mod reward;
 mod sample;
 mod schema;
 mod selfcheck;
@@ -43,6 +44,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
     Selfcheck(selfcheck::Arguments),
+    /// Write a reward, or look at what the rewards of a recipe say
+    #[command(subcommand)]
+    Reward(reward::Command),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -79,6 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             allocator::keep_memory();
             selfcheck::run(&arguments)
         }
+        (Some(Command::Reward(command)), _) => reward::run(&command),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
