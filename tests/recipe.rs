@@ -1,5 +1,6 @@
 //! What a user sees of recipes: the reports of mistakes, the shipped files, the generated ones.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use rltrain::algorithm::{
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
 use rltrain::recipe::{self, Recipe, RecipeError};
-use rltrain_rewards::{AllPassedConfig, TestsPassedConfig};
+use rltrain_rewards::{AllPassedConfig, RewardsConfig};
 
 /// The shortest recipe there is.
 const SHORTEST: &str = r#"steps = 50
@@ -357,7 +358,7 @@ fn full() -> Recipe {
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.critic.path = Some("critic".into());
-    recipe.rewards.tests_passed = Some(TestsPassedConfig::default());
+    recipe.rewards = every_reward();
     recipe.model.lora = Some(LoraConfig::default());
     recipe
 }
@@ -377,6 +378,20 @@ fn every_algorithm() -> [AlgorithmConfig; 24] {
         value_clip: Some(0.2),
         ..preset.config()
     })
+}
+
+/// Every reward with every key that a recipe may leave out.
+fn every_reward() -> RewardsConfig {
+    let leaves = recipe::leaves();
+    let names: BTreeSet<&str> =
+        leaves.iter().filter_map(|key| key.strip_prefix("rewards.")?.strip_suffix(".only_if")).collect();
+    let table = |name: &str| format!("[{name}]\nonly_if = \"all_passed\"\nmin = -1.0\nmax = 1.0\n");
+    let text: String = names.into_iter().map(table).collect();
+    let mut rewards: RewardsConfig = toml::from_str(&text).unwrap();
+    rewards.all_passed.as_mut().unwrap().only_if = Some("tests_passed >= 0.5".parse().unwrap());
+    rewards.process.get_mut("NAME").unwrap().command = vec!["judge".to_owned()];
+    rewards.style.as_mut().unwrap().docstrings = true;
+    rewards
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub enum TrainError {
     /// The rewards of the recipe cannot be built.
     #[error("the rewards cannot be used")]
     Rewards(#[from] rltrain_rewards::RewardsError),
+    /// A reward broke its contract.
+    #[error("the attempts of a step cannot be scored")]
+    Score(#[from] rltrain_rewards::RewardError),
     /// A task file is not the one the run was started with.
     #[error("`{}` changed since `{}` was started; restore it, or give `run` a new folder", path.display(), run.display())]
     TasksChanged {

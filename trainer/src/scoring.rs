@@ -1,10 +1,12 @@
 //! From verdicts to rewards. From here on an attempt is a number, or nothing.
 
-use rltrain_rewards::Attempt;
+use rltrain_executor::{InfraError, Verdict};
+use rltrain_rewards::{Attempt, Length, Part, RewardError, Scored};
 
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
-use crate::rollout::Group;
+use crate::recipe::Recipe;
+use crate::rollout::{Finish, Group};
 use crate::session::Session;
 
 /// Share of a step's attempts that the infrastructure may lose before the run stops with the cause.
@@ -24,7 +26,7 @@ pub struct Scores {
     /// The reward of the greedy attempt at each group's task, where the estimator compares with it.
     pub greedy: Vec<Option<f64>>,
     /// Every part of the reward by name: `(name, values of all attempts that have one)`.
-    pub parts: Vec<(&'static str, Vec<f64>)>,
+    pub parts: Vec<(String, Vec<f64>)>,
     /// Attempts that all hidden tests passed.
     pub solved: usize,
     /// Attempts with a verdict.
@@ -37,39 +39,70 @@ pub struct Scores {
 ///
 /// # Errors
 ///
-/// If the infrastructure lost more than a tenth of the attempts.
-pub fn score(session: &Session, groups: &[Group], verdicts: &Verdicts) -> Result<Scores, TrainError> {
+/// If the infrastructure lost more than a tenth of the attempts, or if a reward breaks its contract.
+pub fn score(
+    session: &Session,
+    recipe: &Recipe,
+    groups: &[Group],
+    verdicts: &Verdicts,
+) -> Result<Scores, TrainError> {
     within_budget(verdicts)?;
     let weights = session.rewards.weights().collect();
     let mut scores = Scores { weights, ..Scores::default() };
     for (group, verdicts) in groups.iter().zip(&verdicts.groups) {
-        let task = &session.tasks[group.task];
+        let mut scored = score_group(session, recipe, group, verdicts).into_iter();
         let mut rewards = Vec::with_capacity(verdicts.len());
         let mut rows = Vec::with_capacity(verdicts.len());
-        for (completion, verdict) in group.completions.iter().zip(verdicts) {
-            let verdict = match verdict {
-                Ok(verdict) => verdict,
-                Err(_) => {
+        for verdict in verdicts {
+            let scored = verdict.as_ref().ok().and_then(|_| scored.next());
+            match scored.transpose() {
+                Ok(Some(scored)) => {
+                    scores.add_parts(&scored.parts);
+                    rewards.push(Some(scored.total));
+                    rows.push(scored.parts.iter().map(|part| part.shaped).collect());
+                }
+                // The sandbox or a plug-in failed: no score, and no place in the update.
+                Ok(None) | Err(RewardError::PlugIn { .. }) => {
                     scores.lost += 1;
                     rewards.push(None);
                     rows.push(Vec::new());
                     continue;
                 }
-            };
-            let program = program(task, &completion.text);
-            let attempt =
-                Attempt { prompt: &task.prompt, completion: &completion.text, program: &program, verdict };
-            let scored = session.rewards.score(&attempt);
-            scores.add_parts(&scored.parts);
+                Err(error) => return Err(error.into()),
+            }
             scores.with_verdict += 1;
-            scores.solved += usize::from(verdict.all_passed());
-            rewards.push(Some(scored.total));
-            rows.push(scored.parts.iter().map(|(_, part)| *part).collect());
+            scores.solved += usize::from(verdict.as_ref().is_ok_and(Verdict::all_passed));
         }
         scores.rewards.push(rewards);
         scores.rows.push(rows);
     }
     Ok(scores)
+}
+
+/// Scores the attempts of a group that have a verdict, in their order.
+fn score_group(
+    session: &Session,
+    recipe: &Recipe,
+    group: &Group,
+    verdicts: &[Result<Verdict, InfraError>],
+) -> Vec<Result<Scored, RewardError>> {
+    let task = &session.tasks[group.task];
+    let known = task.for_rewards();
+    let programs: Vec<String> =
+        group.completions.iter().map(|completion| program(task, &completion.text)).collect();
+    let judged = group.completions.iter().zip(&programs).zip(verdicts);
+    let attempts: Vec<Attempt<'_>> = judged
+        .filter_map(|((completion, program), verdict)| {
+            let length = Length {
+                tokens: completion.tokens.len(),
+                most: recipe.rollout.max_tokens.get(),
+                truncated: completion.finish == Finish::Length,
+            };
+            let attempt = Attempt::new(&known, &completion.text, program, verdict.as_ref().ok()?);
+            Some(Attempt { length: Some(length), ..attempt })
+        })
+        .collect();
+    session.rewards.score_all(&attempts)
 }
 
 /// Checks that the infrastructure did not lose too many attempts.
@@ -97,7 +130,7 @@ impl Scores {
         self.greedy.extend(round.greedy);
         self.weights = round.weights;
         for (name, values) in round.parts {
-            self.part(name).extend(values);
+            self.part(&name).extend(values);
         }
         self.solved += round.solved;
         self.with_verdict += round.with_verdict;
@@ -126,16 +159,16 @@ impl Scores {
         groups.iter().zip(&self.rewards).map(keep).collect()
     }
 
-    fn add_parts(&mut self, parts: &[(&'static str, Option<f64>)]) {
-        for (name, value) in parts {
-            self.part(name).extend(*value);
+    fn add_parts(&mut self, parts: &[Part]) {
+        for part in parts {
+            self.part(&part.name).extend(part.raw);
         }
     }
 
     /// The values of a part so far.
-    fn part(&mut self, name: &'static str) -> &mut Vec<f64> {
-        let place = self.parts.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-            self.parts.push((name, Vec::new()));
+    fn part(&mut self, name: &str) -> &mut Vec<f64> {
+        let place = self.parts.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.parts.push((name.to_owned(), Vec::new()));
             self.parts.len() - 1
         });
         &mut self.parts[place].1

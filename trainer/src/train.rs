@@ -109,7 +109,7 @@ fn attempt_tasks(
             times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
         session.telemetry.phase("execution");
         let verdicts = times.execution(|| executions.wait(groups.len()));
-        let scores = score(session, &groups, &verdicts)?;
+        let scores = score(session, recipe, &groups, &verdicts)?;
         Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores })
     };
     let mut attempts = run(samples, temperature)?;

@@ -6,6 +6,7 @@ mod exec;
 mod failure;
 mod import;
 mod merge;
+mod reward;
 mod sample;
 mod schema;
 mod selfcheck;
@@ -46,6 +47,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
     Selfcheck(selfcheck::Arguments),
+    /// Write a reward, or look at what the rewards of a recipe say
+    #[command(subcommand)]
+    Reward(reward::Command),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -83,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             startup::settle();
             selfcheck::run(&arguments)
         }
+        (Some(Command::Reward(command)), _) => reward::run(&command),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {

@@ -35,7 +35,11 @@ fn append_manual(schema: &Value, section: &str, text: &mut String) {
     for (name, inner) in properties(schema).into_iter().flatten() {
         let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
         let description = description(&key).unwrap_or_default();
-        if properties(inner).is_none() {
+        if let Some((named, inner)) = of_any_name(&key, inner) {
+            let description = description_in(inner).unwrap_or_default();
+            sections.push_str(&format!("\n### `[{named}]`\n\n{description}\n"));
+            append_manual(inner, &named, &mut sections);
+        } else if properties(inner).is_none() {
             values.push_str(&format!("- `{name}`: {description}\n"));
         } else {
             sections.push_str(&format!("\n### `[{key}]`\n\n{description}\n"));
@@ -63,14 +67,27 @@ pub(super) fn keys(section: &str) -> Vec<String> {
 
 /// What the manual says about a key or section, as one paragraph.
 pub(super) fn description(key: &str) -> Option<String> {
-    let text = find(key)?.get("description")?.as_str()?;
+    description_in(find(key)?)
+}
+
+fn description_in(schema: &Value) -> Option<String> {
+    let text = schema.get("description")?.as_str()?;
     let first = text.split("\n\n").next()?;
     Some(first.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn find(key: &str) -> Option<&'static Value> {
     let path = key.split('.').filter(|name| !name.is_empty());
-    path.into_iter().try_fold(SCHEMA.as_value(), |schema, name| properties(schema)?.get(name))
+    path.into_iter().try_fold(SCHEMA.as_value(), |schema, name| match properties(schema) {
+        Some(properties) => properties.get(name),
+        None => of_any_name("", schema).map(|(_, inner)| inner),
+    })
+}
+
+/// The schema of tables that the user names, such as those of `rewards.process`, and how they are called in the manual.
+fn of_any_name<'a>(key: &str, schema: &'a Value) -> Option<(String, &'a Value)> {
+    let inner = schema.get("additionalProperties").filter(|inner| properties(inner).is_some())?;
+    Some((format!("{key}.NAME"), inner))
 }
 
 /// The keys of a table's schema; of a table that may be absent, too.
@@ -81,6 +98,9 @@ fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 }
 
 fn collect_leaves(schema: &Value, path: &str, leaves: &mut Vec<String>) {
+    if let Some((path, inner)) = of_any_name(path, schema) {
+        return collect_leaves(inner, &path, leaves);
+    }
     let Some(properties) = properties(schema) else {
         leaves.push(path.to_owned());
         return;

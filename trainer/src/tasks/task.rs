@@ -34,6 +34,18 @@ impl Task {
     pub fn all_tests(&self) -> impl Iterator<Item = &String> {
         self.public_tests.iter().chain(&self.hidden_tests)
     }
+
+    /// The task as rewards see it.
+    pub fn for_rewards(&self) -> rltrain_rewards::Task<'_> {
+        rltrain_rewards::Task {
+            id: &self.id,
+            prompt: &self.prompt,
+            signature: &self.signature,
+            entry_point: &self.entry_point,
+            reference: Some(&self.reference),
+            ..rltrain_rewards::Task::default()
+        }
+    }
 }
 
 /// A task as templates see it. The reference and the hidden tests are left out, so that no prompt can give them

@@ -1,0 +1,141 @@
+//! `rltrain reward …`: writing a reward, and looking at what one says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use rltrain_executor::{Executor, Job, Limits, Verdict};
+use rltrain_rewards::{Attempt, Part, ReferenceRun, RewardSet, Skeleton};
+use thiserror::Error;
+
+use super::failure::Failure;
+use super::print_line;
+use crate::execution::start_executor;
+use crate::recipe::Recipe;
+use crate::tasks::{Task, TaskSet};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write a new reward that works, with its test, into a folder of its name
+    New {
+        /// Name of the reward, which is a folder and a Python module: letters, digits and `_`
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it is: a program that answers JSON lines
+        #[arg(long, value_enum, default_value = "process")]
+        kind: Kind,
+    },
+    /// Run one program against a task's tests, and print what each reward of a recipe says, and why
+    Try {
+        /// The recipe
+        #[arg(value_name = "RECIPE")]
+        recipe: PathBuf,
+        /// Name of a task in one of the recipe's files
+        #[arg(long, value_name = "ID")]
+        task: String,
+        /// The program: a whole one, the signature included
+        #[arg(long, value_name = "FILE")]
+        program: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Kind {
+    /// A program that reads batches from standard input
+    Process,
+}
+
+/// What the user gave us cannot be used.
+#[derive(Debug, Error)]
+enum InputError {
+    #[error("`{0}` cannot name a reward, wanted letters, digits and `_`, such as `short_lines`")]
+    Name(String),
+    #[error("`{}` is there already; choose another name, or remove it", .0.display())]
+    Exists(PathBuf),
+    #[error("no task `{task}` in `{}` and `{}`", train.display(), heldout.display())]
+    NoTask { task: String, train: PathBuf, heldout: PathBuf },
+    #[error("cannot read the program `{}`", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+}
+
+/// Runs one of the subcommands.
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::New { name, kind: Kind::Process } => new_process(name),
+        Command::Try { recipe, task, program } => try_program(recipe, task, program),
+    }
+}
+
+fn new_process(name: &str) -> Result<(), Failure> {
+    let skeleton = Skeleton::process(name, name)
+        .ok_or_else(|| Failure::plain_input(InputError::Name(name.to_owned())))?;
+    let folder = Path::new(name);
+    fs_err::create_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::plain_input(InputError::Exists(folder.to_owned())),
+        _ => Failure::world(error),
+    })?;
+    for (file, text) in &skeleton.files {
+        fs_err::write(folder.join(file), text).map_err(Failure::world)?;
+        print_line(format_args!("wrote {}", folder.join(file).display()));
+    }
+    print_line("");
+    print_line(format_args!(
+        "Test it with `python3 -m unittest` in {name}/. In a recipe beside that folder:"
+    ));
+    print_line("");
+    print_line(skeleton.table.trim_end());
+    Ok(())
+}
+
+fn try_program(recipe: &Path, id: &str, path: &Path) -> Result<(), Failure> {
+    let recipe = Recipe::load(recipe).map_err(Failure::input)?;
+    let task = find_task(&recipe, id)?;
+    let program = fs_err::read_to_string(path)
+        .map_err(|source| Failure::plain_input(InputError::Unreadable { path: path.to_owned(), source }))?;
+    let rewards = RewardSet::build(&recipe.rewards).map_err(Failure::plain_input)?;
+    let executor = start_executor(&recipe.executor).map_err(Failure::world)?;
+    let limits = recipe.executor.limits;
+    let verdict = judge(&executor, &task, &program, limits)?;
+    let reference = judge(&executor, &task, &task.reference, limits)?;
+    let known = rltrain_rewards::Task {
+        reference_run: Some(ReferenceRun {
+            fuel: reference.fuel,
+            peak_memory_bytes: reference.peak_memory_bytes,
+        }),
+        ..task.for_rewards()
+    };
+    let completion = program.strip_prefix(&task.signature).unwrap_or(&program);
+    let attempt = Attempt::new(&known, completion, &program, &verdict);
+    let scored = rewards.score(&attempt).map_err(Failure::world)?;
+    print_line(format_args!("{:<20}{:>9}{:>9}{:>10}  why", "reward", "raw", "shaped", "effective"));
+    for (part, why) in scored.parts.iter().zip(rewards.explain(&attempt)) {
+        print_line(row(part, &why));
+    }
+    print_line(format_args!("{:<20}{:>28.4}", "total", scored.total));
+    Ok(())
+}
+
+fn row(part: &Part, why: &str) -> String {
+    let number = |score: Option<f64>| score.map_or_else(|| "none".to_owned(), |score| format!("{score:.4}"));
+    let (raw, shaped) = (number(part.raw), number(part.shaped));
+    let row = format!("{:<20}{raw:>9}{shaped:>9}{:>10.4}  {why}", part.name, part.effective);
+    row.trim_end().to_owned()
+}
+
+fn find_task(recipe: &Recipe, id: &str) -> Result<Task, Failure> {
+    let (train, heldout) = (&recipe.tasks.train, &recipe.tasks.heldout);
+    for file in [train, heldout] {
+        let tasks = TaskSet::load(file).map_err(Failure::input)?;
+        if let Some(task) = tasks.iter().find(|task| task.id == id) {
+            return Ok(task.clone());
+        }
+    }
+    let (task, train, heldout) = (id.to_owned(), train.clone(), heldout.clone());
+    Err(Failure::plain_input(InputError::NoTask { task, train, heldout }))
+}
+
+/// Runs a program against the hidden tests, as training does.
+fn judge(executor: &Executor, task: &Task, program: &str, limits: Limits) -> Result<Verdict, Failure> {
+    let job = Job::new(program.to_owned(), task.hidden_tests.iter().cloned(), limits);
+    executor.submit(job).wait().map_err(Failure::world)
+}
