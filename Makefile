@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout learn bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -28,6 +28,7 @@ help:
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
+	@echo 'make learn        whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
@@ -71,6 +72,10 @@ bench-endurance: fetch
 # Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
 verify-determinism: fetch
 	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
+
+# Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
+learn: fetch
+	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture learn::every_preset_learns
 
 # Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
 fuzz:

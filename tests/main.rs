@@ -5,6 +5,7 @@ mod architectures;
 mod bad_input;
 mod exec;
 mod first_light;
+mod learn;
 mod numerics;
 mod recipe;
 mod rltrain;

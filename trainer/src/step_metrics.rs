@@ -110,6 +110,10 @@ fn add_completions(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("completions/mean_terminated_length", ended.mean);
     metrics.push("completions/min_terminated_length", ended.min);
     metrics.push("completions/max_terminated_length", ended.max);
+    metrics.push(
+        "completions/tokens",
+        completions().map(|completion| completion.tokens.len()).sum::<usize>() as f64,
+    );
     let clipped = completions().filter(|completion| !terminated(completion)).count();
     metrics.push("completions/clipped_ratio", share(clipped, completions().count()));
 }

@@ -1,20 +1,38 @@
 //! Keys that a recipe sets and that its other choices keep from being read.
 
+use serde::Serialize;
+use toml::Table;
+
 use super::problems::Problems;
 use super::{Recipe, schema};
 use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
+use crate::supervised::SupervisedConfig;
 
-/// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own.
+/// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own, and
+/// outside of `[algorithm]` a key that says what holds anyway is none to report: a resolved recipe has them all.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     section("algorithm", |key| recipe.algorithm.unread(key), problems);
-    section("optimizer", |key| optimizer(&recipe.optimizer, key), problems);
-    section("critic", |key| critic(recipe, &recipe.critic, key), problems);
-    section("critic.optimizer", |key| critic_optimizer(recipe, key), problems);
-    let off = recipe.supervised.coefficient == 0.0;
-    let supervised = |key: &str| (off && key == "mode").then(|| "coefficient = 0".to_owned());
-    section("supervised", supervised, problems);
+    let (set, default) = (&recipe.optimizer, OptimizerConfig::default());
+    section("optimizer", |key| optimizer(set, key).filter(|_| differs(set, &default, key)), problems);
+    let (set, default) = (&recipe.critic, CriticConfig::default());
+    section("critic", |key| critic(recipe, key).filter(|_| differs(set, &default, key)), problems);
+    let (set, default) = (&set.optimizer, &default.optimizer);
+    section(
+        "critic.optimizer",
+        |key| critic_optimizer(recipe, key).filter(|_| differs(set, default, key)),
+        problems,
+    );
+    let (set, default) = (&recipe.supervised, SupervisedConfig::default());
+    let off = |key: &str| (set.coefficient == 0.0 && key == "mode").then(|| "coefficient = 0".to_owned());
+    section("supervised", |key| off(key).filter(|_| differs(set, &default, key)), problems);
+}
+
+/// Whether two sections have different values of `key`.
+fn differs<S: Serialize>(one: &S, other: &S, key: &str) -> bool {
+    let value = |section: &S| Table::try_from(section).ok().and_then(|mut table| table.remove(key));
+    value(one) != value(other)
 }
 
 /// Reports the keys of one section for which `unread` names the choice that keeps them from being read.
@@ -50,12 +68,12 @@ fn without_critic(recipe: &Recipe) -> Option<String> {
     })
 }
 
-fn critic(recipe: &Recipe, config: &CriticConfig, key: &str) -> Option<String> {
+fn critic(recipe: &Recipe, key: &str) -> Option<String> {
     if key == "optimizer" {
         // A table: its keys are reported one by one.
         return None;
     }
-    without_critic(recipe).or_else(|| match (key, config.kind) {
+    without_critic(recipe).or_else(|| match (key, recipe.critic.kind) {
         ("path", CriticKind::Head) => Some("kind = \"head\"".to_owned()),
         ("coefficient", CriticKind::Separate) => Some("kind = \"separate\"".to_owned()),
         _ => None,
