@@ -10,6 +10,7 @@ mod adapters;
 mod encoder_decoder;
 mod recomputation;
 mod refusals;
+mod runs;
 mod saving;
 
 use std::path::{Path, PathBuf};

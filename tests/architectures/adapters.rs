@@ -177,12 +177,17 @@ fn dropout_is_a_function_of_the_update_and_the_text_alone() {
     });
     let (one, two) = (vec![4i64, 8, 15, 16, 23, 42], vec![7i64, 3, 9]);
     let together = gradient(&policy, 3, &[packed(&[one.clone(), two.clone()], false)]);
-    let apart = gradient(&policy, 3, &[packed(&[two.clone()], false), packed(&[one.clone()], false)]);
+    let apart = gradient(
+        &policy,
+        3,
+        &[packed(std::slice::from_ref(&two), false), packed(std::slice::from_ref(&one), false)],
+    );
     let distance = |a: &Tensor, b: &Tensor| ((a - b).norm() / b.norm()).double_value(&[]);
     assert!(distance(&apart, &together) < 1e-5, "{}", distance(&apart, &together));
     let other = gradient(&policy, 4, &[packed(&[one.clone(), two], false)]);
     assert!(distance(&other, &together) > 0.01, "another update leaves out others");
-    let rollout = |network: Network| tch::no_grad(|| packed(&[one.clone()], false).logits(&network));
+    let rollout =
+        |network: Network| tch::no_grad(|| packed(std::slice::from_ref(&one), false).logits(&network));
     assert_eq!(rollout(policy.model()), rollout(policy.model()));
 }
 

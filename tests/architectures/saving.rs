@@ -52,7 +52,7 @@ fn contents_of(path: &Path) -> BTreeMap<String, (String, Vec<usize>, Vec<u8>)> {
 }
 
 /// Writes the weights of `folder` anew in `kind`.
-fn convert(folder: &Path, kind: Kind) {
+pub(super) fn convert(folder: &Path, kind: Kind) {
     let policy = load(folder);
     let tensors =
         policy.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::in_kind(tensor, kind)));

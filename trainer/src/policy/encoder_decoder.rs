@@ -247,11 +247,8 @@ impl EncoderDecoder {
 
     /// Logits, f32, of final hidden states `[.., E]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        let mut hidden = hidden.to_kind(Kind::Float);
-        if self.plan.scales_output {
-            hidden = hidden * (self.plan.hidden_size as f64).powf(-0.5);
-        }
-        hidden.linear::<&Tensor>(&self.head_ve, None)
+        let scale = if self.plan.scales_output { (self.plan.hidden_size as f64).powf(-0.5) } else { 1.0 };
+        (hidden.to_kind(Kind::Float) * scale).linear::<&Tensor>(&self.head_ve, None)
     }
 
     fn embed(&self, tokens: &Tensor) -> Tensor {

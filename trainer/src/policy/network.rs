@@ -189,13 +189,13 @@ impl Network {
 
     fn embed(&self, Tokens { tokens_bt, positions_bt, .. }: &Tokens) -> Tensor {
         let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
-        let mut x_bte = rows(&self.embedding_ve, tokens_bt);
-        if let Some(scale) = self.embedding_scale {
-            x_bte = x_bte * scale;
-        }
-        if let Some(positions_te) = &self.positions_te {
-            x_bte = x_bte + rows(positions_te, positions_bt);
-        }
+        let row_bte = rows(&self.embedding_ve, tokens_bt);
+        let scaled_bte =
+            self.embedding_scale.map_or_else(|| row_bte.shallow_clone(), |scale| &row_bte * scale);
+        let x_bte = match &self.positions_te {
+            Some(positions_te) => scaled_bte + rows(positions_te, positions_bt),
+            None => scaled_bte,
+        };
         x_bte.to_kind(self.kind)
     }
 }
