@@ -76,8 +76,7 @@ fn a_divergence_in_the_reward_is_not_in_the_loss_and_a_gradient_may_be_anothers(
     let reference = Tensor::from_slice(&[-1.5f64]);
     let of = |config: AlgorithmConfig| {
         let logprob = Tensor::from_slice(&[-1.0f64]).set_requires_grad(true);
-        let inputs =
-            OneSequence { reference_n: Some(&reference), kl_coefficient: 2.0, ..OneSequence::default() };
+        let inputs = OneSequence { reference_n: Some(&reference), kl_coefficient: 2.0 };
         let loss = inputs.loss(&config, &logprob, &logprob.detach(), &Tensor::from_slice(&[0.0f64])).loss_n;
         loss.sum(Kind::Double).backward();
         [loss.double_value(&[0]), logprob.grad().double_value(&[0])]

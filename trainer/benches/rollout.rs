@@ -72,8 +72,15 @@ fn models(root: &Path) -> Vec<(String, PathBuf)> {
 }
 
 fn report(name: &str, folder: &Path, compute: Compute, rounds: usize) -> Result<(), Failure> {
-    let model =
-        ModelConfig { path: folder.to_owned(), compute, device: DeviceChoice::Cpu, fast_matmul: true };
+    let model = ModelConfig {
+        path: folder.to_owned(),
+        compute,
+        device: DeviceChoice::Cpu,
+        fast_matmul: true,
+        freeze_embeddings: false,
+        gradient_checkpointing: false,
+        lora: None,
+    };
     let (kind, device) = model.kind_and_device()?;
     let mut policy = Policy::load(folder, kind, device)?;
     // Both sides sample to the full length.

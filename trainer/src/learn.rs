@@ -229,9 +229,11 @@ impl Learner<'_> {
 
         let values_n =
             self.session.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget()));
-        let energy = (algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline)
-            .then(|| host(&self.energy(batch)))
-            .unwrap_or_default();
+        let energy = if algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline {
+            host(&self.energy(batch))
+        } else {
+            Vec::new()
+        };
         let targets = token_advantages(
             algorithm,
             &TokenOutcomes {

@@ -14,7 +14,7 @@ pub enum Reference {
     /// The policy without its adapters, which costs no memory.
     WithoutAdapters,
     /// A model of its own.
-    Own(OwnReference),
+    Own(Box<OwnReference>),
 }
 
 /// Weights that are not the policy's.
@@ -34,7 +34,7 @@ impl Reference {
     pub fn load(folder: &Path, policy: &Policy) -> Result<Reference, PolicyError> {
         let Policy { architecture, weights, compute, .. } =
             Policy::load(folder, policy.compute, policy.weights.device())?;
-        Ok(Reference::Own(OwnReference { architecture, weights: weights.frozen(), compute }))
+        Ok(Reference::Own(Box::new(OwnReference { architecture, weights: weights.frozen(), compute })))
     }
 
     /// The weights, if they are not the policy's.

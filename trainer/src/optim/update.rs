@@ -44,7 +44,7 @@ pub struct Settings<'a> {
 pub fn apply(
     policy: &Policy,
     optimizer: &mut Optimizer,
-    mut critic: Option<&mut Critic>,
+    critic: Option<&mut Critic>,
     batch: &Batch,
     members: &[usize],
     settings: &Settings<'_>,
@@ -59,7 +59,7 @@ pub fn apply(
         report.gradient_norm = norm;
         report.skipped += usize::from(!applied);
     }
-    if let (Some(critic), Some(said)) = (critic.as_deref_mut(), &mut report.critic) {
+    if let (Some(critic), Some(said)) = (critic, &mut report.critic) {
         let (config, rate) = (&settings.critic.optimizer, settings.critic_learning_rate);
         let (norm, applied) = descend(&critic.weights, &mut critic.optimizer, config, rate);
         said.gradient_norm = norm;
@@ -99,8 +99,8 @@ pub fn accumulate(
     } else {
         batch.with_signal(members)
     };
-    let mut report = UpdateReport::default();
-    report.supervised = settings.references.map(|references| supervise(policy, references, settings, update));
+    let supervised = settings.references.map(|references| supervise(policy, references, settings, update));
+    let mut report = UpdateReport { supervised, ..UpdateReport::default() };
     if trained.is_empty() {
         return report;
     }
