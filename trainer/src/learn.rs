@@ -99,6 +99,9 @@ pub fn learn(
             let (policy, critic) = (&session.policy, session.critic.as_mut());
             updates.push(optim::apply(policy, &mut session.optimizer, critic, batch, &members, &settings));
         }
+        if updates.iter().any(|update| update.skipped > 0) {
+            keep(session, recipe, batch);
+        }
         report.advantages = Spread::of(&batch.advantages_n);
         report.kl = divergence_n.as_ref().map(|kl_n| kl_n.mean(Kind::Double).double_value(&[]));
         report.critic = batch.values_n.as_ref().map(ValueReport::of);
@@ -112,6 +115,17 @@ pub fn learn(
     }
     report.update = UpdateReport::together(&updates);
     Ok(report)
+}
+
+/// Writes a batch whose gradient was not finite into the run folder. A disk that refuses costs the file, not the run.
+fn keep(session: &Session, recipe: &Recipe, batch: &Batch) {
+    let path = recipe.run.join(format!("skipped-step-{:08}.safetensors", session.step + 1));
+    session.telemetry.message(&match batch.write(&path) {
+        Ok(()) => format!("skipped an update without a finite gradient; its batch is `{}`", path.display()),
+        Err(error) => {
+            format!("skipped an update without a finite gradient, and could not keep its batch: {error}")
+        }
+    });
 }
 
 /// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.

@@ -33,3 +33,4 @@ pub mod supervised;
 pub mod tasks;
 pub mod telemetry;
 pub mod train;
+pub mod traps;

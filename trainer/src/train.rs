@@ -158,5 +158,9 @@ fn record(
     session.watch_gradient(recipe, &learnt.update)?;
     let (metrics, timings) = step_metrics(attempts, learnt, times, Instant::now());
     session.telemetry.log(session.step, &metrics, &timings)?;
+    let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
+    for warning in session.traps.look(&metrics, made) {
+        session.telemetry.message(&format!("warning: {warning}"));
+    }
     session.journal.write(session.step, &session.tasks, attempts)
 }

@@ -3,6 +3,7 @@
 //! Tokens of all attempts lie end to end in flat columns (`_n`), without padding, so that no mask can be forgotten and
 //! whatever needs statistics over the whole step is one operation on one tensor.
 
+mod file;
 mod pass;
 mod plan;
 

@@ -22,6 +22,7 @@ use crate::reference::Reference;
 use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
+use crate::traps::Traps;
 
 /// Name of the folder of checkpoints inside a run folder.
 const CHECKPOINTS: &str = "checkpoints";
@@ -57,6 +58,8 @@ pub struct Session {
     pub telemetry: Telemetry,
     /// Sampled programs.
     pub journal: Journal,
+    /// Signs of trouble that have been told already.
+    pub traps: Traps,
     /// Evaluations so far.
     pub evaluations: Evaluations,
     /// Tasks drawn so far: where the next step goes on.
@@ -115,6 +118,7 @@ impl Session {
             rewards,
             telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
             journal: Journal::open(run)?,
+            traps: Traps::default(),
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
             tasks_drawn: 0,
             skipped_in_a_row: 0,
