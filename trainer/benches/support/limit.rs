@@ -33,17 +33,27 @@ impl Parts {
 }
 
 impl Limit {
-    /// `rows` sequences over `context` tokens each. The products are those of the policy's two-dimensional weights.
+    /// `rows` sequences over `context` tokens each, for a policy of the Llama family.
     pub(crate) fn new(policy: &Policy, rows: i64, context: i64) -> Limit {
         let Sizes { layers, key_value_heads, head_dim, vocab_size, .. } = policy.architecture.sizes();
         let kind = policy.compute;
         let random = |shape: &[i64], kind| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
-        let layer_weights =
-            policy.weights.iter().filter(|(name, weight)| name.contains(".layers.") && weight.dim() == 2);
-        let mut products: Vec<_> = layer_weights
-            .map(|(_, weight)| weight.size())
-            .map(|size| (random(&[rows, size[1]], kind), random(&size, kind)))
-            .collect();
+        // Stacked as ours stacks them: one product for queries, keys and values, and one for gate and up.
+        let stacks = [
+            &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"][..],
+            &["self_attn.o_proj"],
+            &["mlp.gate_proj", "mlp.up_proj"],
+            &["mlp.down_proj"],
+        ];
+        let mut products = Vec::new();
+        for layer in 0..layers {
+            for stack in stacks {
+                let size =
+                    |name: &&str| policy.weights.get(&format!("model.layers.{layer}.{name}.weight")).size();
+                let (outputs, inputs) = (stack.iter().map(|name| size(name)[0]).sum(), size(&stack[0])[1]);
+                products.push((random(&[rows, inputs], kind), random(&[outputs, inputs], kind)));
+            }
+        }
         let hidden_size = policy.architecture.sizes().hidden_size;
         products.push((
             random(&[rows, hidden_size], Kind::Float),
