@@ -7,6 +7,7 @@ mod exec;
 mod first_light;
 mod numerics;
 mod recipe;
+mod reward;
 mod rltrain;
 mod smollm2_parity;
 mod tiny;

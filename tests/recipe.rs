@@ -14,7 +14,7 @@ use rltrain::algorithm::{
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
 use rltrain::recipe::{self, Recipe, RecipeError};
-use rltrain_rewards::{AllPassedConfig, RewardsConfig};
+use rltrain_rewards::{BrevityConfig, RewardsConfig};
 
 /// The shortest recipe there is.
 const SHORTEST: &str = r#"steps = 50
@@ -526,7 +526,7 @@ prop_compose! {
         betas in (0.0..1.0f64, 0.0..1.0f64),
         samples in 1..100usize,
         every in 1..=i64::MAX as u64,
-        all_passed in prop::option::of(Just(AllPassedConfig::default())),
+        brevity in prop::option::of(Just(BrevityConfig::default())),
     ) -> Recipe {
         match preset {
             Some(preset) => recipe.algorithm = preset.config(),
@@ -540,7 +540,7 @@ prop_compose! {
         recipe.eval.samples = NonZeroUsize::new(samples).unwrap();
         recipe.eval.k = (1..=samples).rev().step_by(7).collect();
         recipe.checkpoint.every = NonZeroU64::new(every).unwrap();
-        recipe.rewards.all_passed = all_passed;
+        recipe.rewards.brevity = brevity;
         recipe
     }
 }
