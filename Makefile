@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout learn bench-attack bench-endurance verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -27,8 +27,9 @@ help:
 	@echo 'make bench-rollout    tokens per second beside transformers, and the limit of the machine'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
+	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
-	@echo 'make learn        whether every preset of the algorithms learns, on three seeds'
+	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
@@ -68,6 +69,10 @@ bench-attack: fetch
 # A hundred thousand different programs in one executor; fails if memory or descriptors grow.
 bench-endurance: fetch
 	$(CARGO) bench --locked --workspace --bench endurance
+
+# Every static signal on ten thousand attempts, and a plug-in process in batches.
+bench-rewards: fetch
+	$(CARGO) bench --locked --workspace --bench scoring
 
 # Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
 verify-determinism: fetch

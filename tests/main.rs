@@ -8,6 +8,7 @@ mod first_light;
 mod learn;
 mod numerics;
 mod recipe;
+mod reward;
 mod rltrain;
 mod smollm2_parity;
 mod tiny;

@@ -11,10 +11,11 @@ use rltrain::algorithm::AdvantageEstimator::{DrGrpo, Grpo, Rloo};
 use rltrain::algorithm::{
     Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind,
 };
+use rltrain::critic::CriticConfig;
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
 use rltrain::recipe::{self, Recipe, RecipeError};
-use rltrain_rewards::{AllPassedConfig, RewardsConfig};
+use rltrain_rewards::{BrevityConfig, RewardsConfig};
 
 /// The shortest recipe there is.
 const SHORTEST: &str = r#"steps = 50
@@ -526,7 +527,7 @@ prop_compose! {
         betas in (0.0..1.0f64, 0.0..1.0f64),
         samples in 1..100usize,
         every in 1..=i64::MAX as u64,
-        all_passed in prop::option::of(Just(AllPassedConfig::default())),
+        brevity in prop::option::of(Just(BrevityConfig::default())),
     ) -> Recipe {
         match preset {
             Some(preset) => recipe.algorithm = preset.config(),
@@ -535,12 +536,16 @@ prop_compose! {
                 (recipe.algorithm.advantage, recipe.algorithm.aggregation) = (advantage, aggregation);
             }
         }
+        if recipe.algorithm.advantage != rltrain::algorithm::AdvantageEstimator::Gae {
+            // Nothing reads it.
+            recipe.critic = CriticConfig::default();
+        }
         (recipe.optimizer.schedule, recipe.optimizer.learning_rate) = (schedule, learning_rate);
         (recipe.optimizer.beta1, recipe.optimizer.beta2) = betas;
         recipe.eval.samples = NonZeroUsize::new(samples).unwrap();
         recipe.eval.k = (1..=samples).rev().step_by(7).collect();
         recipe.checkpoint.every = NonZeroU64::new(every).unwrap();
-        recipe.rewards.all_passed = all_passed;
+        recipe.rewards.brevity = brevity;
         recipe
     }
 }

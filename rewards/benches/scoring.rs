@@ -1,0 +1,128 @@
+//! What scoring costs: ten thousand attempts with every static signal, and a plug-in process in batches. `make bench-rewards`.
+//!
+//! Prints one line per measurement: what, how many attempts, seconds, attempts per second.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rltrain_executor::{Outcome, Verdict, WallTime};
+use rltrain_rewards::{Attempt, Length, ReferenceRun, RewardSet, RewardsConfig, Task};
+
+const ATTEMPTS: usize = 10_000;
+
+/// Every reward that looks at texts and verdicts only.
+const STATIC: &str = "
+[tests_passed]
+[all_passed]
+[outcome_table]
+[tiers]
+[ast_match]
+[dataflow_match]
+[codebleu]
+[efficiency]
+[memory]
+[orps]
+[format]
+[brevity]
+[overlong]
+[repetition]
+[style]
+docstrings = true
+type_hints = true
+most_nesting = 3
+";
+
+const REFERENCE: &str = "def merge(first, second):
+    \"\"\"Merge two sorted lists.\"\"\"
+    merged = []
+    i = j = 0
+    while i < len(first) and j < len(second):
+        if first[i] <= second[j]:
+            merged.append(first[i])
+            i += 1
+        else:
+            merged.append(second[j])
+            j += 1
+    merged.extend(first[i:])
+    merged.extend(second[j:])
+    return merged
+";
+
+/// Twenty lines that differ from attempt to attempt.
+fn program(index: usize) -> String {
+    format!(
+        "def merge(first, second):
+    merged = []
+    rest = list(second)
+    for value in first:
+        while rest and rest[0] < value + {index}:
+            smallest = rest.pop(0)
+            merged.append(smallest)
+        if value > {index}:
+            merged.append(value)
+        elif value == {index}:
+            merged = merged + [value]
+        else:
+            merged.append(value - {index} + {index})
+    for value in rest:
+        merged.append(value)
+    total = sum(merged)
+    if total < 0:
+        return sorted(merged)
+    return merged
+"
+    )
+}
+
+fn main() {
+    let verdict = Verdict {
+        load: Outcome::Passed.into(),
+        tests: vec![Outcome::Passed.into(); 8],
+        public: 0,
+        fuel: 1_000_000,
+        peak_memory_bytes: 45 << 20,
+        wall: WallTime::default(),
+        stdout: String::new(),
+        stderr: String::new(),
+        denied: BTreeMap::new(),
+    };
+    let task = Task {
+        id: "merge",
+        signature: "def merge(first, second):",
+        entry_point: "merge",
+        reference: Some(REFERENCE),
+        reference_run: Some(ReferenceRun { fuel: 900_000, peak_memory_bytes: 44 << 20 }),
+        ..Task::default()
+    };
+    let programs: Vec<String> = (0..ATTEMPTS).map(program).collect();
+    measure("static signals", STATIC, &task, &programs, &verdict);
+    let script = "import json, sys\\nsys.stdin.readline()\\n\
+                  print('{\\\"protocol\\\": \\\"rltrain-reward\\\", \\\"version\\\": 1}', flush=True)\\n\
+                  for line in sys.stdin:\\n    batch = json.loads(line)\\n    \
+                  print(json.dumps({'id': batch['id'], 'scores': [0.5] * len(batch['attempts'])}), flush=True)\\n";
+    let process = format!("[process.constant]\ncommand = [\"python3\", \"-c\", \"{script}\"]\n");
+    measure("plug-in process", &process, &task, &programs, &verdict);
+}
+
+/// Scores all programs once to warm up, and once more.
+fn measure(what: &str, rewards: &str, task: &Task<'_>, programs: &[String], verdict: &Verdict) {
+    let config: RewardsConfig = toml::from_str(rewards).expect("the bench's own table is one");
+    let rewards = RewardSet::build(&config).expect("the bench's own rewards can be built");
+    let mut seconds = 0.0;
+    for _ in 0..2 {
+        let length = Some(Length { tokens: 200, most: 256, truncated: false });
+        let attempts: Vec<_> = programs
+            .iter()
+            .map(|program| Attempt { length, ..Attempt::new(task, program, program, verdict) })
+            .collect();
+        let begin = Instant::now();
+        let scored = rewards.score_all(&attempts);
+        seconds = begin.elapsed().as_secs_f64();
+        assert!(scored.iter().all(Result::is_ok), "{:?}", scored.iter().find(|scored| scored.is_err()));
+    }
+    let rate = programs.len() as f64 / seconds;
+    #[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
+    {
+        println!("{what:<16} {:>6} attempts {seconds:>8.3} s {rate:>10.0} attempts/s", programs.len());
+    }
+}
