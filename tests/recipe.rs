@@ -11,7 +11,7 @@ use rltrain::algorithm::AdvantageEstimator::{DrGrpo, Grpo, Rloo};
 use rltrain::algorithm::{
     Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind,
 };
-use rltrain::critic::CriticConfig;
+use rltrain::critic::{CriticConfig, CriticKind};
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
 use rltrain::recipe::{self, Recipe, RecipeError};
@@ -159,7 +159,7 @@ preset = \"dappo\"
 fn every_number_of_an_algorithm_has_a_range() {
     let mut refused = std::collections::BTreeSet::new();
     for algorithm in every_algorithm() {
-        let recipe = Recipe { algorithm, ..full() };
+        let recipe = Recipe { algorithm, critic: CriticConfig::default(), ..full() };
         Recipe::parse("demo.toml", &recipe.resolved()).unwrap_or_else(|error| panic!("{}", render(&error)));
         let table = recipe.table();
         let section = table["algorithm"].as_table().unwrap();
@@ -358,6 +358,7 @@ fn full() -> Recipe {
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
+    recipe.critic.kind = CriticKind::Separate;
     recipe.critic.path = Some("critic".into());
     recipe.rewards = every_reward();
     recipe.model.lora = Some(LoraConfig::default());
