@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn each_rule_is_kept_or_broken() {
-        let cases: [(fn(&mut StyleConfig), &str, &str); 9] = [
+        type Case = (fn(&mut StyleConfig), &'static str, &'static str);
+        let cases: [Case; 9] = [
             (|c| c.names = true, "def add(a, b):\n    return a\n", "def add(x, y):\n    return x\n"),
             (|c| c.docstrings = true, "def f():\n    'Doc.'\n", "def f():\n    pass\n"),
             (|c| c.type_hints = true, "def f() -> int:\n    return 1\n", "def f():\n    return 1\n"),
