@@ -10,5 +10,6 @@ mod numerics;
 mod recipe;
 mod reward;
 mod rltrain;
+mod selfcheck;
 mod smollm2_parity;
 mod tiny;

@@ -126,11 +126,11 @@ fn gradient(policy: &Policy, lesson: &Lesson, settings: &Settings<'_>, budget: u
     members.retain(|member| !lesson.excluded[*member]);
     policy.weights.zero_gradients();
     let report = accumulate(policy, None, &lesson.batch, &members, &settings, 0);
-    let of_weight = |(name, weight): (&str, &Tensor)| {
+    let of_weight = |(name, weight): (String, &Tensor)| {
         let gradient = weight.grad();
-        gradient.defined().then(|| (name.to_owned(), gradient.copy()))
+        gradient.defined().then(|| (name, gradient.copy()))
     };
-    let by_name = policy.weights.iter().filter_map(of_weight).collect();
+    let by_name = policy.weights.trained().filter_map(of_weight).collect();
     policy.weights.zero_gradients();
     let logprobs = (report.tokens.drift, report.tokens.drift_max);
     Gradient { by_name, tokens: report.trained_tokens, logprobs }
