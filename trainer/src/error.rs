@@ -50,10 +50,10 @@ pub enum TrainError {
         /// Positions of the model.
         most: usize,
     },
-    /// Too many attempts have no verdict.
-    #[error("the sandbox lost {lost} of {attempts} attempts of one step; the first: {cause}")]
+    /// Too many attempts have no verdict, or no score because a plug-in failed.
+    #[error("{lost} of {attempts} attempts of one step have no verdict or no score; the first: {cause}")]
     Infrastructure {
-        /// Attempts without a verdict.
+        /// Attempts without a verdict or a score.
         lost: usize,
         /// Attempts of the step.
         attempts: usize,

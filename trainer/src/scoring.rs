@@ -39,7 +39,7 @@ pub struct Scores {
 ///
 /// # Errors
 ///
-/// If the infrastructure lost more than a tenth of the attempts, or if a reward breaks its contract.
+/// If the infrastructure, plug-ins included, lost more than a tenth of the attempts, or if a reward breaks its contract.
 pub fn score(
     session: &Session,
     recipe: &Recipe,
@@ -49,6 +49,7 @@ pub fn score(
     within_budget(verdicts)?;
     let weights = session.rewards.weights().collect();
     let mut scores = Scores { weights, ..Scores::default() };
+    let mut first_loss = None;
     for (group, verdicts) in groups.iter().zip(&verdicts.groups) {
         let mut scored = score_group(session, recipe, group, verdicts).into_iter();
         let mut rewards = Vec::with_capacity(verdicts.len());
@@ -62,7 +63,9 @@ pub fn score(
                     rows.push(scored.parts.iter().map(|part| part.shaped).collect());
                 }
                 // The sandbox or a plug-in failed: no score, and no place in the update.
-                Ok(None) | Err(RewardError::PlugIn { .. }) => {
+                lost @ (Ok(None) | Err(RewardError::PlugIn { .. })) => {
+                    let cause = || lost.err().map(|error| error.to_string());
+                    first_loss = first_loss.or_else(cause);
                     scores.lost += 1;
                     rewards.push(None);
                     rows.push(Vec::new());
@@ -76,6 +79,7 @@ pub fn score(
         scores.rewards.push(rewards);
         scores.rows.push(rows);
     }
+    bounded(scores.lost, scores.rewards.iter().flatten().count(), first_loss)?;
     Ok(scores)
 }
 
@@ -114,9 +118,15 @@ pub fn within_budget(verdicts: &Verdicts) -> Result<(), TrainError> {
     let attempts = verdicts.groups.iter().flatten().count();
     let lost = verdicts.groups.iter().flatten().filter(|verdict| verdict.is_err()).count();
     let first = verdicts.groups.iter().flatten().find_map(|verdict| verdict.as_ref().err());
+    bounded(lost, attempts, first.map(ToString::to_string))
+}
+
+/// An error if more than a tenth of a step's attempts are lost. Without a cause nothing is: those that the sandbox lost were
+/// counted before.
+fn bounded(lost: usize, attempts: usize, first: Option<String>) -> Result<(), TrainError> {
     match first {
         Some(cause) if lost as f64 > INFRASTRUCTURE_BUDGET * attempts as f64 => {
-            Err(TrainError::Infrastructure { lost, attempts, cause: cause.to_string() })
+            Err(TrainError::Infrastructure { lost, attempts, cause })
         }
         _ => Ok(()),
     }
