@@ -74,6 +74,11 @@ pub(crate) struct Ticket {
     expected: u64,
     payer: Option<Payer>,
     share: u64,
+    /// What its task had been given before, and since when that waited.
+    service: u64,
+    since: u64,
+    /// Which accounts were charged.
+    closings: u64,
     /// Whether jobs of its task are not known to be longer than most.
     pub(crate) is_short: bool,
 }
@@ -98,6 +103,8 @@ pub(crate) struct Queue<T> {
     fair_share: u64,
     /// What a task that is not behind has been given: newcomers start here, neither ahead of all nor behind.
     even_share: u64,
+    /// How often the queue was emptied.
+    closings: u64,
     length: usize,
     numbers: u64,
 }
@@ -120,6 +127,7 @@ impl<T> Default for Queue<T> {
             longest_first: 0,
             fair_share: 0,
             even_share: 0,
+            closings: 0,
             length: 0,
             numbers: 0,
         }
@@ -176,6 +184,9 @@ impl<T> Queue<T> {
             expected,
             payer,
             share: expected / share,
+            service: waiting.service,
+            since: waiting.since,
+            closings: self.closings,
             is_short: self.costs.is_short(task),
         };
         if let Some(account) = self.account(ticket.payer) {
@@ -211,23 +222,35 @@ impl<T> Queue<T> {
 
     /// Takes a job in again that was not started after all: nobody has paid for it, and it stands where it stood.
     pub(crate) fn put_back(&mut self, started: Started<T>) -> Place {
-        let Started { job, ticket: Ticket { place, expected, payer, share, .. } } = started;
-        self.length += 1;
-        if let Some(account) = self.account(payer) {
-            *account = account.saturating_sub(expected);
+        let Started { job, ticket } = started;
+        let Ticket { place, expected, .. } = ticket;
+        // Accounts that were closed meanwhile have forgotten it.
+        let is_owed = ticket.closings == self.closings;
+        if is_owed {
+            if let Some(account) = self.account(ticket.payer) {
+                *account = account.saturating_sub(expected);
+            }
+            self.even_share = self.even_share.saturating_sub(ticket.share);
         }
-        self.even_share = self.even_share.saturating_sub(share);
-        let mut waiting = self.take(place.task).unwrap_or_else(|| Waiting {
-            jobs: VecDeque::new(),
-            since: place.number,
-            cost: self.costs.expected(place.task),
-            // Its own service was forgotten with its last job.
-            service: self.even_share.saturating_add(expected),
-        });
-        waiting.service = waiting.service.saturating_sub(expected);
+        let mut waiting = match self.take(place.task) {
+            Some(mut waiting) => {
+                if is_owed {
+                    waiting.service = waiting.service.saturating_sub(expected);
+                }
+                waiting
+            }
+            // It was the last of its task, which was forgotten with it.
+            None => Waiting {
+                jobs: VecDeque::new(),
+                since: ticket.since,
+                cost: self.costs.expected(place.task),
+                service: if is_owed { ticket.service } else { self.even_share },
+            },
+        };
         let at = waiting.jobs.partition_point(|(number, _)| *number < place.number);
         waiting.jobs.insert(at, (place.number, job));
         self.insert(place.task, waiting);
+        self.length += 1;
         place
     }
 
@@ -275,6 +298,7 @@ impl<T> Queue<T> {
         self.length -= 1;
         if self.length == 0 {
             (self.longest_first, self.fair_share, self.even_share) = (0, 0, 0);
+            self.closings += 1;
         }
     }
 }
