@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+/// Controllers that bound a program.
+pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
+
 /// Whether a new group would have this controller; if so, where it would be made, otherwise why not.
 pub(crate) fn offers(controller: &str) -> Result<String, String> {
     let places = places()?;
@@ -27,8 +30,9 @@ fn has(place: &Path, controller: &str) -> Result<(), String> {
     access(place, AccessFlags::W_OK).map_err(|_| format!("`{place_name}` is not writable"))
 }
 
-/// Where a group might be made: beside that of this process, below it, at the top.
-fn places() -> Result<Vec<PathBuf>, String> {
+/// Where a group might be made: beside that of this process, below it, at the top. Those that hand on most of [`CONTROLLERS`]
+/// come first.
+pub(crate) fn places() -> Result<Vec<PathBuf>, String> {
     let root = mounted_at()?;
     let own = fs_err::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
@@ -43,6 +47,7 @@ fn places() -> Result<Vec<PathBuf>, String> {
     if !places.contains(&root) {
         places.push(root);
     }
+    places.sort_by_key(|place| CONTROLLERS.into_iter().filter(|name| has(place, name).is_err()).count());
     Ok(places)
 }
 

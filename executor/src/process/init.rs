@@ -50,6 +50,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) filters: &'a Filters,
     /// Whether the kernel has landlock.
     pub(crate) has_landlock: bool,
+    /// Whether the kernel can keep from it which control group it is in.
+    pub(crate) has_cgroup_namespace: bool,
 }
 
 /// What the first process says to the supervisor, one line each.
@@ -88,6 +90,10 @@ fn oversee(setup: Setup<'_>) -> Result<i32, Failure> {
     let (user, group) = (Uid::from_raw(PROGRAM_ID), Gid::from_raw(PROGRAM_ID));
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
+    if setup.has_cgroup_namespace {
+        // Here, in the group of this run: that is the one it sees as the root.
+        leave_control_groups()?;
+    }
     mounts::proc(Some("subset=pid,hidepid=invisible"))?;
     // It is the program's neighbour with the same user: nothing of it may be read or traced.
     prctl::set_dumpable(false)?;
@@ -145,6 +151,13 @@ fn start(setup: Setup<'_>) -> Result<std::convert::Infallible, Failure> {
     let executable = setup.arguments.first().ok_or("there is nothing to run")?;
     execve(executable, &setup.arguments, &setup.environment)
         .map_err(|error| format!("cannot run {}: {error}", executable.to_string_lossy()).into())
+}
+
+#[expect(unsafe_code, reason = "nix wraps this call in a part that rltrain does not build")]
+fn leave_control_groups() -> io::Result<()> {
+    // SAFETY: this call takes a number and touches no memory.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Everything beyond the three standard streams stays behind.

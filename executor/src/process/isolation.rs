@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -10,6 +12,8 @@ use serde::Serialize;
 use super::clone::{Side, clone_process, leave};
 use super::groups;
 use super::layers::{Importance, Layer, LayerSet};
+use super::run::Bounds;
+use super::run_group::Groups;
 use crate::InfraError;
 
 /// What this host offers for the process backend.
@@ -102,6 +106,7 @@ fn probe(layer: Layer) -> LayerReport {
         Layer::Landlock => try_landlock(),
         Layer::NoNewPrivileges => try_no_new_privileges(),
         Layer::ResourceLimits => try_resource_limits(),
+        Layer::CgroupKill => try_group(),
         Layer::CgroupMemory => groups::offers("memory"),
         Layer::CgroupPids => groups::offers("pids"),
     };
@@ -195,6 +200,22 @@ fn try_resource_limits() -> Trial {
         .map_err(|error| error.to_string())
 }
 
+/// Makes a group, and starts a process in it as runs are started.
+#[expect(unsafe_code, reason = "the trial needs a process of its own")]
+fn try_group() -> Trial {
+    let groups = Groups::make()?;
+    let tried = (|| {
+        let group = groups.enter(&Bounds::new(Duration::from_secs(1), 64 << 20, 0))?;
+        // SAFETY: the child makes one system call and ends.
+        match unsafe { clone_process(libc::CLONE_NEWUSER, Some(group.as_fd())) }? {
+            Side::Child => leave(0),
+            Side::Parent(child) => child.wait(),
+        }
+    })();
+    let removed = groups.remove();
+    tried.and_then(|_| removed).map(|()| String::new()).map_err(|error: io::Error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +247,7 @@ mod tests {
 
     #[test]
     fn control_groups_are_never_in_the_way() {
-        let isolation = lacking(&[Layer::CgroupMemory, Layer::CgroupPids]);
+        let isolation = lacking(&[Layer::CgroupKill, Layer::CgroupMemory, Layer::CgroupPids]);
         assert!(isolation.check(LayerSet::default()).is_ok());
         assert!(isolation.to_string().contains("cgroup-pids           no   not tried\n"), "{isolation}");
     }

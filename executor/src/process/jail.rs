@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
@@ -14,8 +14,11 @@ use nix::unistd::pipe2;
 
 use super::clone::{Child, Side, clone_process};
 use super::init::{self, PROGRAM_ID, Setup};
+use super::isolation::Isolation;
+use super::layers::Layer;
 use super::mounts::{self, PROGRAM, SCRATCH};
 use super::run::{Command, Ended};
+use super::run_group::Groups;
 use super::seccomp::Filters;
 use super::supervisor::{Ends, Supervisor};
 
@@ -29,21 +32,20 @@ const MOST_INODES: u32 = 16_384;
 
 /// Where commands run.
 pub(crate) struct Jail {
-    filters: Filters,
-    has_landlock: bool,
+    /// What system calls they may make.
+    pub(crate) filters: Filters,
+    /// Where their control groups are, if the host gives them any.
+    pub(crate) groups: Option<Groups>,
+    /// What else the host offers.
+    pub(crate) isolation: Isolation,
     /// Which user of the worker's namespace programs are.
-    user: u32,
+    pub(crate) user: u32,
 }
 
 /// The folder of one program, for as long as it is being judged.
 pub(crate) struct ProgramFolder(());
 
 impl Jail {
-    /// A jail for programs that run as this user of the worker's namespace.
-    pub(crate) fn new(filters: Filters, has_landlock: bool, user: u32) -> Self {
-        Self { filters, has_landlock, user }
-    }
-
     /// An empty folder for a program of at most this size.
     pub(crate) fn program_folder(&self, most_bytes: u64) -> io::Result<ProgramFolder> {
         mounts::mount_tmpfs(PROGRAM, &self.tmpfs_options(most_bytes), MsFlags::MS_NOSUID)?;
@@ -88,11 +90,13 @@ impl Jail {
             environment: strings(environment.into_iter())?,
             bounds: command.bounds,
             filters: &self.filters,
-            has_landlock: self.has_landlock,
+            has_landlock: self.isolation.offers(Layer::Landlock),
+            has_cgroup_namespace: self.isolation.offers(Layer::CgroupNamespace),
         };
+        let group = self.groups.as_ref().map(|groups| groups.enter(&command.bounds)).transpose()?;
         // SAFETY: a worker of this kind has one thread.
         #[expect(unsafe_code, reason = "forks")]
-        let side = unsafe { clone_process(NAMESPACES, None) }?;
+        let side = unsafe { clone_process(NAMESPACES, group.as_ref().map(AsFd::as_fd)) }?;
         let child = match side {
             Side::Child => {
                 drop((go, report, stdout, stderr, answer, handover));
@@ -104,7 +108,7 @@ impl Jail {
         self.map_ids(&child)?;
         File::from(go).write_all(&[0])?;
         let ends = Ends { stdout, stderr, answer, report, handover };
-        Supervisor::new(child, ends, command.bounds)?.supervise()
+        Supervisor::new(child, group, ends, command.bounds)?.supervise()
     }
 
     /// Makes the program's user an ordinary one: no root in its namespace, nobody or the caller outside.

@@ -37,6 +37,8 @@ pub enum Layer {
     NoNewPrivileges,
     /// Processor time, address space, file sizes, descriptors and processes are bounded by the kernel.
     ResourceLimits,
+    /// The kernel ends all its processes at once (cgroup v2).
+    CgroupKill,
     /// The kernel bounds the memory of all its processes together (cgroup v2).
     CgroupMemory,
     /// The kernel bounds their number (cgroup v2).
@@ -56,7 +58,7 @@ pub(crate) enum Importance {
 
 impl Layer {
     /// Every layer, from the outside in.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UserNamespace,
         Self::MountNamespace,
         Self::PidNamespace,
@@ -70,6 +72,7 @@ impl Layer {
         Self::Landlock,
         Self::NoNewPrivileges,
         Self::ResourceLimits,
+        Self::CgroupKill,
         Self::CgroupMemory,
         Self::CgroupPids,
     ];
@@ -90,6 +93,7 @@ impl Layer {
             Self::Landlock => "landlock",
             Self::NoNewPrivileges => "no-new-privileges",
             Self::ResourceLimits => "resource-limits",
+            Self::CgroupKill => "cgroup-kill",
             Self::CgroupMemory => "cgroup-memory",
             Self::CgroupPids => "cgroup-pids",
         }
@@ -110,7 +114,7 @@ impl Layer {
             | Self::CgroupNamespace
             | Self::SeccompNotification
             | Self::Landlock => Importance::Acceptable,
-            Self::CgroupMemory | Self::CgroupPids => Importance::Extra,
+            Self::CgroupKill | Self::CgroupMemory | Self::CgroupPids => Importance::Extra,
         }
     }
 }

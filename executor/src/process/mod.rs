@@ -15,6 +15,7 @@ mod layers;
 mod mounts;
 mod owner;
 mod run;
+mod run_group;
 mod seccomp;
 mod supervisor;
 mod toolchain;

@@ -14,6 +14,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use super::clone::Child;
 use super::init::Report;
 use super::run::{Bounds, Ended, How};
+use super::run_group::Group;
 use super::seccomp::Refusals;
 use super::watch;
 
@@ -38,8 +39,10 @@ pub(crate) struct Ends {
 }
 
 /// One command under watch.
-pub(crate) struct Supervisor {
+pub(crate) struct Supervisor<'a> {
     child: Child,
+    /// Dropped after the child: what its end has left is ended then.
+    group: Option<Group<'a>>,
     bounds: Bounds,
     started: Instant,
     last_look: Instant,
@@ -72,12 +75,18 @@ struct Ready {
     refusals: bool,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     /// Takes over a command that has just been started.
-    pub(crate) fn new(child: Child, ends: Ends, bounds: Bounds) -> io::Result<Self> {
+    pub(crate) fn new(
+        child: Child,
+        group: Option<Group<'a>>,
+        ends: Ends,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
         let started = Instant::now();
         Ok(Self {
             child,
+            group,
             bounds,
             started,
             last_look: started,
@@ -164,6 +173,10 @@ impl Supervisor {
         if self.stopped.is_none() {
             self.stopped = Some(reason);
             self.child.kill();
+            if let Some(group) = &self.group {
+                // The end of the namespace's first process is the end of all, if less at once.
+                let _ = group.kill();
+            }
         }
     }
 
@@ -241,6 +254,7 @@ impl Supervisor {
         let cpu = remains.cpu.max(self.cpu);
         let how = match self.stopped {
             Some(how) => how,
+            None if self.group.as_ref().is_some_and(Group::ran_out_of_memory) => How::OutOfMemory,
             None => {
                 let how = reported(&mut self.report, remains.status)?;
                 if has_too_much {

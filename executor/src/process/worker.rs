@@ -19,19 +19,19 @@ use super::judge::Judge;
 use super::layers::{Layer, LayerSet};
 use super::mounts::{self, View};
 use super::run::{Command, Ended};
+use super::run_group::Groups;
 use super::seccomp::Filters;
 use super::toolchain::Toolchain;
 use crate::protocol::{self, Reply, Request, Welcome};
 
 /// Namespaces of a worker, which all its programs run in.
-const NAMESPACES: [(Layer, libc::c_int); 7] = [
+const NAMESPACES: [(Layer, libc::c_int); 6] = [
     (Layer::UserNamespace, libc::CLONE_NEWUSER),
     (Layer::MountNamespace, libc::CLONE_NEWNS),
     (Layer::PidNamespace, libc::CLONE_NEWPID),
     (Layer::NetworkNamespace, libc::CLONE_NEWNET),
     (Layer::IpcNamespace, libc::CLONE_NEWIPC),
     (Layer::UtsNamespace, libc::CLONE_NEWUTS),
-    (Layer::CgroupNamespace, libc::CLONE_NEWCGROUP),
 ];
 
 /// The user that programs are outside of all namespaces, if the worker is started by root: nobody.
@@ -118,6 +118,8 @@ fn serve<Request: serde::de::DeserializeOwned, Reply: Serialize>(
     mut answer: impl FnMut(&Jail, Request) -> Reply,
 ) -> Result<(), Box<dyn Error>> {
     let isolation = Isolation::probe();
+    // An extra: where it fails all the same, the other layers do.
+    let groups = if isolation.offers(Layer::CgroupKill) { Groups::make().ok() } else { None };
     let launched = isolation
         .check(surroundings.accept_missing)
         .map_err(Box::<dyn Error>::from)
@@ -125,6 +127,9 @@ fn serve<Request: serde::de::DeserializeOwned, Reply: Serialize>(
     let go = match launched {
         Ok(Launched::Outside(child)) => {
             let status = child.wait()?.status;
+            if let Some(groups) = groups {
+                groups.remove()?;
+            }
             return if status.success() { Ok(()) } else { Err(status.to_string().into()) };
         }
         Ok(Launched::Inside(go)) => go,
@@ -134,7 +139,7 @@ fn serve<Request: serde::de::DeserializeOwned, Reply: Serialize>(
         }
     };
     let work = || -> Result<(), Box<dyn Error>> {
-        let jail = match settle(surroundings, &isolation, go) {
+        let jail = match settle(surroundings, &isolation, groups, go) {
             Ok(jail) => jail,
             Err(error) => {
                 protocol::write(replies, &Welcome::Refused(error.to_string()))?;
@@ -193,7 +198,12 @@ fn launch(isolation: &Isolation) -> Result<Launched, Box<dyn Error>> {
 }
 
 /// Leaves the host's files behind, inside.
-fn settle(surroundings: &Surroundings, isolation: &Isolation, go: OwnedFd) -> Result<Jail, Box<dyn Error>> {
+fn settle(
+    surroundings: &Surroundings,
+    isolation: &Isolation,
+    groups: Option<Groups>,
+    go: OwnedFd,
+) -> Result<Jail, Box<dyn Error>> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let mut byte = [0];
     File::from(go).read_exact(&mut byte)?;
@@ -207,5 +217,5 @@ fn settle(surroundings: &Surroundings, isolation: &Isolation, go: OwnedFd) -> Re
     }
     let filters = Filters::compile(isolation.offers(Layer::SeccompNotification))?;
     let user = if is_root { NOBODY } else { 0 };
-    Ok(Jail::new(filters, isolation.offers(Layer::Landlock), user))
+    Ok(Jail { filters, groups, isolation: isolation.clone(), user })
 }

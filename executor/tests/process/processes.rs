@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use rltrain_executor::process::{CommandWorker, How};
+use rltrain_executor::process::{CommandWorker, How, Isolation, Layer};
 
-use super::{bounds, everyone, has, is_possible, python_task, ran, says, surroundings, text, worker_command};
+use super::{
+    bounds, everyone, has, is_possible, python_task, ran, say, says, surroundings, text, worker_command,
+};
 
 /// All descendants of a process, by `/proc`.
 pub(crate) fn descendants(ancestor: u32) -> Vec<u32> {
@@ -183,4 +185,60 @@ fn the_bound_on_processes_is_per_run() {
         task.run.bounds = bounds();
         assert_eq!(text(&ran(worker.perform(&task).unwrap()).stdout), "");
     });
+}
+
+/// Processes in the control groups of workers, by their ids outside.
+fn in_groups() -> Vec<u32> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let place = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let place = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| place.to_owned())
+    });
+    let mut found = Vec::new();
+    let mut folders: Vec<_> = place.into_iter().map(std::path::PathBuf::from).collect();
+    while let Some(folder) = folders.pop() {
+        if folder.ends_with("run") {
+            let processes = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            found.extend(processes.lines().filter_map(|line| line.parse::<u32>().ok()));
+        }
+        // Groups come and go.
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    found
+}
+
+#[test]
+fn all_processes_of_a_program_are_in_its_control_group_and_none_sees_which() {
+    let isolation = Isolation::probe();
+    if !has("/usr/bin/python3") {
+        return;
+    }
+    if !isolation.offers(Layer::CgroupKill) {
+        say(&format!("not tried: this host lets nobody make a control group\n{isolation}"));
+        return;
+    }
+    let program =
+        "import os, time\nos.fork(), os.fork()\nos.setsid() if os.getpid() != 2 else 0\ntime.sleep(600)";
+    let mut worker = CommandWorker::start(&worker_command(), &surroundings()).unwrap();
+    let id = worker.id();
+    let mut task = python_task(program);
+    task.run.bounds.asleep = Duration::from_secs(2);
+    let ended = std::thread::scope(|scope| {
+        let running = scope.spawn(|| ran(worker.perform(&task).unwrap()));
+        let mut most = 0;
+        while !running.is_finished() {
+            // Below the worker are its twin inside the namespaces, and below that the program.
+            let (inside, grouped) = (descendants(id), in_groups());
+            most = most.max(inside.iter().filter(|process| grouped.contains(process)).count());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // The first process of the namespaces, and four of Python.
+        assert_eq!(most, 5);
+        running.join().unwrap()
+    });
+    assert_eq!(ended.how, How::OutOfTime);
+    let seen = ran(worker.perform(&python_task("print(open('/proc/self/cgroup').read())")).unwrap());
+    assert!(text(&seen.stdout).lines().any(|line| line == "0::/"), "{seen:?}");
 }
