@@ -213,7 +213,7 @@ fn try_group() -> Trial {
         }
     })();
     let removed = groups.remove();
-    tried.and_then(|_| removed).map(|()| String::new()).map_err(|error: io::Error| error.to_string())
+    tried.and(removed).map(|()| String::new()).map_err(|error: io::Error| error.to_string())
 }
 
 #[cfg(test)]
