@@ -339,7 +339,7 @@ pub enum Scale {
     None,
 }
 
-/// What is minimised; formulas in [`super::policy_loss`]'s files.
+/// What is minimised; formulas in `policy_loss/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyLoss {

@@ -41,7 +41,7 @@ const REFUSED: [&str; 16] = [
 ];
 
 impl Adapter {
-    /// Reads a folder that PEFT, or [`Adapter::peft_config`] and [`Adapter::iter`], wrote.
+    /// Reads a folder that PEFT, or a checkpoint of ours, wrote.
     ///
     /// # Errors
     ///

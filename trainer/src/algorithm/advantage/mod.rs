@@ -156,7 +156,7 @@ pub struct TokenOutcomes<'a> {
     pub penalty: &'a [f64],
     /// The critic's value before each token. Needed by `gae`.
     pub values: &'a [f64],
-    /// How much each token moves the weights: see [`optimal_token_baseline`], which needs it.
+    /// How much each token moves the weights: what `optimal-token-baseline` weighs by.
     pub energy: &'a [f64],
 }
 
