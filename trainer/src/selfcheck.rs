@@ -40,7 +40,7 @@ pub struct SelfCheck {
     pub logprobs: (f64, f64),
 }
 
-/// How far the gradient computed in another way is from that of one batch.
+/// How far the gradient computed in another way is from training's.
 pub struct Way {
     /// What is different.
     pub name: &'static str,
@@ -57,7 +57,7 @@ impl SelfCheck {
     }
 }
 
-/// Samples, executes and scores the first step of `recipe` in `session`, and computes its gradient as one batch, in
+/// Samples, executes and scores the first step of `recipe` in `session`, and computes its gradient as training does, in smaller
 /// micro-batches, sequence by sequence, and in reversed order.
 ///
 /// # Errors
@@ -80,12 +80,14 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
         make_up(&mut lesson_backward);
     }
     let settings = settings(session, recipe);
-    let whole = gradient(&session.policy, &lesson_forward, &settings, usize::MAX);
-    let micro = recipe.optimizer.micro_batch_tokens.get().min(whole.tokens.div_ceil(3)).max(1);
+    // As training computes it: a batch that fits there fits here.
+    let budget = recipe.optimizer.micro_batch_tokens.get();
+    let whole = gradient(&session.policy, &lesson_forward, &settings, budget);
+    let micro = budget.min(whole.tokens.div_ceil(3)).max(1);
     let ways = [
         ("in micro-batches", &lesson_forward, micro),
         ("each attempt alone", &lesson_forward, 1),
-        ("groups in reversed order", &lesson_backward, usize::MAX),
+        ("groups in reversed order", &lesson_backward, budget),
     ];
     let compare = |(name, lesson, budget): (&'static str, &Lesson, usize)| {
         let other = gradient(&session.policy, lesson, &settings, budget);
