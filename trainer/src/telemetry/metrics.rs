@@ -1,6 +1,6 @@
 //! Names and numbers.
 
-/// An ordered list of `(name, number)`. Names are `group/what`, such as `reward/mean`; `docs/metrics.md` defines each.
+/// An ordered list of `(name, number)`. Names are those that users of TRL and verl know, such as `reward` and `ratio/max`; `docs/metrics.md` defines each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics(Vec<(String, f64)>);
 
