@@ -13,7 +13,7 @@ use super::{Cost, Failure, root};
 pub(crate) enum Setting {
     /// As it is installed.
     Stock,
-    /// With oneMKL's fast kernels on every processor, an allocator that keeps large blocks, and threads that wait as ours do.
+    /// With oneMKL's fast kernels on every processor, and an allocator that keeps large blocks.
     Tuned,
 }
 
@@ -46,7 +46,6 @@ impl Peer {
         if setting == Setting::Tuned {
             command
                 .env("LD_PRELOAD", mkl_fast_path()?)
-                .env("GOMP_SPINCOUNT", "1000")
                 .env("MALLOC_MMAP_THRESHOLD_", "33554432")
                 .env("MALLOC_TRIM_THRESHOLD_", "34359738368")
                 .env("MALLOC_TOP_PAD_", "268435456");

@@ -6,7 +6,7 @@
 //!
 //! libtorch's threads (OpenMP's, in GNU's implementation) wait for their next piece of work by spinning, for milliseconds.
 //! While the sandbox or another program has a core of its own work, the thread that would bring the work does not run, and
-//! decoding, which consists of thousands of small pieces a second, takes ten times as long. Some tens of microseconds are
+//! decoding, which consists of thousands of small pieces a second, takes ten times as long. A few hundred microseconds are
 //! enough for the pause between two operations.
 
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str); 2] = [
          glibc.malloc.trim_threshold=34359738368:glibc.malloc.top_pad=268435456",
     ),
     // Rounds of the waiting loop before a thread sleeps.
-    ("GOMP_SPINCOUNT", "1000"),
+    ("GOMP_SPINCOUNT", "20000"),
 ];
 
 /// Starts the program again with the settings, in place of this process. Returns if they are all there already, or if that
