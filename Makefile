@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-update learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench-executor   programs per processor second beside others; start-up, memory, latency'
 	@echo 'make bench-executor-verl   the same, with verl as one more'
 	@echo 'make bench-rollout    tokens per second beside transformers, and the limit of the machine'
+	@echo 'make bench-update     seconds of a GRPO update beside TRL, and peak memory'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
@@ -61,6 +62,10 @@ bench-executor-verl: $(BENCH_PYTHON)/installed-verl bench-executor
 # RLTRAIN_BENCH_ROUNDS=3 sets the rounds, RLTRAIN_BENCH_COMPUTE=f32 the dtype of both sides, RLTRAIN_BENCH_PYTHON another Python.
 bench-rollout: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODELS)/60M/config.json
 	$(CARGO) bench --locked --workspace --bench rollout
+
+# A GRPO update beside TRL's on the same weights and tokens, in turns, with peak memory. Knows the variables of bench-rollout.
+bench-update: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODELS)/60M/config.json
+	$(CARGO) bench --locked --workspace --bench update
 
 # Ten thousand programs, a quarter of them hostile, while workers are killed.
 bench-attack: fetch
@@ -104,9 +109,9 @@ $(BENCH_PYTHON)/installed-verl: $(BENCH_PYTHON)/installed
 
 # Five gigabytes: PyTorch with its GPU libraries, which pip fetches whether there is a GPU or not.
 $(BENCH_TORCH)/installed:
-	@echo 'bench: installing torch 2.13.0 and transformers 5.23.0 into $(BENCH_TORCH)'
+	@echo 'bench: installing torch 2.13.0, transformers 5.23.0 and trl 1.16.0 into $(BENCH_TORCH)'
 	$(PYTHON) -m venv $(BENCH_TORCH)
-	$(BENCH_TORCH)/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 numpy
+	$(BENCH_TORCH)/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 trl==1.16.0 numpy
 	@touch $@
 
 $(BENCH_MODELS)/60M/config.json: $(BENCH_TORCH)/installed

@@ -8,6 +8,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +38,7 @@ fn main() -> Result<(), Failure> {
     println!(
         "{ROUNDS} rounds, in turns; medians of programs per processor second, and per second of wall time"
     );
+    let mut machine = Vec::new();
     println!("| set | programs | judged by | /cpu-s | ours to theirs | /s | to one worker |");
     println!("|---|---:|---|---:|---:|---:|---:|");
     for (name, problems) in &sets {
@@ -51,6 +53,7 @@ fn main() -> Result<(), Failure> {
             for peer in &mut peers {
                 costs.entry(peer.name).or_default().push(peer.judge(problems)?);
             }
+            machine.push(arithmetic(cores().get()) / arithmetic(1));
             costs.entry("one").or_default().push(judge(&one, problems, passes, &format!("{round} one"))?);
             costs.entry("all").or_default().push(judge(&all, problems, passes, &format!("{round} all"))?);
         }
@@ -69,6 +72,13 @@ fn main() -> Result<(), Failure> {
             wall / single
         );
     }
+    println!(
+        "the machine itself, in the same rounds: {} threads of arithmetic do {:.2} times the work of one (from {:.2} to {:.2})",
+        cores(),
+        median(machine.iter().copied()),
+        machine.iter().copied().fold(f64::INFINITY, f64::min),
+        machine.iter().copied().fold(0.0, f64::max)
+    );
     drop((one, all));
     let (_, problems) = &sets[0];
     service::report(|round| problems.iter().map(|problem| job(problem, round)).collect())
@@ -134,6 +144,25 @@ fn judge(executor: &Executor, problems: &[Problem], passes: usize, round: &str) 
     }
     let wall = begun.elapsed().as_secs_f64() / passes as f64;
     Ok(Cost { wall, cpu: (cpu_of_family()? - cpu).as_secs_f64() / passes as f64 })
+}
+
+/// Rounds of half a second of arithmetic in registers, which so many threads do at once: what the machine's processors are worth together.
+fn arithmetic(threads: usize) -> f64 {
+    let one = || {
+        let (begun, mut rounds, mut value) = (Instant::now(), 0u64, 1u64);
+        while begun.elapsed() < Duration::from_millis(500) {
+            for _ in 0..10_000 {
+                value = black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            }
+            rounds += 1;
+        }
+        rounds
+    };
+    let rounds: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("arithmetic does not panic")).sum()
+    });
+    rounds as f64
 }
 
 /// Processor time of this process and its live children, of which the peers are some, idle while ours is measured. No worker

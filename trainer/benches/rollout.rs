@@ -8,15 +8,16 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rltrain::policy::{Compute, DeviceChoice, ModelConfig, Policy};
+use rltrain::policy::{Compute, Policy};
 use rltrain::rng::{Stream, uniform};
 use rltrain::rollout::{self, Request, Sampling};
 use serde_json::json;
 use tch::Kind;
 
 use support::limit::{Limit, Parts};
+use support::models::{compute, load, models, rounds};
 use support::peer::{Peer, Setting};
 use support::{Cost, Failure, THREADS, machine, measure, median, root};
 
@@ -32,12 +33,8 @@ const ROUNDS: usize = 5;
 fn main() -> Result<(), Failure> {
     rltrain::cli::startup::settle();
     tch::set_num_threads(THREADS);
-    let compute = match std::env::var("RLTRAIN_BENCH_COMPUTE").as_deref() {
-        Ok("bf16") => Compute::Bf16,
-        Ok("f32") => Compute::F32,
-        _ => Compute::Auto,
-    };
-    let rounds = std::env::var("RLTRAIN_BENCH_ROUNDS").map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    let compute = compute();
+    let rounds = rounds(ROUNDS)?;
     println!("{}", machine());
     println!(
         "{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {SAMPLES} samples of each, {NEW_TOKENS} new tokens, {THREADS} threads, \
@@ -55,37 +52,11 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names and folders; `RLTRAIN_BENCH_MODELS` picks some of the names.
-fn models(root: &Path) -> Vec<(String, PathBuf)> {
-    let random = std::env::var_os("RLTRAIN_BENCH_FOLDER")
-        .map_or_else(|| root.join(".deps/bench-models"), PathBuf::from);
-    let mut models: Vec<_> =
-        ["1M", "10M", "60M"].into_iter().map(|name| (name.to_owned(), random.join(name))).collect();
-    models.push((
-        "SmolLM2-135M".to_owned(),
-        rltrain::execution::dependencies_folder().join("models/SmolLM2-135M-Instruct"),
-    ));
-    if let Ok(wanted) = std::env::var("RLTRAIN_BENCH_MODELS") {
-        models.retain(|(name, _)| wanted.split(',').any(|wanted| wanted == name));
-    }
-    models
-}
-
 fn report(name: &str, folder: &Path, compute: Compute, rounds: usize) -> Result<(), Failure> {
-    let model = ModelConfig {
-        path: folder.to_owned(),
-        compute,
-        device: DeviceChoice::Cpu,
-        fast_matmul: true,
-        freeze_embeddings: false,
-        gradient_checkpointing: false,
-        lora: None,
-    };
-    let (kind, device) = model.kind_and_device()?;
-    let mut policy = Policy::load(folder, kind, device)?;
+    let mut policy = load(folder, compute)?;
     // Both sides sample to the full length.
     policy.tokenizer.stop_ids.clear();
-    let dtype = if kind == Kind::BFloat16 { "bf16" } else { "f32" };
+    let dtype = if policy.compute == Kind::BFloat16 { "bf16" } else { "f32" };
     let path = folder.to_string_lossy();
     let mut peers = Vec::new();
     if std::env::var_os("RLTRAIN_BENCH_ALONE").is_none() {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each benchmark is a crate of its own and uses its part")]
 
 pub(crate) mod limit;
+pub(crate) mod models;
 pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};

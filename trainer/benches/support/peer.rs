@@ -53,7 +53,10 @@ impl Peer {
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().map_err(
                 |error| {
-                    format!("cannot start `{}`: {error}; `make bench-rollout` installs it", python.display())
+                    format!(
+                        "cannot start `{}`: {error}; `make bench-rollout` and `make bench-update` install it",
+                        python.display()
+                    )
                 },
             )?;
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
@@ -64,16 +67,20 @@ impl Peer {
 
     /// Has one round done.
     pub(crate) fn run(&mut self, request: &Value) -> Result<Cost, Failure> {
+        let reply = self.ask(request)?;
+        match (reply["wall"].as_f64(), reply["cpu"].as_f64()) {
+            (Some(wall), Some(cpu)) => Ok(Cost { wall, cpu }),
+            _ => Err(format!("the peer said `{reply}`").into()),
+        }
+    }
+
+    /// Its answer to one line.
+    pub(crate) fn ask(&mut self, request: &Value) -> Result<Value, Failure> {
         let input = self.input.as_mut().ok_or("the peer has ended")?;
         writeln!(input, "{request}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
-        let reply: Value =
-            serde_json::from_str(&line).map_err(|error| format!("the peer said `{line}`: {error}"))?;
-        match (reply["wall"].as_f64(), reply["cpu"].as_f64()) {
-            (Some(wall), Some(cpu)) => Ok(Cost { wall, cpu }),
-            _ => Err(format!("the peer said `{line}`").into()),
-        }
+        serde_json::from_str(&line).map_err(|error| format!("the peer said `{line}`: {error}").into())
     }
 }
 
