@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-update learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-executor-verl   the same, with verl as one more'
 	@echo 'make bench-rollout    tokens per second beside transformers, and the limit of the machine'
 	@echo 'make bench-update     seconds of a GRPO update beside TRL, and peak memory'
+	@echo 'make bench-step       seconds of a whole GRPO step beside TRL, programs executed'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
@@ -66,6 +67,10 @@ bench-rollout: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODEL
 # A GRPO update beside TRL's on the same weights and tokens, in turns, with peak memory. Knows the variables of bench-rollout.
 bench-update: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODELS)/60M/config.json
 	$(CARGO) bench --locked --workspace --bench update
+
+# Whole GRPO steps beside TRL's, in turns.
+bench-step: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json $(BENCH_MODELS)/60M/config.json
+	$(CARGO) bench --locked --workspace --bench step
 
 # Ten thousand programs, a quarter of them hostile, while workers are killed.
 bench-attack: fetch
