@@ -1,6 +1,4 @@
-//! Two ways for tokens to see each other: packed groups in one pass, and one token at a time over a cache.
-
-use std::collections::BTreeMap;
+//! How tokens see each other: prompts from their first token on, and one new token at a time over a cache.
 
 use tch::{Kind, Tensor};
 
@@ -30,67 +28,6 @@ pub trait Attention {
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor;
-}
-
-/// Tokens of a call that see only each other.
-pub struct Span {
-    /// Index of its first token.
-    pub begin: i64,
-    /// Number of tokens.
-    pub length: i64,
-    /// Position of every token within its sequence, `[T]` i64.
-    pub position_t: Tensor,
-    /// Added to the scores, `[1, 1, T, T]` in the compute dtype: 0 where a query row may see a key column, minus
-    /// infinity elsewhere. Every row sees at least itself.
-    pub mask_11tt: Tensor,
-}
-
-/// Attention over the tokens of the call alone, span by span.
-pub struct PackedAttention {
-    /// Cover the tokens of the call, in order, without gaps.
-    spans: Vec<Span>,
-    /// The spans' masks under each window that a layer has asked for.
-    windowed: BTreeMap<i64, Vec<Tensor>>,
-}
-
-impl PackedAttention {
-    /// Attention within each of `spans`, which cover the tokens of the call, in order, without gaps.
-    pub fn new(spans: Vec<Span>) -> PackedAttention {
-        PackedAttention { spans, windowed: BTreeMap::new() }
-    }
-
-    /// The masks of a layer, span by span.
-    fn masks(&mut self, window: Option<i64>) -> Vec<Tensor> {
-        let Some(window) = window else {
-            return self.spans.iter().map(|span| span.mask_11tt.shallow_clone()).collect();
-        };
-        let masks = self.windowed.entry(window).or_insert_with(|| {
-            let narrowed = |span: &Span| {
-                within_window(&span.mask_11tt, &span.position_t.unsqueeze(1), &span.position_t, window)
-            };
-            self.spans.iter().map(narrowed).collect()
-        });
-        masks.iter().map(Tensor::shallow_clone).collect()
-    }
-}
-
-impl Attention for PackedAttention {
-    fn attend(
-        &mut self,
-        layer: AttentionLayer,
-        query_bhtd: &Tensor,
-        key_bktd: Tensor,
-        value_bktd: Tensor,
-    ) -> Tensor {
-        let heads = query_bhtd.size()[1];
-        let masks = self.masks(layer.window);
-        let attended = self.spans.iter().zip(&masks).map(|(Span { begin, length, .. }, mask_11tt)| {
-            let cut = |x: &Tensor| x.narrow(2, *begin, *length);
-            let (key, value) = (repeat_heads(&cut(&key_bktd), heads), repeat_heads(&cut(&value_bktd), heads));
-            attend_under(&cut(query_bhtd), &key, &value, mask_11tt, layer.scale)
-        });
-        Tensor::cat(&attended.collect::<Vec<_>>(), 2)
-    }
 }
 
 /// Causal attention within each of several prompts that go through the network as one sequence. Keys and values are kept.
@@ -160,7 +97,7 @@ impl Attention for DecodeAttention<'_> {
 }
 
 /// Attention of one sequence from its first token on.
-fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
+pub(super) fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
     let length = query.size()[2];
     if let Some(window) = layer.window.filter(|window| *window < length) {
         let position = Tensor::arange(length, (Kind::Int64, query.device()));
@@ -193,13 +130,18 @@ pub(super) fn attend_under(
 }
 
 /// `mask` with minus infinity also where a key is `window` positions or more behind the query.
-fn within_window(mask: &Tensor, query_position: &Tensor, key_position: &Tensor, window: i64) -> Tensor {
+pub(super) fn within_window(
+    mask: &Tensor,
+    query_position: &Tensor,
+    key_position: &Tensor,
+    window: i64,
+) -> Tensor {
     let behind = key_position.le_tensor(&(query_position - window));
     mask.masked_fill(&behind, f64::NEG_INFINITY)
 }
 
 /// `[B, K, T, D]` to `[B, H, T, D]`: head `h` reads key-value head `h / (H / K)`.
-fn repeat_heads(x_bktd: &Tensor, heads: i64) -> Tensor {
+pub(super) fn repeat_heads(x_bktd: &Tensor, heads: i64) -> Tensor {
     let (b, k, t, d) = x_bktd.size4().expect("keys have four dimensions by contract");
     if k == heads {
         return x_bktd.shallow_clone();

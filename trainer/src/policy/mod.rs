@@ -19,6 +19,7 @@ mod kv_cache;
 mod network;
 mod norm;
 mod pack;
+mod packed_attention;
 mod projection;
 mod rotary;
 mod saving;

@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{PackedAttention, Span, additive_mask};
 use super::dropout::token_key;
 use super::network::{Network, Tokens};
+use super::packed_attention::{PackedAttention, Stretches};
 
 /// Prompts, each followed by completions that do not see each other.
 ///
@@ -15,18 +15,16 @@ use super::network::{Network, Tokens};
 ///
 /// A completion token sees its prompt and its own completion up to itself, which is what it would see alone, so
 /// logprobs and gradients are those of separate sequences (up to float rounding). All groups of a pack go through the
-/// projections together; attention runs group by group, so that its cost grows with the groups and not with the
-/// square of the pack.
+/// projections together; attention runs completion by completion, so that its cost grows with the completions and not with
+/// the square of the pack.
 #[derive(Default)]
 pub struct Pack {
     tokens_t: Vec<i64>,
     positions_t: Vec<i64>,
     /// What dropout derives from: a function of the token's own sequence up to it.
     keys_t: Vec<i64>,
-    /// 0 for a prompt, `1 + i` for completion `i` of its group.
-    segment_t: Vec<i64>,
-    /// First token and number of tokens of each group.
-    groups: Vec<(usize, usize)>,
+    /// Lengths of each group's prompt and completions.
+    groups: Vec<Stretches>,
     /// For each completion token, the index of the token that predicts it.
     predictor_n: Vec<i64>,
     /// Each completion token.
@@ -47,13 +45,13 @@ impl Pack {
         let begin = self.tokens_t.len();
         self.tokens_t.extend(prompt);
         self.positions_t.extend(0..start);
-        self.segment_t.extend(prompt.iter().map(|_| 0));
         let mut prompt_key = 0;
         for token in prompt {
             prompt_key = token_key(prompt_key, *token);
             self.keys_t.push(prompt_key);
         }
-        for (segment, completion) in completions.into_iter().enumerate() {
+        let mut group = Stretches { prompt: start, completions: Vec::new() };
+        for completion in completions {
             let first = self.tokens_t.len() as i64;
             let mut key = prompt_key;
             for (offset, token) in completion.iter().enumerate() {
@@ -68,10 +66,10 @@ impl Pack {
                 self.keys_t.push(key);
                 self.tokens_t.push(*token);
                 self.positions_t.push(start + offset);
-                self.segment_t.push(1 + segment as i64);
             }
+            group.completions.push(self.tokens_t.len() as i64 - first);
         }
-        self.groups.push((begin, self.tokens_t.len() - begin));
+        self.groups.push(group);
     }
 
     /// Number of tokens computed.
@@ -94,7 +92,7 @@ impl Pack {
             keys_bt: Some(row(&self.keys_t).unsqueeze(0)),
         };
         let predictor_n = row(&self.predictor_n);
-        let mut attention = PackedAttention::new(self.spans(model.kind(), device));
+        let mut attention = PackedAttention::new(self.groups.clone());
         let (hidden_bte, again) = if model.recomputes() {
             let (hidden_bte, inputs) = model.hidden_and_inputs(&tokens, &mut attention);
             (hidden_bte, Some(Again { tokens, attention, inputs }))
@@ -120,20 +118,6 @@ impl Pack {
     /// The completion tokens `[N]`, i64.
     pub fn targets(&self, device: Device) -> Tensor {
         Tensor::from_slice(&self.target_n).to_device(device)
-    }
-
-    fn spans(&self, kind: Kind, device: Device) -> Vec<Span> {
-        let span = |(begin, length): &(usize, usize)| {
-            let segment_t = Tensor::from_slice(&self.segment_t[*begin..begin + length]).to_device(device);
-            let index_t = Tensor::arange(*length as i64, (Kind::Int64, device));
-            let (key, query) = (segment_t.unsqueeze(0), segment_t.unsqueeze(1));
-            let causal = index_t.unsqueeze(0).le_tensor(&index_t.unsqueeze(1));
-            let visible = key.eq_tensor(&query).logical_or(&key.eq(0)).logical_and(&causal);
-            let mask_11tt = additive_mask(&visible, kind).unsqueeze(0).unsqueeze(0);
-            let position_t = Tensor::from_slice(&self.positions_t[*begin..begin + length]).to_device(device);
-            Span { begin: *begin as i64, length: *length as i64, position_t, mask_11tt }
-        };
-        self.groups.iter().map(span).collect()
     }
 }
 

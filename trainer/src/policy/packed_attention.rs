@@ -1,0 +1,155 @@
+//! Attention of a pack: every completion sees its prompt and itself, and nothing else is computed.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use super::attention::{
+    Attention, AttentionLayer, additive_mask, attend_causally, attend_under, repeat_heads, within_window,
+};
+
+/// The tokens of one group in a pack: a prompt, and behind it completions that do not see each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretches {
+    /// Tokens of the prompt; at least one.
+    pub(super) prompt: i64,
+    /// Tokens of each completion; at least one each.
+    pub(super) completions: Vec<i64>,
+}
+
+/// Attention over the tokens of the call alone, group by group.
+///
+/// Each completion is a call of its own over its prompt's keys and its own: `sum L (P + L)` scores for completions of `L`
+/// tokens behind a prompt of `P`, where one masked square over the group would have `(P + sum L)^2`, six times as many for
+/// eight completions of twice the prompt's length. On a graphics processor that is three kernels for each completion and layer,
+/// which was never measured.
+pub(super) struct PackedAttention {
+    /// Cover the tokens of the call, in order, without gaps.
+    groups: Vec<Stretches>,
+    /// What the tokens of a completion see, by its prompt's length, its own, and the window.
+    masks: BTreeMap<(i64, i64, Option<i64>), Tensor>,
+}
+
+impl PackedAttention {
+    /// Attention within each of `groups`, which cover the tokens of the call, in order, without gaps.
+    pub(super) fn new(groups: Vec<Stretches>) -> PackedAttention {
+        PackedAttention { groups, masks: BTreeMap::new() }
+    }
+
+    /// Lengths of all stretches in order.
+    fn lengths(&self) -> Vec<i64> {
+        let of_group = |group: &Stretches| {
+            std::iter::once(group.prompt).chain(group.completions.iter().copied()).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
+    /// Makes the masks that a layer needs and does not have yet.
+    fn prepare(&mut self, window: Option<i64>, kind: Kind, device: Device) {
+        for Stretches { prompt, completions } in &self.groups {
+            for completion in completions {
+                self.masks
+                    .entry((*prompt, *completion, window))
+                    .or_insert_with(|| completion_mask(*prompt, *completion, window, kind, device));
+            }
+        }
+    }
+}
+
+impl Attention for PackedAttention {
+    fn attend(
+        &mut self,
+        layer: AttentionLayer,
+        query_bhtd: &Tensor,
+        key_bktd: Tensor,
+        value_bktd: Tensor,
+    ) -> Tensor {
+        self.prepare(layer.window, query_bhtd.kind(), query_bhtd.device());
+        let heads = query_bhtd.size()[1];
+        let lengths = self.lengths();
+        // Split once: the backward pass puts the parts together once, where cutting each out would add a whole tensor of zeros.
+        let split = |x: &Tensor| x.split_with_sizes(&lengths, 2).into_iter();
+        let (mut queries, mut keys, mut values) = (
+            split(query_bhtd),
+            split(&repeat_heads(&key_bktd, heads)),
+            split(&repeat_heads(&value_bktd, heads)),
+        );
+        let mut next = || -> Option<[Tensor; 3]> { Some([queries.next()?, keys.next()?, values.next()?]) };
+        let mut attended = Vec::with_capacity(lengths.len());
+        for Stretches { prompt, completions } in &self.groups {
+            let [query, prompt_key, prompt_value] = next().expect("every stretch has its part");
+            attended.push(attend_causally(&query, &prompt_key, &prompt_value, layer));
+            for completion in completions {
+                let [query, key, value] = next().expect("every stretch has its part");
+                let key = Tensor::cat(&[&prompt_key, &key], 2);
+                let value = Tensor::cat(&[&prompt_value, &value], 2);
+                let mask_11tl = &self.masks[&(*prompt, *completion, layer.window)];
+                attended.push(attend_under(&query, &key, &value, mask_11tl, layer.scale));
+            }
+        }
+        Tensor::cat(&attended, 2)
+    }
+}
+
+/// `[1, 1, C, P + C]`: 0 where a token of a completion of `C` tokens sees one of its prompt of `P` or of itself, minus infinity
+/// elsewhere.
+fn completion_mask(prompt: i64, completion: i64, window: Option<i64>, kind: Kind, device: Device) -> Tensor {
+    let column_l = Tensor::arange(prompt + completion, (Kind::Int64, device));
+    let row_t1 = column_l.narrow(0, prompt, completion).unsqueeze(1);
+    let causal_tl = column_l.unsqueeze(0).le_tensor(&row_t1);
+    let mask_tl = additive_mask(&causal_tl, kind);
+    let mask_tl = match window {
+        Some(window) => within_window(&mask_tl, &row_t1, &column_l, window),
+        None => mask_tl,
+    };
+    mask_tl.unsqueeze(0).unsqueeze(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(heads: i64, tokens: i64, step: f64) -> Tensor {
+        (Tensor::arange(heads * tokens * 4, (Kind::Float, Device::Cpu)) * step)
+            .sin()
+            .view([1, heads, tokens, 4])
+    }
+
+    /// The definition: one masked square over everything.
+    #[test]
+    fn a_completion_sees_its_prompt_and_itself() {
+        let groups = vec![
+            Stretches { prompt: 3, completions: vec![2, 5, 1] },
+            Stretches { prompt: 1, completions: vec![4] },
+        ];
+        let (group, segment, position): (Vec<i64>, Vec<i64>, Vec<i64>) = (
+            vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
+            vec![0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 3, 0, 1, 1, 1, 1],
+            vec![0, 1, 2, 3, 4, 3, 4, 5, 6, 7, 3, 0, 1, 2, 3, 4],
+        );
+        let (query, key, value) = (wave(4, 16, 0.7), wave(2, 16, 0.3), wave(2, 16, 0.2));
+        for window in [None, Some(2), Some(4)] {
+            let sees = |row: usize, column: usize| {
+                group[row] == group[column]
+                    && (segment[column] == 0 || segment[column] == segment[row])
+                    && position[column] <= position[row]
+                    && window.is_none_or(|window| position[column] > position[row] - window)
+            };
+            let visible: Vec<bool> = (0..16)
+                .flat_map(|row| (0..16).map(move |column| (row, column)))
+                .map(|(r, c)| sees(r, c))
+                .collect();
+            let mask = additive_mask(&Tensor::from_slice(&visible).view([1, 1, 16, 16]), Kind::Float);
+            let whole = attend_under(&query, &repeat_heads(&key, 4), &repeat_heads(&value, 4), &mask, 0.5);
+            let layer = AttentionLayer { index: 0, scale: 0.5, window };
+            let packed = PackedAttention::new(groups.clone()).attend(
+                layer,
+                &query,
+                key.shallow_clone(),
+                value.shallow_clone(),
+            );
+            let apart = (packed - whole).abs().max().double_value(&[]);
+            assert!(apart < 1e-6, "window {window:?}: {apart:e}");
+        }
+    }
+}
