@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::kv_cache::KvCache;
+use super::kv_cache::{KeysAndValues, KvCache};
 
 /// What one layer asks of the attention over its queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,14 +94,16 @@ impl Attention for PackedAttention {
 }
 
 /// Causal attention within each of several prompts that go through the network as one sequence. Keys and values are kept.
-pub struct PrefillAttention {
+pub struct PrefillAttention<'a> {
     /// First token and number of tokens of each prompt; they cover the tokens of the call, in order, without gaps.
     pub spans: Vec<(i64, i64)>,
-    /// Keys and values `[K, T, D]` of all tokens of the call, layer by layer. Empty before the call.
-    pub stored: Vec<(Tensor, Tensor)>,
+    /// What came before each prompt's tokens of this call, stretch by stretch.
+    pub before: Vec<&'a [KeysAndValues]>,
+    /// Keys and values of all tokens of the call. Empty before the call.
+    pub stored: KeysAndValues,
 }
 
-impl Attention for PrefillAttention {
+impl Attention for PrefillAttention<'_> {
     fn attend(
         &mut self,
         layer: AttentionLayer,
@@ -110,13 +112,19 @@ impl Attention for PrefillAttention {
         value_bktd: Tensor,
     ) -> Tensor {
         let heads = query_bhtd.size()[1];
-        let attended = self.spans.iter().map(|(begin, length)| {
+        let attended = self.spans.iter().zip(&self.before).map(|((begin, length), before)| {
             let cut = |x: &Tensor| x.narrow(2, *begin, *length);
-            let (key, value) = (repeat_heads(&cut(&key_bktd), heads), repeat_heads(&cut(&value_bktd), heads));
+            let behind = |new_bktd: &Tensor, of_layer: fn(&(Tensor, Tensor)) -> &Tensor| {
+                let before = before.iter().map(|stretch| of_layer(&stretch.layers[layer.index]).unsqueeze(0));
+                let all: Vec<Tensor> = before.chain([cut(new_bktd)]).collect();
+                let whole = if let [alone] = &all[..] { alone.shallow_clone() } else { Tensor::cat(&all, 2) };
+                repeat_heads(&whole, heads)
+            };
+            let (key, value) = (behind(&key_bktd, |(key, _)| key), behind(&value_bktd, |(_, value)| value));
             attend_causally(&cut(query_bhtd), &key, &value, layer)
         });
         let attended = Tensor::cat(&attended.collect::<Vec<_>>(), 2);
-        self.stored.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
+        self.stored.layers.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
         attended
     }
 }
@@ -159,14 +167,19 @@ impl Attention for DecodeAttention<'_> {
     }
 }
 
-/// Attention of one sequence from its first token on.
+/// Attention of the last tokens of one sequence, as many as there are queries, to all of it.
 fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
-    let length = query.size()[2];
-    if let Some(window) = layer.window.filter(|window| *window < length) {
+    let (new, length) = (query.size()[2], key.size()[2]);
+    let window = layer.window.filter(|window| *window < length);
+    if window.is_some() || new < length {
         let position = Tensor::arange(length, (Kind::Int64, query.device()));
-        let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
+        let query_position = position.narrow(0, length - new, new).unsqueeze(1);
+        let causal = position.unsqueeze(0).le_tensor(&query_position);
         let mask = additive_mask(&causal, query.kind());
-        let mask = within_window(&mask, &position.unsqueeze(1), &position, window);
+        let mask = match window {
+            Some(window) => within_window(&mask, &query_position, &position, window),
+            None => mask,
+        };
         return attend_under(query, key, value, &mask, layer.scale);
     }
     Tensor::scaled_dot_product_attention::<&Tensor>(
@@ -230,6 +243,23 @@ mod tests {
         let full = attend_under(&wide[0], &wide[1], &wide[2], &wide[3], 0.25);
         let apart = ((half - &full).abs() / full.abs()).max().double_value(&[]);
         assert!(apart < 2f64.powi(-7), "{apart}");
+    }
+
+    #[test]
+    fn the_last_tokens_alone_see_what_they_see_beside_the_others() {
+        let wave = |step: f64| {
+            (Tensor::arange(2 * 7 * 4, (Kind::Float, Device::Cpu)) * step).sin().view([1, 2, 7, 4])
+        };
+        let (query, key, value) = (wave(0.7), wave(0.3), wave(0.2));
+        for window in [None, Some(2), Some(5), Some(9)] {
+            let layer = AttentionLayer { index: 0, scale: 0.5, window };
+            let all = attend_causally(&query, &key, &value, layer);
+            for new in [1, 3, 6] {
+                let last = attend_causally(&query.narrow(2, 7 - new, new), &key, &value, layer);
+                let apart = (last - all.narrow(2, 7 - new, new)).abs().max().double_value(&[]);
+                assert!(apart < 1e-6, "{new} with a window of {window:?}: {apart:e}");
+            }
+        }
     }
 
     #[test]
