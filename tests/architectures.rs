@@ -222,7 +222,7 @@ fn greedy_tokens_over_the_cache_are_those_of_transformers_alone_and_in_a_batch()
         let greedy = &reference.expected["greedy_single"];
         let requests: Vec<Request> = (0u64..)
             .zip(reference.sequences())
-            .map(|(task, prompt)| Request { prompt, samples: 1, task })
+            .map(|(task, prompt)| Request { prompt, samples: 1, task, ..Request::default() })
             .collect();
         for max_batch in [1, requests.len()] {
             let sampling = Sampling {

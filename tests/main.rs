@@ -3,6 +3,8 @@
 mod algorithms;
 mod architectures;
 mod bad_input;
+mod batch_sizes;
+mod episodes;
 mod exec;
 mod first_light;
 mod learn;

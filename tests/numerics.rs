@@ -7,6 +7,7 @@ mod advantages;
 mod corrections;
 mod critic;
 mod divergence;
+mod episodes;
 mod gradient;
 mod hf_trainer;
 mod laws;

@@ -227,6 +227,20 @@ fn a_shaped_distribution_has_no_ratio() {
 }
 
 #[test]
+fn an_episode_of_one_turn_reads_nothing_else_and_no_reply_has_hidden_tests() {
+    let said = report("[episode]\nfeedback = \"verdict\"\n");
+    assert!(said.contains("`episode.feedback` is set, but with `turns = 1` nothing reads it"), "{said}");
+    let said = report("[episode]\nturns = 2\nfeedback = \"none\"\nfeedback_characters = 9\n");
+    assert!(said.contains("`episode.feedback_characters` is set, but with `feedback = \"none\"`"), "{said}");
+    let said = report("[episode]\nturns = 2\nreply = \"{{ task.hidden_tests }}\"\n");
+    assert!(
+        said.contains("`episode.reply` uses `task.hidden_tests`, which a prompt does not have"),
+        "{said}"
+    );
+    assert!(said.contains("`feedback`"), "{said}");
+}
+
+#[test]
 fn several_problems_at_once() {
     insta::assert_snapshot!(report_text(
         "seed = -1

@@ -150,7 +150,12 @@ fn numbers_and_continuations_are_those_of_transformers() {
 
     let requests: Vec<Request> = (0u64..)
         .zip(prompts)
-        .map(|(task, prompt)| Request { prompt: integers(&prompt["ids"]), samples: 1, task })
+        .map(|(task, prompt)| Request {
+            prompt: integers(&prompt["ids"]),
+            samples: 1,
+            task,
+            ..Request::default()
+        })
         .collect();
     let greedy = Sampling {
         seed: 0,

@@ -48,8 +48,9 @@ fn fifteen_steps_of_grpo_teach_a_random_model_to_write_letters() {
 
 fn rollout(policy: &rltrain::policy::Policy, step: u64) -> Vec<Group> {
     let prompt = |task: u64| format!("task {task}:").bytes().map(i64::from).collect();
-    let requests: Vec<Request> =
-        (0..TASKS).map(|task| Request { prompt: prompt(task), samples: 8, task }).collect();
+    let requests: Vec<Request> = (0..TASKS)
+        .map(|task| Request { prompt: prompt(task), samples: 8, task, ..Request::default() })
+        .collect();
     let sampling = Sampling {
         seed: 1,
         stream: Stream::Sampling,

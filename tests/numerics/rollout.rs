@@ -30,6 +30,7 @@ fn requests() -> Vec<Request> {
         prompt: prompt.bytes().map(i64::from).collect(),
         samples,
         task,
+        ..Request::default()
     };
     vec![
         request(0, "def same(x):", 9),

@@ -124,6 +124,7 @@ fn requests(vocabulary: i64) -> Vec<Request> {
             prompt: (0..PROMPT_TOKENS as u64).map(|place| token(task, place)).collect(),
             samples: SAMPLES,
             task,
+            ..Request::default()
         })
         .collect()
 }

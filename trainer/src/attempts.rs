@@ -2,7 +2,7 @@
 
 use crate::algorithm::has_signal;
 use crate::execution::Verdicts;
-use crate::rollout::Group;
+use crate::rollout::{Group, PrefillTokens};
 use crate::scoring::Scores;
 
 /// The attempts of one step, group by group. Made by sampling, executing and scoring; read by the update, the metrics and
@@ -17,6 +17,8 @@ pub struct Attempts {
     pub verdicts: Verdicts,
     /// What that is worth.
     pub scores: Scores,
+    /// What prompts and histories have cost.
+    pub prefill: PrefillTokens,
 }
 
 impl Attempts {
@@ -25,6 +27,8 @@ impl Attempts {
         self.groups.extend(round.groups);
         self.verdicts.append(round.verdicts);
         self.scores.append(round.scores);
+        self.prefill.computed += round.prefill.computed;
+        self.prefill.reused += round.prefill.reused;
     }
 
     /// Indices of the groups whose rewards are not all alike.

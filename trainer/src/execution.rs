@@ -33,7 +33,7 @@ pub fn start_executor(config: &ExecutorConfig) -> Result<Executor, InfraError> {
 pub struct Executions<'a> {
     executor: &'a Executor,
     limits: Limits,
-    pending: Vec<((usize, usize), Pending)>,
+    pending: Vec<((usize, usize), Result<Pending, InfraError>)>,
 }
 
 /// The verdicts of one step, and how long the loop had to wait for them after the last token.
@@ -62,7 +62,21 @@ impl<'a> Executions<'a> {
     /// Sends a finished completion to the sandbox, to be judged by the task's hidden tests.
     pub fn submit(&mut self, task: &Task, completion: &Completion) {
         let job = Job::new(program(task, &completion.text), task.hidden_tests.iter().cloned(), self.limits);
-        self.pending.push(((completion.request, completion.sample), self.executor.submit(job)));
+        let place = (completion.request, completion.sample);
+        self.pending.push((place, Ok(self.executor.submit(job))));
+    }
+
+    /// Sends the program of a turn to the sandbox, to be judged by the task's public tests. No hidden test is in the job, so
+    /// that none can be in what comes back.
+    pub fn ask(&self, task: &Task, completion: &Completion) -> Pending {
+        let tests = task.public_tests.iter().cloned();
+        let job = Job::new(program(task, &completion.text), tests, self.limits);
+        self.executor.submit(Job { public: job.tests.len(), ..job })
+    }
+
+    /// Records that the sandbox has lost an attempt between two turns: it has no verdict.
+    pub fn lose(&mut self, completion: &Completion, error: InfraError) {
+        self.pending.push(((completion.request, completion.sample), Err(error)));
     }
 
     /// Waits for every verdict and sorts them into `groups` rows.
@@ -71,7 +85,7 @@ impl<'a> Executions<'a> {
         self.pending.sort_by_key(|(place, _)| *place);
         let mut verdicts: Vec<Vec<_>> = (0..groups).map(|_| Vec::new()).collect();
         for ((group, _), pending) in self.pending {
-            verdicts[group].push(pending.wait());
+            verdicts[group].push(pending.and_then(Pending::wait));
         }
         Verdicts { groups: verdicts, waited: start.elapsed() }
     }

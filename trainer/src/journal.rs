@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::program;
-use crate::rollout::Finish;
-use crate::tasks::TaskSet;
+use crate::rollout::{Completion, Finish};
+use crate::tasks::{Task, TaskSet};
 
 /// Writes `samples/step-N.jsonl` into a run folder, one line per attempt.
 pub struct Journal {
@@ -32,6 +32,20 @@ struct Line<'a> {
     failure: Option<String>,
     /// What failed in the infrastructure.
     error: Option<String>,
+    /// The turns before the last one, which is all the above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Earlier<'a>>,
+}
+
+#[derive(Serialize)]
+struct Earlier<'a> {
+    program: String,
+    feedback: &'a str,
+}
+
+fn earlier<'a>(task: &Task, completion: &'a Completion) -> Vec<Earlier<'a>> {
+    let turns = completion.earlier.iter();
+    turns.map(|turn| Earlier { program: program(task, &turn.text), feedback: &turn.feedback }).collect()
 }
 
 /// The first thing that kept a program from passing all tests.
@@ -75,6 +89,7 @@ impl Journal {
                     fuel: judged.map(|verdict| verdict.fuel),
                     failure: judged.and_then(failure),
                     error: verdict.as_ref().err().map(ToString::to_string),
+                    earlier: earlier(task, completion),
                 };
                 text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));
                 text.push('\n');

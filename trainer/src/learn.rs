@@ -280,7 +280,7 @@ impl Learner<'_> {
 
     /// Rewards with the penalty for length.
     fn shaped(&self, groups: &[Group], scores: &Scores) -> Vec<Vec<Option<f64>>> {
-        let longest = self.recipe.rollout.max_tokens.get();
+        let longest = self.recipe.longest_attempt();
         let shape = |(group, rewards): (&Group, &Vec<Option<f64>>)| {
             let shape = |(completion, reward): (&Completion, &Option<f64>)| {
                 let penalty = self.algorithm.length_penalty(completion.tokens.len(), longest);
@@ -322,7 +322,7 @@ pub fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
         learning_rate: (!warms_up).then(|| rate(&recipe.optimizer)),
         critic_learning_rate: rate(&recipe.critic.optimizer),
         temperature: recipe.rollout.temperature,
-        longest: recipe.rollout.max_tokens.get(),
+        longest: recipe.longest_attempt(),
         kl_coefficient: session.kl_coefficient,
         references: None,
     }

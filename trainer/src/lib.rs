@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod batch;
 pub mod cli;
 pub mod critic;
+pub mod episode;
 pub mod error;
 pub mod eval;
 pub mod execution;

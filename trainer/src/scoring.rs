@@ -99,7 +99,7 @@ fn score_group(
         .filter_map(|((completion, program), verdict)| {
             let length = Length {
                 tokens: completion.tokens.len(),
-                most: recipe.rollout.max_tokens.get(),
+                most: recipe.longest_attempt(),
                 truncated: completion.finish == Finish::Length,
             };
             let attempt = Attempt::new(&known, &completion.text, program, verdict.as_ref().ok()?);

@@ -55,6 +55,7 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 /// are kept apart and an interrupted run's `metrics.jsonl` equals an uninterrupted one's byte for byte.
 pub fn step_metrics(
     attempts: &Attempts,
+    most_turns: usize,
     learnt: &LearnReport,
     times: &StepTimes,
     now: Instant,
@@ -63,6 +64,9 @@ pub fn step_metrics(
     add_rewards(&mut metrics, attempts);
     add_completions(&mut metrics, attempts);
     add_executions(&mut metrics, attempts);
+    if most_turns > 1 {
+        add_episodes(&mut metrics, attempts, most_turns);
+    }
     add_policy(&mut metrics, learnt);
     add_critic(&mut metrics, learnt);
     (metrics, timings(attempts, &learnt.update, times, now))
@@ -129,6 +133,31 @@ fn add_executions(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("exec/loaded", of_judged(&|verdict| verdict.load.passed()));
     metrics.push("exec/denied", of_judged(&|verdict| !verdict.denied.is_empty()));
     metrics.push("exec/infra_error", attempts.scores.lost as f64);
+}
+
+fn add_episodes(metrics: &mut Metrics, attempts: &Attempts, most_turns: usize) {
+    let completions = || attempts.groups.iter().flat_map(|group| &group.completions);
+    let turns: Vec<f64> = completions().map(|completion| completion.turns() as f64).collect();
+    metrics.push("episode/turns", Spread::of_numbers(&turns).mean);
+    let said = completions().flat_map(|completion| &completion.interjections);
+    metrics.push("episode/feedback_tokens", said.map(|said| said.tokens.len()).sum::<usize>() as f64);
+    metrics.push("episode/prefill_computed", attempts.prefill.computed as f64);
+    metrics.push("episode/prefill_reused", attempts.prefill.reused as f64);
+    // The last turn is judged by hidden tests alone.
+    for turn in 1..most_turns {
+        let judged = || completions().filter_map(|completion| completion.public_passes.get(turn - 1));
+        let passed = judged().filter(|passed| **passed).count();
+        metrics.push(&format!("episode/public_pass/turn_{turn}"), share(passed, judged().count()));
+    }
+    let verdicts = attempts.verdicts.groups.iter().flatten();
+    let ended: Vec<_> = completions()
+        .zip(verdicts)
+        .filter_map(|(completion, verdict)| Some((completion.turns(), verdict.as_ref().ok()?.all_passed())))
+        .collect();
+    for turn in 1..=most_turns {
+        let solved = ended.iter().filter(|ended| **ended == (turn, true)).count();
+        metrics.push(&format!("episode/solved/turn_{turn}"), share(solved, ended.len()));
+    }
 }
 
 fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {

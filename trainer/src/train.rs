@@ -14,13 +14,14 @@ use std::time::Instant;
 
 use crate::algorithm::{AdvantageEstimator, Refill};
 use crate::attempts::Attempts;
+use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::eval::heldout;
 use crate::execution::Executions;
 use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
-use crate::rollout::{self, Completion, Group, Request};
+use crate::rollout::{self, Group, PrefillTokens, Request};
 use crate::scoring::score;
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
@@ -105,12 +106,12 @@ fn attempt_tasks(
     let mut run = |samples, temperature| -> Result<Attempts, TrainError> {
         // Each finished attempt goes to the sandbox while the others still decode.
         session.telemetry.phase("rollout");
-        let (groups, executions) =
+        let (groups, executions, prefill) =
             times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
         session.telemetry.phase("execution");
         let verdicts = times.execution(|| executions.wait(groups.len()));
         let scores = score(session, recipe, &groups, &verdicts)?;
-        Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores })
+        Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores, prefill })
     };
     let mut attempts = run(samples, temperature)?;
     if recipe.algorithm.advantage == AdvantageEstimator::Remax {
@@ -120,7 +121,7 @@ fn attempt_tasks(
     Ok(attempts)
 }
 
-/// Samples a group for each of the drawn tasks, with the log-probability of every token.
+/// Samples a group for each of the drawn tasks, turn by turn, with the log-probability of every token.
 fn sample<'a>(
     session: &'a Session,
     recipe: &Recipe,
@@ -128,23 +129,16 @@ fn sample<'a>(
     place: u64,
     samples: usize,
     temperature: f64,
-) -> Result<(Vec<Group>, Executions<'a>), TrainError> {
-    let rollout = &recipe.rollout;
+) -> Result<(Vec<Group>, Executions<'a>, PrefillTokens), TrainError> {
     let mut requests = Vec::with_capacity(drawn.len());
     for (place, task) in (place..).zip(drawn) {
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
-        requests.push(Request { prompt, samples, task: place });
+        requests.push(Request { prompt, samples, task: place, ..Request::default() });
     }
-    let sampling = rollout.sampling(recipe.seed, Stream::Sampling, session.step, temperature);
-    let mut executions = Executions::new(&session.executor, recipe.executor.limits);
-    let mut completions = Vec::new();
-    let model = tch::no_grad(|| session.policy.model());
-    let mut on_finished = |completion: Completion| {
-        executions.submit(&session.tasks[drawn[completion.request]], &completion);
-        completions.push(completion);
-    };
-    rollout::generate(&model, &session.policy.tokenizer, &requests, &sampling, &mut on_finished)?;
-    Ok((rollout::collect(drawn, requests, completions), executions))
+    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, session.step, temperature);
+    let tasks: Vec<_> = drawn.iter().map(|task| &session.tasks[*task]).collect();
+    let Played { completions, executions, prefill } = play(session, recipe, &tasks, &requests, &sampling)?;
+    Ok((rollout::collect(drawn, requests, completions), executions, prefill))
 }
 
 /// Writes the step's metrics, its timings and its samples.
@@ -156,7 +150,8 @@ fn record(
     times: &StepTimes,
 ) -> Result<(), TrainError> {
     session.watch_gradient(recipe, &learnt.update)?;
-    let (metrics, timings) = step_metrics(attempts, learnt, times, Instant::now());
+    let most_turns = recipe.episode.turns.get();
+    let (metrics, timings) = step_metrics(attempts, most_turns, learnt, times, Instant::now());
     session.telemetry.log(session.step, &metrics, &timings)?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {

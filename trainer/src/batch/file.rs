@@ -7,10 +7,13 @@ use rltrain_checkpoints::{Dtype, OwnedTensor, WriteError, write_safetensors};
 use tch::{Device, Kind, Tensor};
 
 use super::{Batch, Sequence, Values};
+use crate::policy::Interjection;
 
 impl Batch {
     /// Writes prompts, tokens and columns as safetensors: `prompt_tokens` and `tokens` end to end, `prompt_lengths`, `lengths`
-    /// and `prompts` (which prompt each sequence answers) to take them apart, and every column by its name.
+    /// and `prompts` (which prompt each sequence answers) to take them apart, and every column by its name. What the
+    /// environment said is in `said_tokens`, with `said_lengths`, and for each piece the sequence and how many of its tokens
+    /// come before, in `said_sequences` and `said_after`.
     ///
     /// # Errors
     ///
@@ -19,12 +22,20 @@ impl Batch {
         let count = |lengths: Vec<usize>| lengths.into_iter().map(|length| length as i64).collect();
         let tokens = self.sequences.iter().flat_map(|sequence| sequence.tokens.iter().copied());
         let prompt = |sequence: &Sequence| sequence.prompt;
-        let numbers: [(&str, Vec<i64>); 5] = [
+        let said = self.sequences.iter().enumerate();
+        let said: Vec<(usize, &Interjection)> = said
+            .flat_map(|(index, sequence)| sequence.interjections.iter().map(move |said| (index, said)))
+            .collect();
+        let numbers: [(&str, Vec<i64>); 9] = [
             ("prompt_tokens", self.prompts.concat()),
             ("prompt_lengths", count(self.prompts.iter().map(Vec::len).collect())),
             ("tokens", tokens.collect()),
             ("lengths", count(self.lengths())),
             ("prompts", count(self.sequences.iter().map(prompt).collect())),
+            ("said_tokens", said.iter().flat_map(|(_, said)| said.tokens.iter().copied()).collect()),
+            ("said_lengths", count(said.iter().map(|(_, said)| said.tokens.len()).collect())),
+            ("said_sequences", count(said.iter().map(|(sequence, _)| *sequence).collect())),
+            ("said_after", count(said.iter().map(|(_, said)| said.after).collect())),
         ];
         let values = self.values_n.as_ref();
         let columns = [
@@ -65,7 +76,8 @@ mod tests {
     fn a_batch_reads_back_as_its_tokens_and_columns() {
         let mut batch =
             Batch::new(&[Group { task: 0, prompt: vec![7, 8], completions: Vec::new() }], Device::Cpu);
-        batch.sequences.push(Sequence { prompt: 0, tokens: vec![3, 4, 5], first: 0 });
+        let interjections = vec![Interjection { after: 2, tokens: vec![9] }];
+        batch.sequences.push(Sequence { prompt: 0, tokens: vec![3, 4, 5], interjections, first: 0 });
         batch.sampled_n = Tensor::from_slice(&[-0.5f32, f32::NAN, -2.0]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("batch.safetensors");
@@ -73,6 +85,8 @@ mod tests {
         let file = read_safetensors(&path).unwrap();
         assert_eq!(file.read("tokens").unwrap(), integers(&[3, 4, 5]));
         assert_eq!(file.read("prompt_tokens").unwrap(), integers(&[7, 8]));
+        assert_eq!(file.read("said_tokens").unwrap(), integers(&[9]));
+        assert_eq!(file.read("said_after").unwrap(), integers(&[2]));
         let bytes: Vec<u8> =
             [-0.5f32, f32::NAN, -2.0].iter().flat_map(|number| number.to_le_bytes()).collect();
         assert_eq!(file.read("sampled").unwrap().data, bytes);

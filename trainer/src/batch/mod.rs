@@ -1,7 +1,8 @@
 //! What a step learns from: every attempt, and for each of its tokens what the losses compare it with.
 //!
 //! Tokens of all attempts lie end to end in flat columns (`_n`), without padding, so that no mask can be forgotten and
-//! whatever needs statistics over the whole step is one operation on one tensor.
+//! whatever needs statistics over the whole step is one operation on one tensor. What the environment said between the
+//! turns of an attempt has no place in them: the network reads it, and no loss, value or denominator knows of it.
 
 mod file;
 mod pass;
@@ -12,6 +13,7 @@ pub use plan::{Plan, plans};
 
 use tch::{Device, Kind, Tensor};
 
+use crate::policy::{Continuation, Interjection};
 use crate::rollout::Group;
 
 /// One attempt.
@@ -21,8 +23,17 @@ pub struct Sequence {
     pub prompt: usize,
     /// Sampled token ids; at least one.
     pub tokens: Vec<i64>,
+    /// What the environment said between them. It is in no column: it has no logprob, no value and no advantage.
+    pub interjections: Vec<Interjection>,
     /// Where its tokens begin in the columns.
     pub first: usize,
+}
+
+impl Sequence {
+    /// Its tokens with what the environment said between them.
+    pub fn continuation(&self) -> Continuation<'_> {
+        Continuation { tokens: &self.tokens, interjections: &self.interjections }
+    }
 }
 
 /// The attempts of one step. Made by [`Batch::new`]; read by the update.
@@ -69,7 +80,8 @@ impl Batch {
                 let tokens = completion.tokens.clone();
                 sampled.extend_from_slice(&completion.logprobs);
                 let next = first + tokens.len();
-                sequences.push(Sequence { prompt: prompts.len(), tokens, first });
+                let interjections = completion.interjections.clone();
+                sequences.push(Sequence { prompt: prompts.len(), tokens, interjections, first });
                 first = next;
             }
             prompts.push(group.prompt.clone());

@@ -24,13 +24,14 @@ impl Plan {
     }
 }
 
-/// Packs the sequences `members` of `batch` (ascending) so that each pack has at most `budget` tokens, prompts included,
+/// Packs the sequences `members` of `batch` (ascending) so that each pack has at most `budget` tokens, prompts and what the
+/// environment said included,
 /// where possible; a longer sequence goes alone.
 ///
 /// Sequences keep their order, so the result is a function of the arguments: the fewer packs, the fewer passes over the
 /// weights and their gradients, and the order of sums does not depend on the machine.
 pub fn plans(batch: &Batch, members: &[usize], budget: usize) -> Vec<Plan> {
-    let tokens = |member: usize| batch.sequences[member].tokens.len();
+    let tokens = |member: usize| batch.sequences[member].continuation().read_length();
     let mut parts: Vec<Part> = Vec::new();
     for siblings in
         members.chunk_by(|one, other| batch.sequences[*one].prompt == batch.sequences[*other].prompt)
@@ -68,7 +69,7 @@ fn plan(batch: &Batch, members: Vec<usize>) -> Plan {
     let mut pack = Pack::default();
     let sequences: Vec<&Sequence> = members.iter().map(|member| &batch.sequences[*member]).collect();
     for siblings in sequences.chunk_by(|one, other| one.prompt == other.prompt) {
-        let completions = siblings.iter().map(|sequence| &sequence.tokens[..]);
+        let completions = siblings.iter().map(|sequence| sequence.continuation());
         pack.add(&batch.prompts[siblings[0].prompt], completions);
     }
     let (mut place, mut owner) = (Vec::new(), Vec::new());

@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         max_batch: 64,
         ..Sampling::default()
     };
-    let requests = [Request { prompt, samples: arguments.samples.get(), task: 0 }];
+    let requests = [Request { prompt, samples: arguments.samples.get(), ..Request::default() }];
     let mut completions = Vec::new();
     let view = tch::no_grad(|| policy.model());
     rollout::generate(&view, &policy.tokenizer, &requests, &sampling, &mut |completion| {

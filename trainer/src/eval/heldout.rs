@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::evaluations::{Evaluation, interval};
 use super::pass_at_k::TaskCounts;
+use crate::episode::{Played, play};
 use crate::error::TrainError;
-use crate::execution::{Executions, Verdicts};
+use crate::execution::Verdicts;
 use crate::recipe::Recipe;
 use crate::rng::Stream;
-use crate::rollout::{self, Completion, Request};
+use crate::rollout::Request;
 use crate::scoring::within_budget;
 use crate::session::Session;
 use crate::telemetry::Metrics;
@@ -38,22 +39,19 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     session.evaluations.push(Evaluation { step, pass_at_k, tasks })
 }
 
-/// Samples every held-out task and counts the programs that pass all hidden tests. An attempt that the infrastructure
+/// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An attempt that the infrastructure
 /// lost counts neither as a sample nor as a failure.
 fn count_successes(session: &Session, recipe: &Recipe) -> Result<Vec<TaskCounts>, TrainError> {
     let mut requests = Vec::with_capacity(session.heldout.len());
     for (place, task) in session.heldout.iter().enumerate() {
         let prompt = session.prompter.prompt(task, &session.policy.tokenizer)?;
-        requests.push(Request { prompt, samples: recipe.eval.samples.get(), task: place as u64 });
+        let (samples, task) = (recipe.eval.samples.get(), place as u64);
+        requests.push(Request { prompt, samples, task, ..Request::default() });
     }
     let sampling =
         recipe.rollout.sampling(recipe.seed, Stream::Evaluation, session.step, recipe.eval.temperature);
-    let mut executions = Executions::new(&session.executor, recipe.executor.limits);
-    let mut on_finished = |completion: Completion| {
-        executions.submit(&session.heldout[completion.request], &completion);
-    };
-    let model = tch::no_grad(|| session.policy.model());
-    rollout::generate(&model, &session.policy.tokenizer, &requests, &sampling, &mut on_finished)?;
+    let tasks: Vec<_> = session.heldout.iter().collect();
+    let Played { executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());
     within_budget(&verdicts)?;
     Ok(counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1)))

@@ -1,8 +1,8 @@
 //! How tokens see each other: prompts from their first token on, and one new token at a time over a cache.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::kv_cache::KvCache;
+use super::kv_cache::{KeysAndValues, KvCache};
 
 /// What one layer asks of the attention over its queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,14 +31,16 @@ pub trait Attention {
 }
 
 /// Causal attention within each of several prompts that go through the network as one sequence. Keys and values are kept.
-pub struct PrefillAttention {
+pub struct PrefillAttention<'a> {
     /// First token and number of tokens of each prompt; they cover the tokens of the call, in order, without gaps.
     pub spans: Vec<(i64, i64)>,
-    /// Keys and values `[K, T, D]` of all tokens of the call, layer by layer. Empty before the call.
-    pub stored: Vec<(Tensor, Tensor)>,
+    /// What came before each prompt's tokens of this call, stretch by stretch.
+    pub before: Vec<&'a [KeysAndValues]>,
+    /// Keys and values of all tokens of the call. Empty before the call.
+    pub stored: KeysAndValues,
 }
 
-impl Attention for PrefillAttention {
+impl Attention for PrefillAttention<'_> {
     fn attend(
         &mut self,
         layer: AttentionLayer,
@@ -47,13 +49,19 @@ impl Attention for PrefillAttention {
         value_bktd: Tensor,
     ) -> Tensor {
         let heads = query_bhtd.size()[1];
-        let attended = self.spans.iter().map(|(begin, length)| {
+        let attended = self.spans.iter().zip(&self.before).map(|((begin, length), before)| {
             let cut = |x: &Tensor| x.narrow(2, *begin, *length);
-            let (key, value) = (repeat_heads(&cut(&key_bktd), heads), repeat_heads(&cut(&value_bktd), heads));
+            let behind = |new_bktd: &Tensor, of_layer: fn(&(Tensor, Tensor)) -> &Tensor| {
+                let before = before.iter().map(|stretch| of_layer(&stretch.layers[layer.index]).unsqueeze(0));
+                let all: Vec<Tensor> = before.chain([cut(new_bktd)]).collect();
+                let whole = if let [alone] = &all[..] { alone.shallow_clone() } else { Tensor::cat(&all, 2) };
+                repeat_heads(&whole, heads)
+            };
+            let (key, value) = (behind(&key_bktd, |(key, _)| key), behind(&value_bktd, |(_, value)| value));
             attend_causally(&cut(query_bhtd), &key, &value, layer)
         });
         let attended = Tensor::cat(&attended.collect::<Vec<_>>(), 2);
-        self.stored.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
+        self.stored.layers.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
         attended
     }
 }
@@ -96,14 +104,12 @@ impl Attention for DecodeAttention<'_> {
     }
 }
 
-/// Attention of one sequence from its first token on.
+/// Attention of the last tokens of one sequence, as many as there are queries, to all of it.
 pub(super) fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
-    let length = query.size()[2];
-    if let Some(window) = layer.window.filter(|window| *window < length) {
-        let position = Tensor::arange(length, (Kind::Int64, query.device()));
-        let causal = position.unsqueeze(0).le_tensor(&position.unsqueeze(1));
-        let mask = additive_mask(&causal, query.kind());
-        let mask = within_window(&mask, &position.unsqueeze(1), &position, window);
+    let (new, length) = (query.size()[2], key.size()[2]);
+    let window = layer.window.filter(|window| *window < length);
+    if window.is_some() || new < length {
+        let mask = causal_mask(new, length, window, query.kind(), query.device());
         return attend_under(query, key, value, &mask, layer.scale);
     }
     Tensor::scaled_dot_product_attention::<&Tensor>(
@@ -129,13 +135,19 @@ pub(super) fn attend_under(
     Tensor::scaled_dot_product_attention(query, key, value, Some(mask), 0.0, false, Some(scale), false)
 }
 
+/// `[new, length]`: 0 where one of the last `new` tokens of a sequence of `length` sees a token of it, minus infinity elsewhere.
+pub(super) fn causal_mask(new: i64, length: i64, window: Option<i64>, kind: Kind, device: Device) -> Tensor {
+    let column_l = Tensor::arange(length, (Kind::Int64, device));
+    let row_t1 = column_l.narrow(0, length - new, new).unsqueeze(1);
+    let mask_tl = additive_mask(&column_l.unsqueeze(0).le_tensor(&row_t1), kind);
+    match window {
+        Some(window) => within_window(&mask_tl, &row_t1, &column_l, window),
+        None => mask_tl,
+    }
+}
+
 /// `mask` with minus infinity also where a key is `window` positions or more behind the query.
-pub(super) fn within_window(
-    mask: &Tensor,
-    query_position: &Tensor,
-    key_position: &Tensor,
-    window: i64,
-) -> Tensor {
+fn within_window(mask: &Tensor, query_position: &Tensor, key_position: &Tensor, window: i64) -> Tensor {
     let behind = key_position.le_tensor(&(query_position - window));
     mask.masked_fill(&behind, f64::NEG_INFINITY)
 }
@@ -156,8 +168,6 @@ pub fn additive_mask(visible: &Tensor, kind: Kind) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
 
     /// 600 keys of nearly equal weight: added up in bf16, the weights would stop at 256 times the first.
@@ -172,6 +182,23 @@ mod tests {
         let full = attend_under(&wide[0], &wide[1], &wide[2], &wide[3], 0.25);
         let apart = ((half - &full).abs() / full.abs()).max().double_value(&[]);
         assert!(apart < 2f64.powi(-7), "{apart}");
+    }
+
+    #[test]
+    fn the_last_tokens_alone_see_what_they_see_beside_the_others() {
+        let wave = |step: f64| {
+            (Tensor::arange(2 * 7 * 4, (Kind::Float, Device::Cpu)) * step).sin().view([1, 2, 7, 4])
+        };
+        let (query, key, value) = (wave(0.7), wave(0.3), wave(0.2));
+        for window in [None, Some(2), Some(5), Some(9)] {
+            let layer = AttentionLayer { index: 0, scale: 0.5, window };
+            let all = attend_causally(&query, &key, &value, layer);
+            for new in [1, 3, 6] {
+                let last = attend_causally(&query.narrow(2, 7 - new, new), &key, &value, layer);
+                let apart = (last - all.narrow(2, 7 - new, new)).abs().max().double_value(&[]);
+                assert!(apart < 1e-6, "{new} with a window of {window:?}: {apart:e}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Keys and values of sequences in progress, preallocated.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use super::architecture::Sizes;
@@ -11,6 +13,25 @@ pub struct KvCache {
     values: Vec<Tensor>,
     rows: i64,
     capacity: i64,
+}
+
+/// Keys and values of a stretch of tokens.
+#[derive(Debug, Default)]
+pub struct KeysAndValues {
+    /// Keys and values `[K, T, D]` of each layer.
+    pub layers: Vec<(Tensor, Tensor)>,
+}
+
+impl KeysAndValues {
+    /// How many tokens the stretch has.
+    pub fn length(&self) -> i64 {
+        self.layers.first().map_or(0, |(key_ktd, _)| key_ktd.size()[1])
+    }
+
+    /// The same of what `part` makes of each tensor.
+    pub fn of_each(&self, part: impl Fn(&Tensor) -> Tensor) -> KeysAndValues {
+        KeysAndValues { layers: self.layers.iter().map(|(key, value)| (part(key), part(value))).collect() }
+    }
 }
 
 impl KvCache {
@@ -32,13 +53,27 @@ impl KvCache {
         self.capacity
     }
 
-    /// Writes one prompt's keys and values `[K, P, D]` into rows `row..row + count`, from column 0.
-    pub fn store_prompt(&mut self, layer: usize, row: i64, count: i64, key_kpd: &Tensor, value_kpd: &Tensor) {
-        for (store, new_kpd) in [(&self.keys[layer], key_kpd), (&self.values[layer], value_kpd)] {
-            let new_pkd = new_kpd.transpose(0, 1);
-            let rows = store.narrow(0, row, count).narrow(1, 0, new_pkd.size()[0]);
-            rows.shallow_clone().copy_(&new_pkd.expand([count, -1, -1, -1], false));
+    /// Writes what one prompt, or a stretch of it, has into rows `row..row + count`, from column `column`.
+    pub fn store_prompt(&mut self, row: i64, count: i64, column: i64, stretch: &KeysAndValues) {
+        let stores = self.keys.iter().zip(&self.values);
+        for ((keys, values), (key_kpd, value_kpd)) in stores.zip(&stretch.layers) {
+            for (store, new_kpd) in [(keys, key_kpd), (values, value_kpd)] {
+                let new_pkd = new_kpd.transpose(0, 1);
+                let mut rows = store.narrow(0, row, count).narrow(1, column, new_pkd.size()[0]);
+                rows.copy_(&new_pkd.expand([count, -1, -1, -1], false));
+            }
         }
+    }
+
+    /// What a row has in `columns`, in memory of its own.
+    pub fn read(&self, row: usize, columns: Range<usize>) -> KeysAndValues {
+        let cut = |store: &Tensor| {
+            let columns_tkd =
+                store.select(0, row as i64).narrow(0, columns.start as i64, columns.len() as i64);
+            columns_tkd.copy().transpose(0, 1)
+        };
+        let layers = self.keys.iter().zip(&self.values);
+        KeysAndValues { layers: layers.map(|(keys, values)| (cut(keys), cut(values))).collect() }
     }
 
     /// Writes one token's keys and values `[B, K, 1, D]` into the slots `[B]` i64: row times capacity plus column.

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::dropout::token_key;
+use super::interjection::Continuation;
 use super::network::{Network, Tokens};
 use super::packed_attention::{PackedAttention, Stretches};
 
@@ -14,7 +15,8 @@ use super::packed_attention::{PackedAttention, Stretches};
 /// ```
 ///
 /// A completion token sees its prompt and its own completion up to itself, which is what it would see alone, so
-/// logprobs and gradients are those of separate sequences (up to float rounding). All groups of a pack go through the
+/// logprobs and gradients are those of separate sequences (up to float rounding). Tokens that the environment put into a
+/// completion are seen like the others, and predicted by none. All groups of a pack go through the
 /// projections together; attention runs completion by completion, so that its cost grows with the completions and not with
 /// the square of the pack.
 #[derive(Default)]
@@ -25,22 +27,29 @@ pub struct Pack {
     keys_t: Vec<i64>,
     /// Lengths of each group's prompt and completions.
     groups: Vec<Stretches>,
-    /// For each completion token, the index of the token that predicts it.
+    /// For each completion token that the policy wrote, the index of the token that predicts it.
     predictor_n: Vec<i64>,
-    /// Each completion token.
+    /// Each completion token that the policy wrote.
     target_n: Vec<i64>,
 }
 
 impl Pack {
     /// A pack of one group, as [`Pack::add`] adds it.
-    pub fn new<'a>(prompt: &[i64], completions: impl IntoIterator<Item = &'a [i64]>) -> Pack {
+    pub fn new<'a>(
+        prompt: &[i64],
+        completions: impl IntoIterator<Item = impl Into<Continuation<'a>>>,
+    ) -> Pack {
         let mut pack = Pack::default();
         pack.add(prompt, completions);
         pack
     }
 
     /// Adds `completions` (each at least one token) behind their `prompt` (at least one token).
-    pub fn add<'a>(&mut self, prompt: &[i64], completions: impl IntoIterator<Item = &'a [i64]>) {
+    pub fn add<'a>(
+        &mut self,
+        prompt: &[i64],
+        completions: impl IntoIterator<Item = impl Into<Continuation<'a>>>,
+    ) {
         let start = prompt.len() as i64;
         let begin = self.tokens_t.len();
         self.tokens_t.extend(prompt);
@@ -54,17 +63,16 @@ impl Pack {
         for completion in completions {
             let first = self.tokens_t.len() as i64;
             let mut key = prompt_key;
-            for (offset, token) in completion.iter().enumerate() {
+            for (offset, (token, own)) in completion.into().read().enumerate() {
                 let offset = offset as i64;
-                self.predictor_n.push(if offset == 0 {
-                    begin as i64 + start - 1
-                } else {
-                    first + offset - 1
-                });
-                self.target_n.push(*token);
-                key = token_key(key, *token);
+                if own {
+                    let before = if offset == 0 { begin as i64 + start } else { first + offset };
+                    self.predictor_n.push(before - 1);
+                    self.target_n.push(token);
+                }
+                key = token_key(key, token);
                 self.keys_t.push(key);
-                self.tokens_t.push(*token);
+                self.tokens_t.push(token);
                 self.positions_t.push(start + offset);
             }
             group.completions.push(self.tokens_t.len() as i64 - first);

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{
-    Attention, AttentionLayer, additive_mask, attend_causally, attend_under, repeat_heads, within_window,
-};
+use super::attention::{Attention, AttentionLayer, attend_causally, attend_under, causal_mask, repeat_heads};
 
 /// The tokens of one group in a pack: a prompt, and behind it completions that do not see each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +44,11 @@ impl PackedAttention {
 
     /// Makes the masks that a layer needs and does not have yet.
     fn prepare(&mut self, window: Option<i64>, kind: Kind, device: Device) {
-        for Stretches { prompt, completions } in &self.groups {
-            for completion in completions {
+        for &Stretches { prompt, ref completions } in &self.groups {
+            for &completion in completions {
                 self.masks
-                    .entry((*prompt, *completion, window))
-                    .or_insert_with(|| completion_mask(*prompt, *completion, window, kind, device));
+                    .entry((prompt, completion, window))
+                    .or_insert_with(|| causal_mask(completion, prompt + completion, window, kind, device));
             }
         }
     }
@@ -83,30 +81,17 @@ impl Attention for PackedAttention {
                 let [query, key, value] = next().expect("every stretch has its part");
                 let key = Tensor::cat(&[&prompt_key, &key], 2);
                 let value = Tensor::cat(&[&prompt_value, &value], 2);
-                let mask_11tl = &self.masks[&(*prompt, *completion, layer.window)];
-                attended.push(attend_under(&query, &key, &value, mask_11tl, layer.scale));
+                let mask_tl = &self.masks[&(*prompt, *completion, layer.window)];
+                attended.push(attend_under(&query, &key, &value, mask_tl, layer.scale));
             }
         }
         Tensor::cat(&attended, 2)
     }
 }
 
-/// `[1, 1, C, P + C]`: 0 where a token of a completion of `C` tokens sees one of its prompt of `P` or of itself, minus infinity
-/// elsewhere.
-fn completion_mask(prompt: i64, completion: i64, window: Option<i64>, kind: Kind, device: Device) -> Tensor {
-    let column_l = Tensor::arange(prompt + completion, (Kind::Int64, device));
-    let row_t1 = column_l.narrow(0, prompt, completion).unsqueeze(1);
-    let causal_tl = column_l.unsqueeze(0).le_tensor(&row_t1);
-    let mask_tl = additive_mask(&causal_tl, kind);
-    let mask_tl = match window {
-        Some(window) => within_window(&mask_tl, &row_t1, &column_l, window),
-        None => mask_tl,
-    };
-    mask_tl.unsqueeze(0).unsqueeze(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::attention::additive_mask;
     use super::*;
 
     fn wave(heads: i64, tokens: i64, step: f64) -> Tensor {

@@ -23,6 +23,9 @@ pub struct Tokenizer {
 /// Name under which the chat template is compiled.
 const CHAT: &str = "chat template";
 
+/// Stands for an answer of the assistant where only what follows it is wanted: no template has it in a text of its own.
+const ANSWER: &str = "\u{ab}the answer of the assistant\u{bb}";
+
 impl Tokenizer {
     /// Reads `tokenizer.json`, `tokenizer_config.json` (or `chat_template.jinja`) and `generation_config.json`.
     ///
@@ -76,15 +79,38 @@ impl Tokenizer {
     ///
     /// If the model has a template that fails. A model without one gets the message as it is.
     pub fn chat(&self, user: &str) -> Result<String, PolicyError> {
-        let Ok(template) = self.template.get_template(CHAT) else { return Ok(format!("{user}\n")) };
-        template
-            .render(context! {
-                messages => [context! { role => "user", content => user }],
-                add_generation_prompt => true,
-                bos_token => token(&self.special, "bos_token"),
-                eos_token => token(&self.special, "eos_token"),
-            })
-            .map_err(|source| PolicyError::Template { what: CHAT, source })
+        self.converse(&[("user", user)]).unwrap_or_else(|| Ok(format!("{user}\n")))
+    }
+
+    /// What comes between an answer of the assistant and its next one, where `user` is said in between: the end of the first
+    /// message, the second, and the beginning of the third.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::chat`], or if the template leaves earlier answers out.
+    pub fn chat_reply(&self, user: &str) -> Result<String, PolicyError> {
+        let messages = [("user", "?"), ("assistant", ANSWER), ("user", user)];
+        let Some(text) = self.converse(&messages) else { return Ok(format!("\n{user}\n")) };
+        let text = text?;
+        let after = text.split_once(ANSWER).map(|(_, after)| after.to_owned());
+        after.ok_or_else(|| {
+            let why = "it leaves out what the assistant has said, so that there is no second turn";
+            let source = minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why);
+            PolicyError::Template { what: CHAT, source }
+        })
+    }
+
+    /// Messages in the model's chat format, up to where the assistant begins to speak; `None` if the model has no template.
+    fn converse(&self, messages: &[(&str, &str)]) -> Option<Result<String, PolicyError>> {
+        let template = self.template.get_template(CHAT).ok()?;
+        let message = |(role, content): &(&str, &str)| context! { role => *role, content => *content };
+        let rendered = template.render(context! {
+            messages => messages.iter().map(message).collect::<Vec<_>>(),
+            add_generation_prompt => true,
+            bos_token => token(&self.special, "bos_token"),
+            eos_token => token(&self.special, "eos_token"),
+        });
+        Some(rendered.map_err(|source| PolicyError::Template { what: CHAT, source }))
     }
 }
 

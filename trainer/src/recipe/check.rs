@@ -104,10 +104,11 @@ fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {
     );
 }
 
-/// Both templates render, with nothing but what a task may tell, and the answer begins with the signature.
+/// The templates render, with nothing but what a task may tell, and the answer begins with the signature.
 fn templates(recipe: &Recipe, problems: &mut Problems<'_>) {
-    template("tasks.prompt", &recipe.tasks.prompt, problems);
-    if let Some(prefill) = template("tasks.prefill", &recipe.tasks.prefill, problems) {
+    template("tasks.prompt", &recipe.tasks.prompt, &[], problems);
+    template("episode.reply", &recipe.episode.reply, &["feedback"], problems);
+    if let Some(prefill) = template("tasks.prefill", &recipe.tasks.prefill, &[], problems) {
         problems.require(
             prefill.ends_with(EXAMPLE_SIGNATURE),
             &["tasks.prefill"],
@@ -117,8 +118,8 @@ fn templates(recipe: &Recipe, problems: &mut Problems<'_>) {
     }
 }
 
-/// Renders the template at `key` for an example; `None` if that cannot be done.
-fn template(key: &str, source: &str, problems: &mut Problems<'_>) -> Option<String> {
+/// Renders the template at `key`, which may use `others` beside the task, for an example; `None` if that cannot be done.
+fn template(key: &str, source: &str, others: &[&str], problems: &mut Problems<'_>) -> Option<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let template = match environment.template_from_named_str(key, source) {
@@ -129,10 +130,14 @@ fn template(key: &str, source: &str, problems: &mut Problems<'_>) -> Option<Stri
         }
     };
     let mut unknown: Vec<String> = template.undeclared_variables(true).into_iter().collect();
-    unknown.retain(|name| !name.strip_prefix("task.").is_some_and(|field| PROMPT_FIELDS.contains(&field)));
+    let is_field =
+        |name: &str| name.strip_prefix("task.").is_some_and(|field| PROMPT_FIELDS.contains(&field));
+    unknown.retain(|name| !is_field(name) && !others.contains(&name.as_str()));
     if let Some(name) = unknown.iter().min() {
         let message = format!("`{key}` uses `{name}`, which a prompt does not have");
-        let fields = PROMPT_FIELDS.map(|field| format!("`task.{field}`")).join(", ");
+        let fields = PROMPT_FIELDS.iter().map(|field| format!("`task.{field}`"));
+        let fields: Vec<String> = fields.chain(others.iter().map(|name| format!("`{name}`"))).collect();
+        let fields = fields.join(", ");
         problems.require(false, &[key], message, format!("a prompt has {fields}"));
         return None;
     }
@@ -144,7 +149,7 @@ fn template(key: &str, source: &str, problems: &mut Problems<'_>) -> Option<Stri
         public_tests => ["assert identity(1) == 1"],
     };
     template
-        .render(context! { task => example })
+        .render(context! { task => example, feedback => "The program passes 0 of 1 tests." })
         .inspect_err(|error| refuse_template(key, error, problems))
         .ok()
 }

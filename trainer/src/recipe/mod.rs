@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithm::AlgorithmConfig;
 use crate::critic::CriticConfig;
+use crate::episode::EpisodeConfig;
 use crate::eval::EvalConfig;
 use crate::optim::OptimizerConfig;
 use crate::policy::ModelConfig;
@@ -64,6 +65,9 @@ pub struct Recipe {
     /// How attempts are sampled.
     #[serde(default)]
     pub rollout: RolloutConfig,
+    /// Attempts of several turns.
+    #[serde(default)]
+    pub episode: EpisodeConfig,
     /// How programs are run, and what they may use up.
     #[serde(default)]
     pub executor: ExecutorConfig,
@@ -149,6 +153,11 @@ impl Recipe {
             }
         }
         blake3::hash(identity.as_bytes()).to_hex().to_string()
+    }
+
+    /// Most tokens that an attempt can sample, all its turns together.
+    pub fn longest_attempt(&self) -> usize {
+        self.rollout.max_tokens.get().saturating_mul(self.episode.turns.get())
     }
 
     /// Makes relative paths absolute, as seen from `folder`.

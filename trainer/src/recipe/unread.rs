@@ -7,6 +7,7 @@ use super::problems::Problems;
 use super::{Recipe, schema};
 use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
+use crate::episode::{EpisodeConfig, FeedbackLevel};
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::supervised::SupervisedConfig;
 
@@ -24,6 +25,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         |key| critic_optimizer(recipe, key).filter(|_| differs(set, default, key)),
         problems,
     );
+    let (set, default) = (&recipe.episode, EpisodeConfig::default());
+    section("episode", |key| episode(set, key).filter(|_| differs(set, &default, key)), problems);
     let (set, default) = (&recipe.supervised, SupervisedConfig::default());
     let off = |key: &str| (set.coefficient == 0.0 && key == "mode").then(|| "coefficient = 0".to_owned());
     section("supervised", |key| off(key).filter(|_| differs(set, &default, key)), problems);
@@ -57,6 +60,15 @@ fn optimizer(config: &OptimizerConfig, key: &str) -> Option<String> {
         "final_share" => unless(config.schedule != Schedule::Constant, "schedule = \"constant\""),
         _ => None,
     }
+}
+
+/// One turn, no reader; and no feedback, no limit of it.
+fn episode(config: &EpisodeConfig, key: &str) -> Option<String> {
+    if config.turns.get() == 1 && key != "turns" {
+        return Some("turns = 1".to_owned());
+    }
+    let is_silent = config.feedback == FeedbackLevel::None && key == "feedback_characters";
+    is_silent.then(|| "feedback = \"none\"".to_owned())
 }
 
 /// No critic, no reader.

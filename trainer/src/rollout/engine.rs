@@ -6,6 +6,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::histories::{Histories, Known};
 use super::prefill::{Prefilled, ROWS, padding, prefill};
 use super::request::{Completion, Finish, Request, Sampling};
 use super::sampler::{Draw, draw};
@@ -38,8 +39,28 @@ pub fn generate(
     sampling: &Sampling,
     on_finished: &mut dyn FnMut(Completion),
 ) -> Result<(), PolicyError> {
+    generate_from(&mut Histories::off(model), tokenizer, requests, sampling, on_finished)
+}
+
+/// As [`generate`], with the network of `histories`, and with the keys and values in it: a prompt that begins as a completion
+/// of an earlier call did, prompt included, is computed from where they part. What ends here by a stop id or a stop text is
+/// kept there, as long as that is wanted.
+///
+/// Keys and values that were computed token by token are rounded otherwise than those of a prompt: tokens are the same with
+/// and without them unless a draw lies on a border within that rounding (`docs/rollout.md`).
+///
+/// # Errors
+///
+/// As [`generate`].
+pub fn generate_from(
+    histories: &mut Histories<'_>,
+    tokenizer: &Tokenizer,
+    requests: &[Request],
+    sampling: &Sampling,
+    on_finished: &mut dyn FnMut(Completion),
+) -> Result<(), PolicyError> {
     let _no_gradient = tch::no_grad_guard();
-    let mut engine = Engine::new(model, tokenizer, requests, sampling)?;
+    let mut engine = Engine::new(histories, tokenizer, requests, sampling)?;
     loop {
         // A sample can end with its first token, and its row is free again.
         while engine.start_waiting()? {
@@ -67,8 +88,9 @@ struct Row {
     finish: Option<Finish>,
 }
 
-struct Engine<'a> {
-    model: &'a Network,
+struct Engine<'a, 'm> {
+    model: &'m Network,
+    histories: &'a mut Histories<'m>,
     tokenizer: &'a Tokenizer,
     requests: &'a [Request],
     sampling: &'a Sampling,
@@ -81,19 +103,24 @@ struct Engine<'a> {
     kept: Option<(usize, Prefilled)>,
 }
 
-impl<'a> Engine<'a> {
+impl<'a, 'm> Engine<'a, 'm> {
     fn new(
-        model: &'a Network,
+        histories: &'a mut Histories<'m>,
         tokenizer: &'a Tokenizer,
         requests: &'a [Request],
         sampling: &'a Sampling,
-    ) -> Result<Engine<'a>, PolicyError> {
+    ) -> Result<Engine<'a, 'm>, PolicyError> {
+        let model = histories.model;
         let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
         let total: usize = requests.iter().map(|request| request.samples).sum();
         let columns = (longest + sampling.max_tokens).next_multiple_of(COLUMNS);
         let per_row = columns * KvCache::bytes_per_token(model.sizes(), model.kind());
         let most_rows = rows_within(total.min(sampling.max_batch), per_row, sampling.kv_memory_mib)?;
         let padded = most_rows + padding(most_rows);
+        // What the rows leave of the memory allowed; as much again as they take where no limit is set.
+        let taken = padded * per_row;
+        let left = sampling.kv_memory_mib.map(|mib| (mib << 20).saturating_sub(taken + per_row));
+        histories.limit(left.unwrap_or(taken));
         Ok(Engine {
             cache: KvCache::new(model.sizes(), padded as i64, columns as i64, model.kind(), model.device()),
             stop: StopStrings::new(&sampling.stop),
@@ -102,6 +129,7 @@ impl<'a> Engine<'a> {
             most_rows,
             kept: None,
             model,
+            histories,
             tokenizer,
             requests,
             sampling,
@@ -118,8 +146,9 @@ impl<'a> Engine<'a> {
         let groups: Vec<&[Waiting]> = starting.chunk_by(|one, next| one.prompt == next.prompt).collect();
         let kept = self.kept.take_if(|(prompt, _)| *prompt == groups[0][0].prompt);
         let new = &groups[usize::from(kept.is_some())..];
-        let prompts: Vec<&[i64]> = new.iter().map(|group| self.queue.prompt(group[0].prompt)).collect();
-        let prefilled = kept.map(|(_, prefilled)| prefilled).into_iter().chain(prefill(self.model, &prompts));
+        let tokens = new.iter().map(|group| self.queue.prompt(group[0].prompt));
+        let prompts: Vec<Known<'a>> = tokens.map(|tokens| self.histories.look_up(tokens)).collect();
+        let prefilled = kept.map(|(_, prefilled)| prefilled).into_iter().chain(prefill(self.model, prompts));
         let mut logits = Vec::with_capacity(groups.len());
         for (group, prefilled) in groups.into_iter().zip(prefilled) {
             self.start(group, &prefilled);
@@ -135,8 +164,10 @@ impl<'a> Engine<'a> {
     /// Rows for samples of one prompt, with its keys and values.
     fn start(&mut self, group: &[Waiting], prefilled: &Prefilled) {
         let (row, count) = (self.rows.len() as i64, group.len() as i64);
-        for (layer, (key, value)) in prefilled.stored.iter().enumerate() {
-            self.cache.store_prompt(layer, row, count, key, value);
+        let mut column = 0;
+        for stretch in &prefilled.stretches {
+            self.cache.store_prompt(row, count, column, stretch);
+            column += stretch.length();
         }
         let start = self.queue.prompt(group[0].prompt).len();
         self.rows.extend(group.iter().map(|waiting| Row {
@@ -197,7 +228,7 @@ impl<'a> Engine<'a> {
         let rows = &self.rows[first_row..];
         let uniform_b: Vec<f32> = rows
             .iter()
-            .map(|row| self.sampling.uniform(self.requests[row.request].task, row.sample, row.tokens.len()))
+            .map(|row| self.sampling.uniform(&self.requests[row.request], row.sample, row.tokens.len()))
             .collect();
         let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
         let seen: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..]).collect();
@@ -235,6 +266,12 @@ impl<'a> Engine<'a> {
                 continue;
             };
             let row = self.rows.swap_remove(index);
+            if finish == Finish::Stop && self.histories.keeps() {
+                // The last token has been drawn and not been read.
+                let read = &row.tokens[..row.tokens.len() - 1];
+                let history = [&self.requests[row.request].prompt[..], read].concat();
+                self.histories.add(&history, |from| self.cache.read(index, from..history.len()));
+            }
             if let Some(moved) = self.rows.get(index) {
                 let length = moved.start + moved.tokens.len() - 1;
                 self.cache.move_row(self.rows.len() as i64, index as i64, length as i64);
@@ -251,6 +288,7 @@ impl<'a> Engine<'a> {
                 entropies,
                 text,
                 finish,
+                ..Completion::default()
             });
         }
         Ok(())

@@ -2,8 +2,10 @@
 
 mod config;
 mod engine;
+mod histories;
 mod prefill;
 mod prompt;
+mod radix_tree;
 mod request;
 mod sampler;
 mod shaping;
@@ -12,9 +14,10 @@ mod transcript;
 mod waiting;
 
 pub use config::*;
-pub use engine::generate;
+pub use engine::{generate, generate_from};
+pub use histories::{Histories, PrefillTokens};
 pub use prompt::Prompter;
-pub use request::{Completion, Finish, Request, Sampling};
+pub use request::{Completion, EarlierTurn, Finish, Request, Sampling};
 pub use sampler::{Draw, Drawn, draw};
 pub use shaping::Shaping;
 

@@ -2,8 +2,9 @@
 
 use tch::Tensor;
 
-use crate::policy::Network;
+use super::histories::Known;
 use crate::policy::attention::PrefillAttention;
+use crate::policy::{KeysAndValues, Network};
 
 /// Tokens of one pass, padding included; a longer prompt goes alone. Beyond some hundred rows products are as fast as they
 /// get, and the hidden states of a pass are memory.
@@ -15,8 +16,8 @@ pub(super) const ROWS: usize = 16;
 
 /// What the network made of one prompt.
 pub(super) struct Prefilled {
-    /// Keys and values `[K, P, D]`, layer by layer.
-    pub(super) stored: Vec<(Tensor, Tensor)>,
+    /// Keys and values, stretch by stretch.
+    pub(super) stretches: Vec<KeysAndValues>,
     /// Logits `[1, V]` of the first token after the prompt.
     pub(super) logits_1v: Tensor,
     /// Whether these are views of what the whole pass computed.
@@ -30,62 +31,67 @@ impl Prefilled {
             return self;
         }
         Prefilled {
-            stored: self.stored.iter().map(|(key, value)| (key.copy(), value.copy())).collect(),
+            stretches: self.stretches.iter().map(|stretch| stretch.of_each(Tensor::copy)).collect(),
             logits_1v: self.logits_1v.copy(),
             is_shared: false,
         }
     }
 }
 
-/// Computes prompts, in their order, pass by pass as they are asked for.
+/// Computes what is not known of prompts, in their order, pass by pass as they are asked for.
 pub(super) fn prefill<'a>(
     model: &'a Network,
-    prompts: &[&'a [i64]],
+    prompts: Vec<Known<'a>>,
 ) -> impl Iterator<Item = Prefilled> + use<'a> {
-    let mut passes: Vec<Vec<&'a [i64]>> = Vec::new();
+    let mut passes: Vec<Vec<Known<'a>>> = Vec::new();
     let mut tokens = 0;
     for prompt in prompts {
+        let new = prompt.tokens.len() - prompt.length;
         match passes.last_mut() {
-            Some(pass) if tokens + prompt.len() <= TOKENS => {
-                tokens += prompt.len();
+            Some(pass) if tokens + new <= TOKENS => {
+                tokens += new;
                 pass.push(prompt);
             }
             _ => {
-                tokens = prompt.len();
+                tokens = new;
                 passes.push(vec![prompt]);
             }
         }
     }
-    passes.into_iter().flat_map(|pass| together(model, &pass))
+    passes.into_iter().flat_map(|pass| together(model, pass))
 }
 
 /// One pass over prompts one behind the other, none of which sees another.
-fn together(model: &Network, prompts: &[&[i64]]) -> Vec<Prefilled> {
+fn together(model: &Network, prompts: Vec<Known<'_>>) -> Vec<Prefilled> {
     let device = model.device();
-    let padding = vec![0; padding(prompts.iter().map(|prompt| prompt.len()).sum())];
-    let sequences = || prompts.iter().copied().chain((!padding.is_empty()).then_some(&padding[..]));
-    let tokens: Vec<i64> = sequences().flatten().copied().collect();
-    let positions: Vec<i64> = sequences().flat_map(|sequence| 0..sequence.len() as i64).collect();
+    let new = |prompt: &Known<'_>| prompt.tokens.len() - prompt.length;
+    let padding = vec![0; padding(prompts.iter().map(new).sum())];
+    let padding = Known { tokens: &padding, before: Vec::new(), length: 0 };
+    let sequences = || prompts.iter().chain((!padding.tokens.is_empty()).then_some(&padding));
+    let tokens: Vec<i64> = sequences().flat_map(|known| &known.tokens[known.length..]).copied().collect();
+    let positions: Vec<i64> =
+        sequences().flat_map(|known| known.length as i64..known.tokens.len() as i64).collect();
     let mut spans = Vec::new();
     let mut begin = 0;
-    for sequence in sequences() {
-        spans.push((begin, sequence.len() as i64));
-        begin += sequence.len() as i64;
+    for known in sequences() {
+        spans.push((begin, new(known) as i64));
+        begin += new(known) as i64;
     }
+    let before = sequences().map(|known| &known.before[..]).collect();
     let last: Vec<i64> = spans.iter().take(prompts.len()).map(|(begin, length)| begin + length - 1).collect();
     let row = |values: &[i64]| Tensor::from_slice(values).to_device(device).unsqueeze(0);
-    let mut attention = PrefillAttention { spans, stored: Vec::new() };
+    let mut attention = PrefillAttention { spans, before, stored: KeysAndValues::default() };
     let hidden = model.hidden(&row(&tokens), &row(&positions), &mut attention).squeeze_dim(0);
     let logits_pv = last_logits(model, &hidden, &last);
-    let PrefillAttention { spans, stored } = attention;
-    spans
-        .iter()
-        .take(prompts.len())
+    let PrefillAttention { spans, stored, .. } = attention;
+    prompts
+        .into_iter()
+        .zip(spans)
         .enumerate()
-        .map(|(index, (begin, length))| {
-            let cut = |x: &Tensor| x.narrow(1, *begin, *length);
+        .map(|(index, (known, (begin, length)))| {
+            let new = stored.of_each(|x_ktd| x_ktd.narrow(1, begin, length));
             Prefilled {
-                stored: stored.iter().map(|(key, value)| (cut(key), cut(value))).collect(),
+                stretches: known.before.into_iter().chain([new]).collect(),
                 logits_1v: logits_pv.narrow(0, index as i64, 1),
                 is_shared: true,
             }

@@ -2,16 +2,18 @@
 
 use minijinja::{Environment, context};
 
+use crate::episode::EpisodeConfig;
 use crate::policy::{PolicyError, Tokenizer};
 use crate::tasks::{Task, TasksConfig};
 
-/// Renders prompts of tasks. Made once per run from the recipe's two templates.
+/// Renders prompts of tasks, and replies to attempts at them. Made once per run from the recipe's three templates.
 pub struct Prompter {
     templates: Environment<'static>,
 }
 
 const USER: &str = "task prompt";
 const PREFILL: &str = "task prefill";
+const REPLY: &str = "reply of an episode";
 
 impl Prompter {
     /// Compiles the templates.
@@ -19,11 +21,11 @@ impl Prompter {
     /// # Errors
     ///
     /// If one is not valid minijinja.
-    pub fn new(config: &TasksConfig) -> Result<Prompter, PolicyError> {
+    pub fn new(config: &TasksConfig, episode: &EpisodeConfig) -> Result<Prompter, PolicyError> {
         let mut templates = Environment::new();
         // A misspelt field of `task` is an error, not an empty string in every prompt.
         templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-        for (what, source) in [(USER, &config.prompt), (PREFILL, &config.prefill)] {
+        for (what, source) in [(USER, &config.prompt), (PREFILL, &config.prefill), (REPLY, &episode.reply)] {
             templates
                 .add_template_owned(what, source.clone())
                 .map_err(|source| PolicyError::Template { what, source })?;
@@ -48,15 +50,38 @@ impl Prompter {
     ///
     /// As [`Prompter::prompt`].
     pub fn text(&self, task: &Task, tokenizer: &Tokenizer) -> Result<String, PolicyError> {
-        let user = self.render(USER, task)?;
-        let prefill = self.render(PREFILL, task)?;
+        let user = self.render(USER, task, "")?;
+        let prefill = self.render(PREFILL, task, "")?;
         Ok(tokenizer.chat(&user)? + &prefill)
     }
 
-    fn render(&self, what: &'static str, task: &Task) -> Result<String, PolicyError> {
+    /// Token ids of what comes between a turn, whose last token is `last`, and the next one: the end of the model's message
+    /// as far as it did not write it itself, the user's message with `feedback`, and the beginning of the next answer.
+    /// Nothing that the model wrote is encoded again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prompter::prompt`], or if the model's chat template has no room for an earlier answer.
+    pub fn reply(
+        &self,
+        task: &Task,
+        feedback: &str,
+        last: Option<&i64>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<i64>, PolicyError> {
+        let user = self.render(REPLY, task, feedback)?;
+        let text = tokenizer.chat_reply(&user)? + &self.render(PREFILL, task, "")?;
+        let mut tokens = tokenizer.encode(&text)?;
+        if last.is_some_and(|last| tokenizer.stop_ids.contains(last)) && tokens.first() == last {
+            tokens.remove(0);
+        }
+        Ok(tokens)
+    }
+
+    fn render(&self, what: &'static str, task: &Task, feedback: &str) -> Result<String, PolicyError> {
         self.templates
             .get_template(what)
-            .and_then(|template| template.render(context! { task => task }))
+            .and_then(|template| template.render(context! { task => task, feedback => feedback }))
             .map_err(|source| PolicyError::Template { what, source })
     }
 }

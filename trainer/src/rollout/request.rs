@@ -1,11 +1,12 @@
 //! What is asked of the engine, and what it hands over.
 
+use crate::policy::{Continuation, Interjection};
 use crate::rng::{Stream, uniform};
 
 use super::shaping::Shaping;
 
 /// One prompt and how many samples are wanted of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Prompt token ids; at least one.
     pub prompt: Vec<i64>,
@@ -13,6 +14,10 @@ pub struct Request {
     pub samples: usize,
     /// What its random numbers derive from besides the seed and the step: the task's place in the step.
     pub task: u64,
+    /// Number of its first sample, of which the random numbers derive; above 0 where one attempt goes on alone.
+    pub first_sample: usize,
+    /// Tokens that earlier turns of the attempt have drawn, behind which the random numbers go on.
+    pub drawn: usize,
 }
 
 /// How to sample.
@@ -59,9 +64,11 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The random number of one token, in `[0, 1)`: a function of what the token is, not of what is sampled beside it.
-    pub(super) fn uniform(&self, task: u64, sample: usize, token: usize) -> f32 {
-        let counters = [self.step, task, sample as u64, token as u64];
+    /// The random number of one token of a request's sample, in `[0, 1)`: a function of what the token is, not of what is
+    /// sampled beside it.
+    pub(super) fn uniform(&self, request: &Request, sample: usize, token: usize) -> f32 {
+        let (sample, token) = (request.first_sample + sample, request.drawn + token);
+        let counters = [self.step, request.task, sample as u64, token as u64];
         // Rounding to f32 can give exactly 1, which is outside the half-open interval.
         (uniform(self.seed, self.stream, &counters) as f32).min(1.0 - f32::EPSILON)
     }
@@ -77,7 +84,16 @@ pub enum Finish {
     Length,
 }
 
-/// One sampled completion. Made by [`generate`](super::generate); read by the executor (text) and the update (tokens,
+/// A turn that was not an attempt's last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EarlierTurn {
+    /// What the model wrote, cut before the stop string.
+    pub text: String,
+    /// What it was told about it.
+    pub feedback: String,
+}
+
+/// One sampled completion, or an attempt of several turns. Made by [`generate`](super::generate); read by the executor (text) and the update (tokens,
 /// logprobs).
 #[derive(Clone, Debug, Default)]
 pub struct Completion {
@@ -85,8 +101,10 @@ pub struct Completion {
     pub request: usize,
     /// Index within its request.
     pub sample: usize,
-    /// Sampled token ids, the ones that ended it included; at least one.
+    /// Sampled token ids, the ones that ended it included; at least one. Those of several turns lie end to end.
     pub tokens: Vec<i64>,
+    /// What the environment said between the turns; empty where there was one.
+    pub interjections: Vec<Interjection>,
     /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw.
     pub logprobs: Vec<f32>,
     /// Log-probability (nats) of each token under the model's distribution at the sampling temperature, before it was
@@ -94,8 +112,39 @@ pub struct Completion {
     pub unshaped_logprobs: Vec<f32>,
     /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it.
     pub entropies: Vec<f32>,
-    /// Decoded text, cut before the stop string.
+    /// Decoded text, cut before the stop string; of the last turn.
     pub text: String,
-    /// Why it ended.
+    /// Why it ended; the last turn.
     pub finish: Finish,
+    /// The turns before the last one.
+    pub earlier: Vec<EarlierTurn>,
+    /// For each turn that the public tests have judged, whether it passed all of them.
+    pub public_passes: Vec<bool>,
+}
+
+impl Completion {
+    /// Its tokens with what the environment said between them.
+    pub fn continuation(&self) -> Continuation<'_> {
+        Continuation { tokens: &self.tokens, interjections: &self.interjections }
+    }
+
+    /// How many turns it has.
+    pub fn turns(&self) -> usize {
+        self.earlier.len() + 1
+    }
+
+    /// Ends the turn with what the environment says about it: `feedback` in words, `tokens` as the model reads them.
+    pub fn reply(&mut self, feedback: String, tokens: Vec<i64>) {
+        self.interjections.push(Interjection { after: self.tokens.len(), tokens });
+        self.earlier.push(EarlierTurn { text: std::mem::take(&mut self.text), feedback });
+    }
+
+    /// The attempt with one more turn, sampled after the last [`Completion::reply`].
+    pub fn continued(mut self, turn: Completion) -> Completion {
+        self.tokens.extend(turn.tokens);
+        self.logprobs.extend(turn.logprobs);
+        self.unshaped_logprobs.extend(turn.unshaped_logprobs);
+        self.entropies.extend(turn.entropies);
+        Completion { text: turn.text, finish: turn.finish, ..self }
+    }
 }

@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn samples_of_one_prompt_follow_each_other() {
-        let request = |prompt: &[i64], samples, task| Request { prompt: prompt.to_vec(), samples, task };
+        let request = |prompt: &[i64], samples, task| {
+            let prompt = prompt.to_vec();
+            Request { prompt, samples, task, ..Request::default() }
+        };
         let requests =
             [request(&[1, 2], 2, 0), request(&[3], 1, 1), request(&[4], 0, 2), request(&[1, 2], 1, 3)];
         let mut queue = Queue::new(&requests);

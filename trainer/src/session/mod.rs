@@ -84,7 +84,7 @@ impl Session {
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
-        let prompter = Prompter::new(&recipe.tasks)?;
+        let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
         let run = &recipe.run;
         let newest = Store::open_read_only(&run.join(CHECKPOINTS)).newest_valid()?;
