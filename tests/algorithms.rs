@@ -60,7 +60,7 @@ fn ppo_trains_its_critic_and_keeps_near_its_reference() {
     edit(
         folder.path(),
         "[optimizer]\n",
-        "[algorithm]\npreset = \"ppo\"\nkl_coefficient = 0.1\nkl_control = \"adaptive\"\nkl_target = 1e-9\nepochs = 2\n\
+        "[algorithm]\npreset = \"ppo\"\nkl_coefficient = 0.1\nkl_control = \"adaptive\"\nkl_target = 1e-9\nz_loss_coefficient = 1e-4\nepochs = 2\n\
          [critic]\nwarmup_steps = 1\n[critic.optimizer]\nlearning_rate = 0.1\n\n[optimizer]\n",
     );
     expect(folder.path(), &["recipe.toml"], 0);

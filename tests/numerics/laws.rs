@@ -292,16 +292,24 @@ fn the_policy_loss_is_reported_without_what_is_added_to_it() {
         sampled_n: None,
         reference_n: None,
         entropy_n: None,
+        log_sum_n: None,
         keep_n: None,
         covariant_n: None,
         kl_coefficient: 0.1,
     };
-    let config = AlgorithmConfig { entropy_coefficient: 0.01, ..AlgorithmConfig::default() };
+    let log_sum_n = of(&[2.0, -3.0]);
+    let config =
+        AlgorithmConfig { entropy_coefficient: 0.01, z_loss_coefficient: 0.02, ..AlgorithmConfig::default() };
     let plain = token_loss(&config, &bare);
-    let with = TokenInputs { reference_n: Some(&reference_n), entropy_n: Some(&entropy_n), ..bare };
+    let with = TokenInputs {
+        reference_n: Some(&reference_n),
+        entropy_n: Some(&entropy_n),
+        log_sum_n: Some(&log_sum_n),
+        ..bare
+    };
     let more = token_loss(&config, &with);
     same(&list(&more.surrogate.loss_n), &list(&plain.loss_n)).unwrap();
-    let added = more.kl_n.unwrap() * 0.1 - &entropy_n * 0.01;
+    let added = more.kl_n.unwrap() * 0.1 - &entropy_n * 0.01 + of(&[0.08, 0.18]);
     same(&list(&more.loss_n), &list(&(plain.loss_n + added))).unwrap();
 }
 

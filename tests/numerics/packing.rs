@@ -1,5 +1,6 @@
 //! The forward and backward pass over packs: transformers, and separate sequences.
 
+use rltrain::policy::token_logprobs::Gradients;
 use rltrain::policy::{Architecture, Network, Pack, Weights, logprobs_and_entropy, token_logprobs};
 use tch::{Device, Kind, Tensor};
 
@@ -109,15 +110,17 @@ fn logprobs_in_pieces_have_the_values_and_the_gradients_of_all_logits_at_once() 
     let pack = Pack::new(&prompt, completions.iter().map(Vec::as_slice));
     let target_n = pack.targets(Device::Cpu);
     let wave = |step: f64| (Tensor::arange(target_n.numel() as i64, (Kind::Float, Device::Cpu)) * step).sin();
-    let (logprob_gradient_n, entropy_gradient_n) = (wave(0.7), wave(0.3));
+    let (logprob_gradient_n, entropy_gradient_n, log_sum_gradient_n) = (wave(0.7), wave(0.3), wave(0.9));
     for (temperature, bonus) in [(1.0, false), (0.7, true), (1.3, true)] {
         let model = policy.model();
-        let log_softmax = (pack.logits(&model) / temperature).log_softmax(-1, Kind::Float);
+        let scaled = pack.logits(&model) / temperature;
+        let log_softmax = scaled.log_softmax(-1, Kind::Float);
+        let log_sum = scaled.logsumexp(-1, false);
         let logprobs = log_softmax.gather(-1, &target_n.unsqueeze(-1), false).squeeze_dim(-1);
         let entropy = -(log_softmax.exp() * &log_softmax).sum_dim_intlist(-1, false, Kind::Float);
         let mut loss = (&logprobs * &logprob_gradient_n).sum(Kind::Float);
         if bonus {
-            loss += (&entropy * &entropy_gradient_n).sum(Kind::Float);
+            loss += (&entropy * &entropy_gradient_n + &log_sum * &log_sum_gradient_n).sum(Kind::Float);
         }
         loss.backward();
         let whole = take_gradient(&policy.weights);
@@ -127,18 +130,17 @@ fn logprobs_in_pieces_have_the_values_and_the_gradients_of_all_logits_at_once() 
         let forward = token_logprobs::forward(&model, &hidden_ne, &target_n, temperature);
         assert_near("logprobs", &forward.logprobs_n, &logprobs, 1e-5);
         assert_near("entropy", &forward.entropy_n, &entropy, 1e-5);
-        let entropy_gradient_n = bonus.then_some(&entropy_gradient_n);
-        let gradient_ne = token_logprobs::backward(
-            &model,
-            &hidden_ne,
-            &target_n,
-            temperature,
-            &forward,
-            &logprob_gradient_n,
-            entropy_gradient_n,
-        );
+        assert_near("denominator", &forward.log_sum_n, &log_sum, 1e-5);
+        let gradients = Gradients {
+            logprobs_n: logprob_gradient_n.shallow_clone(),
+            entropy_n: bonus.then(|| entropy_gradient_n.shallow_clone()),
+            log_sum_n: bonus.then(|| log_sum_gradient_n.shallow_clone()),
+        };
+        let gradient_ne =
+            token_logprobs::backward(&model, &hidden_ne, &target_n, temperature, &forward, &gradients);
         (hidden_ne * gradient_ne).sum(Kind::Float).backward();
-        let what = format!("the gradient at temperature {temperature}, with entropy: {bonus}");
+        let what =
+            format!("the gradient at temperature {temperature}, with entropy and denominator: {bonus}");
         assert_near(&what, &take_gradient(&policy.weights), &whole, 1e-5);
     }
 }

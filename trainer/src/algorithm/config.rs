@@ -153,6 +153,10 @@ pub struct AlgorithmConfig {
     /// ramble.
     #[schemars(range(min = 0.0))]
     pub entropy_coefficient: f64,
+    /// How much the squared logarithm of the softmax's denominator costs, `(log sum_v exp z_v)^2`, at least 0. Default 0, nothing.
+    /// It keeps logits from drifting together, which bf16 rounds ever more coarsely; 1e-4 is usual.
+    #[schemars(range(min = 0.0))]
+    pub z_loss_coefficient: f64,
     /// What is done about the rollout's logprobs not being the trainer's: `none`, `token-tis`, `sequence-tis`, `icepop`,
     /// `sequence-mask` or `geometric-rejection`. Default `none`: with both in one program, the loss compares with the
     /// rollout's own logprobs.
@@ -232,6 +236,7 @@ impl Default for AlgorithmConfig {
             reference_every: NonZeroU64::MIN.saturating_add(63),
             reference_decay: 0.4,
             entropy_coefficient: 0.0,
+            z_loss_coefficient: 0.0,
             correction: CorrectionKind::default(),
             correction_low: 0.0,
             correction_high: 2.0,
@@ -280,7 +285,7 @@ impl Serialize for AlgorithmConfig {
         write_if_set! { kl_gradient }
         write! {
             kl_place kl_importance kl_control kl_target kl_horizon reference reference_every reference_decay
-            entropy_coefficient correction correction_low correction_high
+            entropy_coefficient z_loss_coefficient correction correction_low correction_high
         }
         write_if_set! { value_clip }
         write! { overlong_filter overlong_buffer overlong_penalty epochs mini_batches refills }

@@ -14,6 +14,11 @@ impl AlgorithmConfig {
         self.entropy_coefficient > 0.0
     }
 
+    /// Whether the size of the softmax's denominator costs something.
+    pub fn trains_log_sum(&self) -> bool {
+        self.z_loss_coefficient > 0.0
+    }
+
     /// Whether a token may have a gradient although its attempt's advantage is 0, so that no attempt may be left out of
     /// an update.
     pub fn trains_without_advantage(&self) -> bool {
@@ -23,6 +28,7 @@ impl AlgorithmConfig {
         divergence
             || drift
             || self.trains_entropy()
+            || self.trains_log_sum()
             || self.policy_loss == PolicyLoss::KlCov
             || self.advantage.is_per_token()
     }

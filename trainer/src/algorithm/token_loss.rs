@@ -1,8 +1,11 @@
 //! Everything that one token contributes to the loss, put together in one order.
 //!
 //! ```text
-//! loss_t = policy_loss_t * keep_t * on_policy_enough_t * correction_t + beta_kl KL_t - beta_entropy H_t
+//! loss_t = policy_loss_t * keep_t * on_policy_enough_t * correction_t + beta_kl KL_t - beta_entropy H_t + beta_z (log Z_t)^2
 //! ```
+//!
+//! with `Z_t` the denominator of the softmax that the token was drawn from; the last term is PaLM's z-loss (Chowdhery et al. 2022,
+//! arXiv:2204.02311, section 5).
 //!
 //! As in TRL, the masks and the correction weigh the policy loss alone, and VESPO, whose weight has the correction in it,
 //! is not corrected again. Unlike TRL, the entropy bonus is averaged as the loss is (verl does so too), where TRL always
@@ -36,6 +39,8 @@ pub struct TokenInputs<'a> {
     pub reference_n: Option<&'a Tensor>,
     /// Entropy of the next-token distribution; it carries a gradient if there is a bonus.
     pub entropy_n: Option<&'a Tensor>,
+    /// Logarithm of the softmax's denominator; it carries a gradient if there is a z-loss.
+    pub log_sum_n: Option<&'a Tensor>,
     /// Bool: tokens that the policy loss keeps, such as those of [`top_entropy`](super::top_entropy). The others stay in
     /// their sequence's ratio and in the denominators.
     pub keep_n: Option<&'a Tensor>,
@@ -100,9 +105,15 @@ pub fn token_loss(config: &AlgorithmConfig, inputs: &TokenInputs<'_>) -> TokenLo
         Some(kl_n) => policy_n + kl_n * inputs.kl_coefficient,
         None => policy_n,
     };
-    let loss_n = match inputs.entropy_n {
+    let trying_n = match inputs.entropy_n {
         Some(entropy_n) if config.trains_entropy() => held_n - entropy_n * config.entropy_coefficient,
         _ => held_n,
+    };
+    let loss_n = match inputs.log_sum_n {
+        Some(log_sum_n) if config.trains_log_sum() => {
+            trying_n + log_sum_n.square() * config.z_loss_coefficient
+        }
+        _ => trying_n,
     };
     TokenLoss { loss_n, surrogate, kl_n: kl_n.map(|kl_n| kl_n.detach()), correction }
 }

@@ -10,6 +10,7 @@ use crate::algorithm::{
 };
 use crate::batch::{Batch, Plan, Values, plans};
 use crate::critic::{Critic, CriticConfig};
+use crate::policy::token_logprobs::Gradients;
 use crate::policy::{Network, Policy, Weights, token_logprobs};
 
 /// What an update needs besides data.
@@ -206,6 +207,7 @@ impl Update<'_> {
         let forward = token_logprobs::forward(&self.model, hidden_ne, &target_n, temperature);
         let logprobs_n = forward.logprobs_n.copy().set_requires_grad(true);
         let entropy_n = forward.entropy_n.copy().set_requires_grad(algorithm.trains_entropy());
+        let log_sum_n = forward.log_sum_n.copy().set_requires_grad(algorithm.trains_log_sum());
         let cut = |column_n: &Option<Tensor>| column_n.as_ref().map(|column_n| plan.cut(column_n));
         let (reference_n, keep_n) = (cut(&self.batch.reference_n), cut(&self.batch.keep_n));
         let covariant_n = cut(&self.batch.covariant_n);
@@ -220,6 +222,7 @@ impl Update<'_> {
                 sampled_n: self.batch.recomputed.then_some(&sampled_n),
                 reference_n: reference_n.as_ref(),
                 entropy_n: Some(&entropy_n),
+                log_sum_n: Some(&log_sum_n),
                 keep_n: keep_n.as_ref(),
                 covariant_n: covariant_n.as_ref(),
                 kl_coefficient,
@@ -228,15 +231,17 @@ impl Update<'_> {
         let loss = (&parts.loss_n * plan.cut(&self.weight_n)).sum(Kind::Float);
         loss.backward();
         sums.add(&loss, &parts, &forward.entropy_n, &(&forward.logprobs_n - sampled_n));
-        let entropy_gradient_n = algorithm.trains_entropy().then(|| entropy_n.grad());
         token_logprobs::backward(
             &self.model,
             hidden_ne,
             &target_n,
             temperature,
             &forward,
-            &logprobs_n.grad(),
-            entropy_gradient_n.as_ref(),
+            &Gradients {
+                logprobs_n: logprobs_n.grad(),
+                entropy_n: algorithm.trains_entropy().then(|| entropy_n.grad()),
+                log_sum_n: algorithm.trains_log_sum().then(|| log_sum_n.grad()),
+            },
         )
     }
 

@@ -17,8 +17,18 @@ pub struct TokenLogprobs {
     pub logprobs_n: Tensor,
     /// Entropy `[N]` of the distribution that each target was drawn from, in nats.
     pub entropy_n: Tensor,
-    /// Logarithm of the softmax's denominator `[N]`, which the backward pass uses again.
-    log_sum_n: Tensor,
+    /// Logarithm of the softmax's denominator `[N]`.
+    pub log_sum_n: Tensor,
+}
+
+/// The gradient of a loss by each part of [`TokenLogprobs`], `[N]`, f32; none where the loss does not depend on it.
+pub struct Gradients {
+    /// By the log-probabilities.
+    pub logprobs_n: Tensor,
+    /// By the entropies.
+    pub entropy_n: Option<Tensor>,
+    /// By the logarithms of the denominators.
+    pub log_sum_n: Option<Tensor>,
 }
 
 /// Log-probabilities of `target_n` (i64) under `softmax(logits(hidden_ne) / temperature)`.
@@ -65,23 +75,22 @@ pub fn energy(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperatur
     Tensor::cat(&parts, 0)
 }
 
-/// Continues a gradient of logprobs and entropy to the hidden states, and adds the output layer's share to the gradients
+/// Continues a gradient of logprobs, entropy and denominator to the hidden states, and adds the output layer's share to the gradients
 /// of its weights.
 ///
 /// ```text
 /// d logprob / d z_v = [v = target] - p_v         d entropy / d z_v = -p_v (log p_v + entropy)
+/// d log sum / d z_v = p_v
 /// ```
 ///
-/// `forward` is what [`forward()`] returned for the same arguments; `logprob_gradient_n` and `entropy_gradient_n`
-/// are `dL / d logprobs_n` and `dL / d entropy_n`, f32. Returns `dL / d hidden_ne`.
+/// `forward` is what [`forward()`] returned for the same arguments. Returns `dL / d hidden_ne`.
 pub fn backward(
     model: &Network,
     hidden_ne: &Tensor,
     target_n: &Tensor,
     temperature: f64,
     forward: &TokenLogprobs,
-    logprob_gradient_n: &Tensor,
-    entropy_gradient_n: Option<&Tensor>,
+    by: &Gradients,
 ) -> Tensor {
     let mut gradients = Vec::new();
     let mut first = 0;
@@ -93,11 +102,15 @@ pub fn backward(
         let gradient = tch::no_grad(|| {
             let log_probability = tempered(logits.detach(), temperature) - column(&forward.log_sum_n);
             let probability = log_probability.exp();
-            let logprob_gradient = column(logprob_gradient_n);
-            let mut gradient = &probability * -&logprob_gradient;
-            if let Some(entropy_gradient_n) = entropy_gradient_n {
+            let logprob_gradient = column(&by.logprobs_n);
+            let of_probability = match &by.log_sum_n {
+                Some(log_sum_n) => column(log_sum_n) - &logprob_gradient,
+                None => -&logprob_gradient,
+            };
+            let mut gradient = &probability * of_probability;
+            if let Some(entropy_n) = &by.entropy_n {
                 let inner = log_probability + column(&forward.entropy_n);
-                gradient -= inner * probability * column(entropy_gradient_n);
+                gradient -= inner * probability * column(entropy_n);
             }
             let _ = gradient.scatter_add_(-1, &target.unsqueeze(-1), &logprob_gradient);
             tempered(gradient, temperature)

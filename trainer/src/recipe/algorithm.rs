@@ -36,6 +36,7 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("off_policy_threshold", algorithm.off_policy_threshold),
         ("kl_coefficient", Some(algorithm.kl_coefficient)),
         ("entropy_coefficient", Some(algorithm.entropy_coefficient)),
+        ("z_loss_coefficient", Some(algorithm.z_loss_coefficient)),
         ("correction_low", Some(algorithm.correction_low)),
         ("overlong_penalty", Some(algorithm.overlong_penalty)),
     ];
