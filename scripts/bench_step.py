@@ -4,8 +4,8 @@
     python scripts/bench_step.py MODEL f32|bf16 THREADS ROWS TASKS.jsonl
 
 Each line of standard input asks for one step: 8 prompts of the tasks, 8 completions of exactly 128 tokens each, executed with the
-task's hidden tests, then one optimizer step, ROWS sequences at a time. Answers with a line of JSON: seconds of wall time and of processor time (children
-included), and the process's largest memory so far in MiB.
+task's hidden tests, then one optimizer step, ROWS sequences at a time. Answers with a line of JSON: seconds of wall time and of
+processor time (children included), and the process's largest memory so far in MiB.
 """
 
 import json
@@ -17,18 +17,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    TRANSFORMERS_VERBOSITY="error",
-    TOKENIZERS_PARALLELISM="false",
-    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-    TRL_EXPERIMENTAL_SILENCE="1",
-)
-
-import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback  # noqa: E402
-from trl import GRPOConfig, GRPOTrainer  # noqa: E402
+import bench_trl
+from datasets import Dataset
+from transformers import TrainerCallback
 
 
 def cpu() -> float:
@@ -67,17 +58,13 @@ class InTurns(TrainerCallback):
 
     def on_step_end(self, *_, **__):
         wall, used = time.perf_counter() - self.begun[0], cpu() - self.begun[1]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"wall": wall, "cpu": used, "peak": peak}), file=self.answers, flush=True)
+        print(json.dumps({"wall": wall, "cpu": used, "peak": bench_trl.peak()}), file=self.answers, flush=True)
 
 
 def main() -> None:
     path, dtype, threads, rows, tasks = sys.argv[1:]
     threads, rows = int(threads), int(rows)
-    torch.set_num_threads(threads)
-    # What the trainer prints goes to standard error; answers alone go to standard output.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = bench_trl.answers()
     with open(tasks) as file:
         tasks = [json.loads(line) for line in file]
     # The model answers with the rest of a function whose first line it is given.
@@ -86,35 +73,20 @@ def main() -> None:
         for task in tasks
     ]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
-            args=GRPOConfig(
-                output_dir=folder,
-                per_device_train_batch_size=rows,
-                gradient_accumulation_steps=64 // rows,
-                num_generations=8,
-                max_completion_length=128,
-                generation_kwargs={"min_new_tokens": 128},
-                temperature=1.0,
-                beta=0.04,
-                loss_type="dapo",
-                use_bias_correction_kl=False,
-                learning_rate=1e-6,
-                lr_scheduler_type="constant",
-                optim="adamw_torch",
-                max_steps=1000,
-                bf16=dtype == "bf16",
-                use_cpu=True,
-                # Slower with it, and the memory is there.
-                gradient_checkpointing=False,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list(data),
-            reward_funcs=[reward],
-            processing_class=AutoTokenizer.from_pretrained(path),
-            callbacks=[InTurns(answers)],
+        trainer = bench_trl.trainer(
+            path,
+            dtype,
+            threads,
+            folder,
+            rows,
+            Dataset.from_list(data),
+            reward,
+            [InTurns(answers)],
+            gradient_accumulation_steps=64 // rows,
+            max_completion_length=128,
+            generation_kwargs={"min_new_tokens": 128},
+            temperature=1.0,
+            max_steps=1000,
         )
         trainer.train()
 

@@ -10,75 +10,39 @@ time, and the process's largest memory so far in MiB.
 """
 
 import json
-import os
 import resource
 import sys
 import tempfile
 import time
 
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    TRANSFORMERS_VERBOSITY="error",
-    TOKENIZERS_PARALLELISM="false",
-    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-    TRL_EXPERIMENTAL_SILENCE="1",
-)
-
-import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
-from trl import GRPOConfig, GRPOTrainer  # noqa: E402
+import bench_trl
+import torch
+from datasets import Dataset
 
 
-def usage() -> tuple[float, float]:
+def cpu() -> float:
     own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime, own.ru_maxrss / 1024
+    return own.ru_utime + own.ru_stime
 
 
 def main() -> None:
     path, dtype, threads, rows = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    torch.set_num_threads(threads)
-    # What the trainer prints goes to standard error; answers alone go to standard output.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = bench_trl.answers()
+    # The trainer wants tasks and rewards, of which this takes none.
+    data = Dataset.from_list([{"prompt": "def add(a, b):\n"}] * 8)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
-            args=GRPOConfig(
-                output_dir=folder,
-                per_device_train_batch_size=64,
-                num_generations=8,
-                beta=0.04,
-                loss_type="dapo",
-                # Without it the KL term is the paper's, as ours.
-                use_bias_correction_kl=False,
-                learning_rate=1e-6,
-                lr_scheduler_type="constant",
-                optim="adamw_torch",
-                max_grad_norm=1.0,
-                bf16=dtype == "bf16",
-                use_cpu=True,
-                # Slower with it, and the memory is there.
-                gradient_checkpointing=False,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": "def add(a, b):\n"}] * 8),
-            reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
-            processing_class=AutoTokenizer.from_pretrained(path),
-        )
+        trainer = bench_trl.trainer(path, dtype, threads, folder, 64, data, lambda completions, **_: [0.0] * len(completions))
         model = trainer.model.train()
         trainer.create_optimizer()
         for line in sys.stdin:
             request = json.loads(line)
-            wall, (used, _) = time.perf_counter(), usage()
+            wall, used = time.perf_counter(), cpu()
             update(trainer, model, request, rows)
-            wall, (after, peak) = time.perf_counter() - wall, usage()
-            print(json.dumps({"wall": wall, "cpu": after - used, "peak": peak}), file=answers, flush=True)
+            wall, used = time.perf_counter() - wall, cpu() - used
+            print(json.dumps({"wall": wall, "cpu": used, "peak": bench_trl.peak()}), file=answers, flush=True)
 
 
-def update(trainer: GRPOTrainer, model: torch.nn.Module, request: dict, rows: int) -> None:
+def update(trainer, model: torch.nn.Module, request: dict, rows: int) -> None:
     prompts, completions = torch.tensor(request["prompts"]), torch.tensor(request["completions"])
     advantages = torch.tensor(request["advantages"])
     length = completions.shape[1]

@@ -1,6 +1,7 @@
 //! What a user sees of recipes: the reports of mistakes, the shipped files, the generated ones.
 
-use std::collections::BTreeSet;
+mod keys;
+
 use std::ffi::OsStr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -8,14 +9,14 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 use rltrain::algorithm::AdvantageEstimator::{DrGrpo, Grpo, Rloo};
-use rltrain::algorithm::{
-    Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind,
-};
-use rltrain::critic::{CriticConfig, CriticKind};
+use rltrain::algorithm::{Aggregation, AlgorithmConfig, Preset};
+use rltrain::critic::CriticConfig;
 use rltrain::optim::Schedule;
-use rltrain::policy::{Compute, DeviceChoice, LoraConfig};
+use rltrain::policy::{Compute, DeviceChoice};
 use rltrain::recipe::{self, Recipe, RecipeError};
-use rltrain_rewards::{BrevityConfig, RewardsConfig};
+use rltrain_rewards::BrevityConfig;
+
+use keys::{every_algorithm, full};
 
 /// The shortest recipe there is.
 const SHORTEST: &str = r#"steps = 50
@@ -361,136 +362,6 @@ fn the_manual_is_up_to_date() {
     check_generated("recipes/README.md", &format!("{}{}", &readme[..end], recipe::manual()));
     for key in recipe::MAY_CHANGE {
         assert!(readme[..end].contains(key), "recipes/README.md does not say that `{key}` may change");
-    }
-}
-
-/// Every key that a recipe can have, set.
-fn full() -> Recipe {
-    let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
-    recipe.executor.workers = NonZeroUsize::new(2);
-    recipe.rollout.kv_memory_mib = NonZeroUsize::new(512);
-    recipe.executor.most_waiting = NonZeroUsize::new(100);
-    recipe.executor.verdict_cache = Some("verdicts".into());
-    recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
-    recipe.critic.kind = CriticKind::Separate;
-    recipe.critic.path = Some("critic".into());
-    recipe.rewards = every_reward();
-    recipe.model.lora = Some(LoraConfig::default());
-    recipe
-}
-
-/// Every preset with everything that can be added to it.
-fn every_algorithm() -> [AlgorithmConfig; 24] {
-    Preset::EVERY.map(|preset| AlgorithmConfig {
-        dual_clip: Some(3.0),
-        ratio_cap: Some(5.0),
-        off_policy_threshold: Some(0.1),
-        kl_coefficient: 0.1,
-        kl_gradient: Some(KlEstimator::K2),
-        kl_control: KlControl::Adaptive,
-        reference: ReferenceKind::Ema,
-        correction: CorrectionKind::Icepop,
-        overlong_buffer: 0.2,
-        value_clip: Some(0.2),
-        ..preset.config()
-    })
-}
-
-/// Every reward with every key that a recipe may leave out.
-fn every_reward() -> RewardsConfig {
-    let leaves = recipe::leaves();
-    let names: BTreeSet<&str> =
-        leaves.iter().filter_map(|key| key.strip_prefix("rewards.")?.strip_suffix(".only_if")).collect();
-    let table = |name: &str| format!("[{name}]\nonly_if = \"all_passed\"\nmin = -1.0\nmax = 1.0\n");
-    let text: String = names.into_iter().map(table).collect();
-    let mut rewards: RewardsConfig = toml::from_str(&text).unwrap();
-    rewards.all_passed.as_mut().unwrap().only_if = Some("tests_passed >= 0.5".parse().unwrap());
-    rewards.process.get_mut("NAME").unwrap().command = vec!["judge".to_owned()];
-    rewards.style.as_mut().unwrap().docstrings = true;
-    rewards
-}
-
-#[test]
-fn schema_and_resolved_recipe_have_the_same_keys() {
-    fn keys(table: &toml::Table, section: &str, found: &mut Vec<String>) {
-        for (name, value) in table {
-            match value {
-                toml::Value::Table(inner) => keys(inner, &format!("{section}{name}."), found),
-                _ => found.push(format!("{section}{name}")),
-            }
-        }
-    }
-    // No recipe has every key of `[algorithm]`: each has those that its choices read.
-    let mut resolved = Vec::new();
-    for algorithm in every_algorithm() {
-        keys(&Recipe { algorithm, ..full() }.table(), "", &mut resolved);
-    }
-    let mut leaves = recipe::leaves();
-    leaves.sort_unstable();
-    resolved.sort_unstable();
-    resolved.dedup();
-    assert_eq!(leaves, resolved);
-}
-
-/// Every `.rs` file below `folder`, without what only describes or checks recipes.
-fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension() == Some(OsStr::new("rs")) {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            found.push((path, code.collect::<Vec<_>>().join("\n")));
-        }
-    }
-    found
-}
-
-/// Whether `code` has `words` as a whole: no longer name begins or ends with it.
-fn has(code: &str, words: &str) -> bool {
-    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(words).any(|(start, _)| {
-        let (before, after) = (&code[..start], &code[start + words.len()..]);
-        !before.ends_with(part_of_name) && !after.starts_with(part_of_name)
-    })
-}
-
-#[test]
-fn every_key_is_read() {
-    let mut code = Vec::new();
-    for member in ["trainer", "executor", "rewards"] {
-        code.extend(sources(&root().join(member).join("src")));
-    }
-    for key in recipe::leaves() {
-        // Read before there is a recipe: `a_preset_is_what_it_stands_for`.
-        if key == "algorithm.preset" {
-            continue;
-        }
-        let (section, name) = key.rsplit_once('.').unwrap_or(("recipe", &key));
-        let owner = section.rsplit('.').next().unwrap();
-        let methods = format!("impl {}{}Config", owner[..1].to_uppercase(), &owner[1..]);
-        // A section's struct is called after the section, or `config`; its own methods call it `self`.
-        let read = code.iter().any(|(path, code)| {
-            let path = path.to_str().unwrap();
-            let describes = path.ends_with("/config.rs") || path.ends_with("/recipe/checkpoint.rs");
-            if describes {
-                return has(code, &format!("self.{name}"));
-            }
-            if path.ends_with("/algorithm/reads.rs") {
-                return false;
-            }
-            if code.contains(&methods) && has(code, &format!("self.{name}")) {
-                return true;
-            }
-            let taken_apart = |line: &str| line.contains("Config {") && line.contains("*") && has(line, name);
-            !path.contains("/recipe/")
-                && (has(code, &format!("{owner}.{name}"))
-                    || has(code, &format!("config.{name}"))
-                    || code.lines().any(taken_apart))
-        });
-        assert!(read, "nothing reads `{key}`: a recipe that sets it would silently do something else");
     }
 }
 

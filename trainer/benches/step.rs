@@ -3,7 +3,8 @@
 //! Eight tasks, eight completions of 128 tokens each, executed with their hidden tests, one optimizer step with a KL term. Ours
 //! is the program itself, started anew for every round of a few steps, of which the last counts; TRL's trainer takes one step in
 //! between, with a file and a Python process per completion, as its users do it, two at a time. Random models write no Python, so
-//! nearly all programs end with a syntax error on both sides: the cheapest execution there is, for both.
+//! nearly all programs end with a syntax error on both sides: the cheapest execution there is, for both. Each side words
+//! the tasks its own way, so prompts differ by some tokens.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 mod support;

@@ -39,8 +39,8 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     session.evaluations.push(Evaluation { step, pass_at_k, tasks })
 }
 
-/// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An attempt that the infrastructure
-/// lost counts neither as a sample nor as a failure.
+/// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An
+/// attempt that the infrastructure lost counts neither as a sample nor as a failure.
 fn count_successes(session: &Session, recipe: &Recipe) -> Result<Vec<TaskCounts>, TrainError> {
     let mut requests = Vec::with_capacity(session.heldout.len());
     for (place, task) in session.heldout.iter().enumerate() {

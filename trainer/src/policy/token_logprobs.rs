@@ -75,8 +75,8 @@ pub fn energy(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperatur
     Tensor::cat(&parts, 0)
 }
 
-/// Continues a gradient of logprobs, entropy and denominator to the hidden states, and adds the output layer's share to the gradients
-/// of its weights.
+/// Continues a gradient of logprobs, entropy and denominator to the hidden states, and adds the output layer's share to the
+/// gradients of its weights.
 ///
 /// ```text
 /// d logprob / d z_v = [v = target] - p_v         d entropy / d z_v = -p_v (log p_v + entropy)
