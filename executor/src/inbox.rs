@@ -134,11 +134,15 @@ mod tests {
         let program = "x".repeat(3 * READ_BYTES);
         let frame = judge(&program);
         let cut = frame[..frame.len() - 1].to_vec();
+        // The second is sent once the first has been taken: whatever is in the pipe is looked at before a job is begun.
+        let (taken, is_taken) = std::sync::mpsc::channel();
         let writing = std::thread::spawn(move || {
             parent.write_all(&frame).unwrap();
+            is_taken.recv().unwrap();
             parent.write_all(&cut).unwrap();
         });
         assert_eq!(inbox.next().unwrap(), Some(Next::Judge(Box::new(job(&program)))));
+        taken.send(()).unwrap();
         assert_eq!(inbox.next().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         writing.join().unwrap();
     }
