@@ -3,6 +3,11 @@
 use tch::{Device, Kind, Tensor};
 
 use super::kv_cache::{KeysAndValues, KvCache};
+use super::row_kernels::{self, DecodeRows};
+
+/// Columns that libtorch's attention looks at come in multiples of this, so that shapes (and with them the library's cached kernels)
+/// change every 16 tokens only, and rounding does not depend on the longest row.
+const COLUMNS: usize = 16;
 
 /// What one layer asks of the attention over its queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +33,12 @@ pub trait Attention {
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor;
+
+    /// Whether each sequence has one token here, without a graph, so that what lies between two products is computed by the
+    /// kernels of a decode step.
+    fn is_by_row(&self) -> bool {
+        false
+    }
 }
 
 /// Causal attention within each of several prompts that go through the network as one sequence. Keys and values are kept.
@@ -66,23 +77,79 @@ impl Attention for PrefillAttention<'_> {
     }
 }
 
-/// One new token per row over everything the row has cached.
+/// One new token per row over everything the row has cached. On the processor in kernels of our own, elsewhere by libtorch.
 pub struct DecodeAttention<'a> {
-    /// Keys and values of the rows so far; the new ones are added.
-    pub cache: &'a mut KvCache,
-    /// Rows in use, `0..rows`.
-    pub rows: i64,
+    cache: &'a mut KvCache,
+    positions: &'a [i64],
+    masked: Option<Masked>,
+}
+
+/// What libtorch's attention takes, where there are no kernels of ours.
+struct Masked {
     /// Position of each row's new token, `[rows]` i64.
-    pub position_b: &'a Tensor,
+    position_b: Tensor,
     /// Where the cache keeps it, as [`KvCache::store_token`] counts.
-    pub slot_b: &'a Tensor,
+    slot_b: Tensor,
     /// Columns that are looked at: at least the longest row, new token included.
-    pub columns: i64,
+    columns: i64,
     /// `[rows, 1, 1, columns]` in the compute dtype: 0 up to the row's position, minus infinity beyond.
-    pub mask_b11l: &'a Tensor,
+    mask_b11l: Tensor,
+}
+
+impl<'a> DecodeAttention<'a> {
+    /// For the first rows of the cache, whose new tokens have these positions. Their keys and values are added to it.
+    pub fn new(cache: &'a mut KvCache, positions: &'a [i64]) -> DecodeAttention<'a> {
+        let (kind, device, head_dim) = (cache.kind(), cache.device(), cache.head_dim());
+        let has_kernels = row_kernels::exist_for(kind, device) && row_kernels::takes_width(head_dim);
+        let masked = (!has_kernels).then(|| Masked::new(positions, cache.capacity(), kind, device));
+        DecodeAttention { cache, positions, masked }
+    }
+}
+
+impl Masked {
+    fn new(positions: &[i64], capacity: i64, kind: Kind, device: Device) -> Masked {
+        let slots: Vec<i64> =
+            (0i64..).zip(positions).map(|(row, position)| row * capacity + position).collect();
+        let longest = positions.iter().max().map_or(0, |position| position + 1);
+        let columns = (longest as usize).next_multiple_of(COLUMNS) as i64;
+        let position_b = Tensor::from_slice(positions).to_device(device);
+        let column_l = Tensor::arange(columns, (Kind::Int64, device));
+        let visible = column_l.unsqueeze(0).le_tensor(&position_b.unsqueeze(1));
+        Masked {
+            slot_b: Tensor::from_slice(&slots).to_device(device),
+            mask_b11l: additive_mask(&visible, kind).view([-1, 1, 1, columns]),
+            position_b,
+            columns,
+        }
+    }
+
+    fn attend(
+        &self,
+        layer: AttentionLayer,
+        cache: &mut KvCache,
+        query_bh1d: &Tensor,
+        key_bk1d: &Tensor,
+        value_bk1d: &Tensor,
+    ) -> Tensor {
+        cache.store_token(layer.index, &self.slot_b, key_bk1d, value_bk1d);
+        let (b, h, _, d) = query_bh1d.size4().expect("queries have four dimensions by contract");
+        let (key, value) = cache.view(layer.index, b, self.columns);
+        // The query heads that share a key-value head become query rows of it, so that keys are never copied.
+        let grouped = query_bh1d.reshape([b, key.size()[1], -1, d]);
+        let narrowed = layer.window.filter(|window| *window < self.columns).map(|window| {
+            let column_l = Tensor::arange(self.columns, (Kind::Int64, query_bh1d.device()));
+            within_window(&self.mask_b11l, &self.position_b.view([-1, 1, 1, 1]), &column_l, window)
+        });
+        let mask_b11l = narrowed.as_ref().unwrap_or(&self.mask_b11l);
+        attend_under(&grouped, &key, &value, mask_b11l, layer.scale).reshape([b, h, 1, d])
+    }
 }
 
 impl Attention for DecodeAttention<'_> {
+    fn is_by_row(&self) -> bool {
+        self.masked.is_none()
+    }
+
     fn attend(
         &mut self,
         layer: AttentionLayer,
@@ -90,17 +157,15 @@ impl Attention for DecodeAttention<'_> {
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor {
-        self.cache.store_token(layer.index, self.slot_b, &key_bktd, &value_bktd);
-        let (key, value) = self.cache.view(layer.index, self.rows, self.columns);
-        let (b, h, _, d) = query_bhtd.size4().expect("queries have four dimensions by contract");
-        // The query heads that share a key-value head become query rows of it, so that keys are never copied.
-        let grouped = query_bhtd.reshape([b, key.size()[1], -1, d]);
-        let narrowed = layer.window.filter(|window| *window < self.columns).map(|window| {
-            let column_l = Tensor::arange(self.columns, (Kind::Int64, query_bhtd.device()));
-            within_window(self.mask_b11l, &self.position_b.view([-1, 1, 1, 1]), &column_l, window)
-        });
-        let mask_b11l = narrowed.as_ref().unwrap_or(self.mask_b11l);
-        attend_under(&grouped, &key, &value, mask_b11l, layer.scale).reshape([b, h, 1, d])
+        if let Some(masked) = &self.masked {
+            return masked.attend(layer, self.cache, query_bhtd, &key_bktd, &value_bktd);
+        }
+        let (keys, values) = self.cache.of_layer(layer.index);
+        row_kernels::store(keys, self.positions, &key_bktd);
+        row_kernels::store(values, self.positions, &value_bktd);
+        let rows =
+            DecodeRows { keys, values, positions: self.positions, window: layer.window, scale: layer.scale };
+        row_kernels::attend(query_bhtd, &rows)
     }
 }
 

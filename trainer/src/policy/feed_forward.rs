@@ -7,6 +7,7 @@ use super::config_json::ConfigJson;
 use super::dropout::TokenDropout;
 use super::error::PolicyError;
 use super::projection::{LoadedProjection, Projection};
+use super::row_kernels;
 use super::weights::Weights;
 
 /// `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) * up(x))` (Shazeer 2020, arXiv:2002.05202).
@@ -86,6 +87,15 @@ pub(super) struct LoadedFeedForward {
 }
 
 impl LoadedFeedForward {
+    /// As [`LoadedFeedForward::apply`], for rows of a decode step.
+    pub(super) fn apply_by_row(&self, x_b1e: &Tensor) -> Tensor {
+        if self.gated && self.activation == Activation::Silu {
+            let inner = row_kernels::silu_gate(&self.up.apply(x_b1e, None, 0));
+            return self.down.apply(&inner, None, 0);
+        }
+        self.apply(x_b1e, None, 0)
+    }
+
     /// `place` and the one after it are this part's.
     pub(super) fn apply(&self, x_bte: &Tensor, dropout: Option<&TokenDropout>, place: u64) -> Tensor {
         let up = self.up.apply(x_bte, dropout, place);

@@ -48,6 +48,26 @@ impl KvCache {
         2 * (sizes.layers * sizes.key_value_heads * sizes.head_dim) as usize * kind.elt_size_in_bytes()
     }
 
+    /// Its dtype.
+    pub(super) fn kind(&self) -> Kind {
+        self.keys.first().map_or(Kind::Float, Tensor::kind)
+    }
+
+    /// Where it is.
+    pub(super) fn device(&self) -> Device {
+        self.keys.first().map_or(Device::Cpu, Tensor::device)
+    }
+
+    /// Width of a head.
+    pub(super) fn head_dim(&self) -> i64 {
+        self.keys.first().map_or(0, |keys| keys.size()[3])
+    }
+
+    /// Keys and values `[rows, L, K, D]` of a layer.
+    pub(super) fn of_layer(&mut self, layer: usize) -> (&mut Tensor, &mut Tensor) {
+        (&mut self.keys[layer], &mut self.values[layer])
+    }
+
     /// Longest sequence a row can hold, in tokens.
     pub fn capacity(&self) -> i64 {
         self.capacity

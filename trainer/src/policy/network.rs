@@ -12,6 +12,7 @@ use super::feed_forward::LoadedFeedForward;
 use super::norm::LoadedNorm;
 use super::rotary::{Angles, LoadedRotary};
 use super::rounded_operands::with_rounded_operands;
+use super::row_kernels;
 use super::self_attention::LoadedSelfAttention;
 use super::weights::Weights;
 
@@ -229,6 +230,9 @@ impl LoadedLayer {
         let Shared { angles, dropout } = shared;
         // Two projections each of the attention and of the feed-forward part.
         let place = 4 * self.index as u64;
+        if attention.is_by_row() {
+            return self.apply_by_row(x_bte, shared, attention);
+        }
         let normed = self.input_norm.apply(x_bte);
         let mut attended = self.attention.apply(&normed, angles, attention, dropout.as_ref(), place);
         if let Some((norm, _)) = &self.output_norms {
@@ -244,6 +248,25 @@ impl LoadedLayer {
             fed = norm.apply(&fed);
         }
         after_attention + fed
+    }
+
+    /// As [`LoadedLayer::apply`], for one token per row, without a graph, on the processor.
+    fn apply_by_row(&self, x_b1e: &Tensor, shared: &Shared, attention: &mut dyn Attention) -> Tensor {
+        let normed = self.input_norm.apply_by_row(x_b1e);
+        let mut attended = self.attention.apply(&normed, &shared.angles, attention, None, 0);
+        if let Some((norm, _)) = &self.output_norms {
+            attended = norm.apply_by_row(&attended);
+        }
+        let after_attention = row_kernels::add(x_b1e, &attended);
+        let feed_input = match &self.feed_norm {
+            Some(norm) => norm.apply_by_row(if self.parallel { x_b1e } else { &after_attention }),
+            None => normed,
+        };
+        let mut fed = self.feed.apply_by_row(&feed_input);
+        if let Some((_, norm)) = &self.output_norms {
+            fed = norm.apply_by_row(&fed);
+        }
+        row_kernels::add(&after_attention, &fed)
     }
 }
 

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
+use super::row_kernels;
 use super::weights::Weights;
 
 /// Which formula, and where its weights are.
@@ -62,6 +63,14 @@ pub(super) struct LoadedNorm {
 }
 
 impl LoadedNorm {
+    /// As [`LoadedNorm::apply`], for rows of a decode step.
+    pub(super) fn apply_by_row(&self, x: &Tensor) -> Tensor {
+        match self.formula {
+            NormFormula::RootMeanSquare => row_kernels::root_mean_square_norm(x, &self.weight, self.epsilon),
+            NormFormula::RootMeanSquarePlusOne | NormFormula::Layer => self.apply(x),
+        }
+    }
+
     /// Normalises the last dimension; the result has the dtype of `x`.
     pub(super) fn apply(&self, x: &Tensor) -> Tensor {
         let root_mean_square = |x: &Tensor| x.rms_norm([self.width], Some(&self.weight), self.epsilon);

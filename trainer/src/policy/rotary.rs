@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config_json::{CONFIG, ConfigJson};
 use super::error::PolicyError;
+use super::row_kernels;
 
 /// How the first `width` dimensions of queries and keys turn with the position.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,6 +256,11 @@ impl LoadedRotary {
 }
 
 impl Angles {
+    /// As [`Angles::rotate`], for rows of a decode step, `[B, H, 1, D]`.
+    pub(super) fn rotate_by_row(&self, x_bh1d: &Tensor) -> Tensor {
+        row_kernels::rotate(x_bh1d, &self.cos_b1td, &self.sin_b1td)
+    }
+
     /// Turns pairs `(i, i + width / 2)` of the first `width` dimensions of `x` `[B, H, T, D]` by their angle.
     pub(super) fn rotate(&self, x_bhtd: &Tensor) -> Tensor {
         let (width, whole) = (self.cos_b1td.size()[3], x_bhtd.size()[3]);

@@ -86,21 +86,23 @@ impl LoadedSelfAttention {
         let (b, t, _) = x_bte.size3().expect("hidden states have three dimensions by contract");
         let qkv = self.qkv.apply(x_bte, dropout, place).view([b, t, h + 2 * k, d]).transpose(1, 2);
         let value = qkv.narrow(1, h + k, k);
-        let (query, key) = self.query_and_key(&qkv, angles);
+        let (query, key) = self.query_and_key(&qkv, angles, attention.is_by_row());
         let attended_bhtd = attention.attend(self.layer, &query, key, value);
         self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]), dropout, place + 1)
     }
 
     /// Queries `[B, H, T, D]` and keys `[B, K, T, D]`, normalised and turned where the family does so.
-    fn query_and_key(&self, qkv: &Tensor, angles: &[Angles]) -> (Tensor, Tensor) {
+    fn query_and_key(&self, qkv: &Tensor, angles: &[Angles], by_row: bool) -> (Tensor, Tensor) {
         let (h, k) = (self.heads, self.key_value_heads);
         let mut both = qkv.narrow(1, 0, h + k);
         if let Some((query_norm, key_norm)) = &self.query_and_key_norm {
-            let parts = [query_norm.apply(&both.narrow(1, 0, h)), key_norm.apply(&both.narrow(1, h, k))];
+            let apply = if by_row { LoadedNorm::apply_by_row } else { LoadedNorm::apply };
+            let parts = [apply(query_norm, &both.narrow(1, 0, h)), apply(key_norm, &both.narrow(1, h, k))];
             both = Tensor::cat(&parts, 1);
         }
         if let Some(rotary) = self.rotary {
-            both = angles[rotary].rotate(&both);
+            let rotate = if by_row { Angles::rotate_by_row } else { Angles::rotate };
+            both = rotate(&angles[rotary], &both);
         }
         (both.narrow(1, 0, h), both.narrow(1, h, k))
     }

@@ -4,7 +4,7 @@
 //! last row moves into its place, and the next sample that waits starts at once in the row that got free, from the kept keys
 //! and values of its prompt. The cache never grows: samples that find no row wait.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::histories::{Histories, Known};
 use super::prefill::{Prefilled, ROWS, padding, prefill};
@@ -13,11 +13,10 @@ use super::sampler::{Draw, draw};
 use super::stop::StopStrings;
 use super::transcript::Transcript;
 use super::waiting::{Queue, Waiting};
-use crate::policy::attention::{DecodeAttention, additive_mask};
+use crate::policy::attention::DecodeAttention;
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
 
-/// Columns that attention looks at come in multiples of this, so that shapes (and with them the library's cached kernels)
-/// change every 16 tokens only, and rounding does not depend on the longest row.
+/// Columns of the cache come in multiples of this: as many as libtorch's attention looks at.
 const COLUMNS: usize = 16;
 
 /// Samples every request and hands over each completion the moment it ends, while others still decode.
@@ -200,25 +199,9 @@ impl<'a, 'm> Engine<'a, 'm> {
             last[index] = *row.tokens.last().expect("a row in progress has a token");
             position[index] = (row.start + row.tokens.len() - 1) as i64;
         }
-        let capacity = self.cache.capacity();
-        let slot: Vec<i64> =
-            (0i64..).zip(&position).map(|(row, position)| row * capacity + position).collect();
-        let longest = position.iter().max().expect("there is a row") + 1;
-        let columns = (longest as usize).next_multiple_of(COLUMNS) as i64;
         let tokens_b = Tensor::from_slice(&last).to_device(device);
         let position_b = Tensor::from_slice(&position).to_device(device);
-        let slot_b = Tensor::from_slice(&slot).to_device(device);
-        let column_l = Tensor::arange(columns, (Kind::Int64, device));
-        let visible = column_l.unsqueeze(0).le_tensor(&position_b.unsqueeze(1));
-        let mask_b11l = additive_mask(&visible, self.model.kind()).view([rows, 1, 1, columns]);
-        let mut attention = DecodeAttention {
-            cache: &mut self.cache,
-            rows,
-            position_b: &position_b,
-            slot_b: &slot_b,
-            columns,
-            mask_b11l: &mask_b11l,
-        };
+        let mut attention = DecodeAttention::new(&mut self.cache, &position);
         let hidden = self.model.hidden(&tokens_b.unsqueeze(1), &position_b.unsqueeze(1), &mut attention);
         self.model.logits(&hidden.squeeze_dim(1)).narrow(0, 0, count as i64)
     }
