@@ -5,7 +5,8 @@
 //! apart from the lower, and one token-level mean over the whole step (DAPO, Yu et al. 2025, arXiv:2503.14476); groups
 //! whose attempts all score alike are not computed at all, because their gradient is exactly zero. The importance ratio
 //! compares with the logprobs recorded at sampling, so differences between the rollout's and the update's arithmetic are
-//! corrected, not ignored.
+//! corrected, not ignored. The same holds of attempts that are sampled before the update of the step before, where the recipe
+//! lets sampling run ahead.
 //!
 //! Every random choice derives from `(seed, step, task, sample, token)`, so a run that is stopped and resumed takes
 //! the same steps as one that is not.

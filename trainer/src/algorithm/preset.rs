@@ -350,7 +350,8 @@ clip_high = 0.2
 aggregation = "token-mean"
 "#;
 
-/// The coefficients are those of Cheng et al. 2025 (arXiv:2506.14758): the paper of EGPO does not tell its own.
+/// The coefficients are those of Cheng et al. 2025 (arXiv:2506.14758): the paper of EGPO does not tell its own, nor that of its
+/// divergence, which is left off. There the bonus is for tokens of the reasoning, here for all: no attempt here has another part.
 const EGPO: &str = r#"
 advantage = "grpo"
 entropy_shaping = 0.4
