@@ -56,17 +56,39 @@ fn a_finished_run_knows_its_tasks_by_their_content_and_not_by_their_place() {
 }
 
 #[test]
+fn a_run_of_a_version_that_knew_fewer_keys_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make(folder.path());
+    edit(folder.path(), "steps = 4\n", "steps = 1\n");
+    expect(folder.path(), &["recipe.toml"], 0);
+    let pinned = folder.path().join("run/recipe.toml");
+    let text = std::fs::read_to_string(&pinned).unwrap();
+    assert!(text.contains("staleness = 0\n"), "{text}");
+    std::fs::write(&pinned, text.replace("staleness = 0\n", "")).unwrap();
+    expect(folder.path(), &["recipe.toml"], 0);
+    std::fs::write(&pinned, text.replace("staleness = 0\n", "staleness = 1\n")).unwrap();
+    let (_, error) = expect(folder.path(), &["recipe.toml"], 2);
+    assert!(error.contains("another recipe: `rollout.staleness`"), "{error}");
+}
+
+#[test]
 fn a_killed_run_ends_with_the_weights_of_one_never_killed() {
     killed_and_resumed_ends_as_one_never_killed("");
 }
 
-/// Runs the tiny recipe with `sections` in it, once whole and once killed in the middle and resumed, and compares everything
-/// that both leave behind, byte for byte.
+/// [`killed_and_resumed`] with nothing more in `[rollout]`.
 pub(crate) fn killed_and_resumed_ends_as_one_never_killed(sections: &str) {
+    killed_and_resumed(sections, "");
+}
+
+/// Runs the tiny recipe with `sections` in it and with `rollout` in its section of that name, once whole and once killed in the middle and resumed, and compares everything
+/// that both leave behind, byte for byte.
+pub(crate) fn killed_and_resumed(sections: &str, rollout: &str) {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for folder in [&whole, &killed] {
         tiny::make(folder.path());
         edit(folder.path(), "[optimizer]\n", &format!("{sections}\n[optimizer]\n"));
+        edit(folder.path(), "[rollout]\n", &format!("[rollout]\n{rollout}"));
     }
     expect(whole.path(), &["recipe.toml"], 0);
 

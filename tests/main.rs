@@ -15,3 +15,4 @@ mod rltrain;
 mod selfcheck;
 mod smollm2_parity;
 mod tiny;
+mod traps;

@@ -14,6 +14,7 @@ use rltrain::critic::CriticConfig;
 use rltrain::optim::Schedule;
 use rltrain::policy::{Compute, DeviceChoice};
 use rltrain::recipe::{self, Recipe, RecipeError};
+use rltrain::supervised::{SupervisedConfig, SupervisedMode};
 use rltrain_rewards::BrevityConfig;
 
 use keys::{every_algorithm, full};
@@ -165,7 +166,9 @@ fn every_number_of_an_algorithm_has_a_range() {
         let table = recipe.table();
         let section = table["algorithm"].as_table().unwrap();
         for (key, _) in section.iter().filter(|(_, value)| value.is_float()) {
-            for wrong in [-1.0, f64::NAN] {
+            // A reward may be any number.
+            let wrong: &[f64] = if key == "accept_from" { &[f64::NAN] } else { &[-1.0, f64::NAN] };
+            for wrong in wrong.iter().copied() {
                 let mut table = table.clone();
                 table["algorithm"][key] = wrong.into();
                 let text = report_text(&toml::to_string(&table).unwrap());
@@ -174,7 +177,7 @@ fn every_number_of_an_algorithm_has_a_range() {
             refused.insert(key.clone());
         }
     }
-    assert_eq!(refused.len(), 34, "{refused:?}");
+    assert_eq!(refused.len(), 35, "{refused:?}");
 }
 
 #[test]
@@ -184,6 +187,8 @@ fn a_preset_is_what_it_stands_for() {
         let name = toml::Value::try_from(preset).unwrap();
         let recipe = read(&format!("preset = {name}")).unwrap_or_else(|error| panic!("{}", render(&error)));
         assert_eq!(recipe.algorithm, preset.config(), "{name}");
+        let supervised: SupervisedConfig = toml::from_str(preset.supervised_keys()).unwrap();
+        assert_eq!(recipe.supervised, supervised, "{name}");
         // Said out, it is the same, and every key of it is read.
         let said = read(preset.keys()).unwrap_or_else(|error| panic!("{name}: {}", render(&error)));
         assert_eq!(AlgorithmConfig { preset: Some(preset), ..said.algorithm }, recipe.algorithm, "{name}");
@@ -193,6 +198,75 @@ fn a_preset_is_what_it_stands_for() {
     let names: std::collections::BTreeSet<String> =
         Preset::EVERY.iter().map(|preset| toml::Value::try_from(preset).unwrap().to_string()).collect();
     assert_eq!(names.len(), Preset::EVERY.len());
+}
+
+#[test]
+fn a_preset_of_references_gives_way_to_what_the_recipe_says_of_them() {
+    let text = format!("{SHORTEST}[supervised]\ncoefficient = 0.5\n[algorithm]\npreset = \"code-rl\"\n");
+    let recipe = Recipe::parse("demo.toml", &text).unwrap();
+    assert_eq!((recipe.supervised.coefficient, recipe.supervised.mode), (0.5, SupervisedMode::Alternating));
+    assert_eq!(Recipe::parse("resolved.toml", &recipe.resolved()).unwrap(), recipe);
+}
+
+#[test]
+fn visits_that_cannot_be() {
+    insta::assert_snapshot!(report(
+        "[tasks.curriculum]
+least_weight = 0
+drop_after = 9
+[rollout]
+group_size_min = 1
+group_size_max = 4
+staleness = 2
+"
+    ));
+}
+
+#[test]
+fn a_reference_without_adapters_needs_adapters() {
+    let section = "[algorithm]\nkl_coefficient = 0.1\nreference = \"lora-off\"\n";
+    let said = report(section);
+    assert!(said.contains("`algorithm.reference = \"lora-off\"` without adapters"), "{said}");
+    let adapted = SHORTEST.replace("[tasks]\n", "[model.lora]\nrank = 8\n[tasks]\n");
+    assert!(Recipe::parse("demo.toml", &format!("{adapted}{section}")).is_ok());
+}
+
+#[test]
+fn bounds_of_group_sizes_come_in_pairs_and_pass_rates_have_a_reader() {
+    let said = report("[rollout]\ngroup_size_min = 4\n");
+    assert!(said.contains("one bound of the group size without the other"), "{said}");
+    let said = report("[rollout]\ngroup_size_min = 1\ngroup_size_max = 16\n");
+    assert!(said.contains("a group of one has no siblings"), "{said}");
+    let visits = SHORTEST.replace("[tasks]\n", "[tasks]\npass_rate_visits = 7\n");
+    let said = report_text(&visits);
+    assert!(said.contains("nothing is decided by pass rates"), "{said}");
+    for reader in ["[tasks.curriculum]\n", "[rollout]\ngroup_size_min = 4\ngroup_size_max = 16\n"] {
+        let recipe = Recipe::parse("demo.toml", &format!("{visits}{reader}")).unwrap();
+        assert_eq!(recipe.tasks.pass_rate_visits.get(), 7);
+    }
+}
+
+/// A loss without a ratio takes older weights for the present ones, unless it imitates whoever wrote the attempt.
+#[test]
+fn stale_attempts_need_a_ratio_or_a_correction() {
+    for (algorithm, is_fine) in [
+        ("preset = \"grpo\"", true),
+        ("preset = \"rloo\"", false),
+        ("preset = \"rloo\"\ncorrection = \"token-tis\"", true),
+        ("preset = \"rejection-sampling\"", true),
+    ] {
+        let text = format!("{SHORTEST}[rollout]\nstaleness = 1\n[algorithm]\n{algorithm}\n");
+        match Recipe::parse("demo.toml", &text) {
+            Ok(_) => assert!(is_fine, "{algorithm}"),
+            Err(error) => {
+                let said = render(&error);
+                assert!(
+                    !is_fine && said.contains("nothing makes up for the difference"),
+                    "{algorithm}: {said}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -239,6 +313,18 @@ fn an_episode_of_one_turn_reads_nothing_else_and_no_reply_has_hidden_tests() {
         "{said}"
     );
     assert!(said.contains("`feedback`"), "{said}");
+}
+
+#[test]
+fn a_choice_that_is_refused_is_no_reason_to_refuse_other_keys() {
+    for (more, refused) in [
+        ("[episode]\nturns = 0\nfeedback = \"verdict\"\nfeedback_characters = 9\n", "`episode.turns`"),
+        ("[algorithm]\npolicy_loss = \"clop\"\nsoft_clip_positive = 2.0\n", "`algorithm.policy_loss`"),
+        ("[optimizer]\nkind = \"adam\"\nmomentum = 0.8\n", "`optimizer.kind`"),
+    ] {
+        let said = report(more);
+        assert!(said.contains(refused) && !said.contains("nothing reads it"), "{said}");
+    }
 }
 
 #[test]

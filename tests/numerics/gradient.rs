@@ -11,7 +11,7 @@ use rltrain::rng::{Stream, uniform};
 use rltrain::rollout::{Completion, Finish, Group};
 use tch::{Device, Kind, Tensor};
 
-use super::{assert_near, logprobs_alone, settings, take_gradient, tiny_policy};
+use super::{assert_near, logits_alone, logprobs_alone, settings, take_gradient, tiny_policy};
 
 /// The stated bound of invariant 4, relative to the gradient's norm, in f32: sums of the same terms in another order.
 /// Observed at most 8e-7.
@@ -63,12 +63,27 @@ fn gradient(
     micro_batch_tokens: usize,
     temperature: f64,
 ) -> (Tensor, UpdateReport) {
+    gradient_of(
+        policy,
+        step,
+        &AlgorithmConfig { aggregation, ..AlgorithmConfig::default() },
+        micro_batch_tokens,
+        temperature,
+    )
+}
+
+fn gradient_of(
+    policy: &Policy,
+    step: &[(Group, Vec<f64>)],
+    algorithm: &AlgorithmConfig,
+    micro_batch_tokens: usize,
+    temperature: f64,
+) -> (Tensor, UpdateReport) {
     let (groups, advantages): (Vec<Group>, Vec<Vec<f64>>) = step.iter().cloned().unzip();
-    let algorithm = AlgorithmConfig { aggregation, ..AlgorithmConfig::default() };
     let micro_batch_tokens = NonZeroUsize::new(micro_batch_tokens).unwrap();
     let optimizer = OptimizerConfig { micro_batch_tokens, ..OptimizerConfig::default() };
     let critic = CriticConfig::default();
-    let settings = Settings { temperature, ..settings(&algorithm, &optimizer, &critic) };
+    let settings = Settings { temperature, ..settings(algorithm, &optimizer, &critic) };
     let batch = Batch::new(&groups, Device::Cpu).with_advantages(advantages.concat());
     let report = accumulate(policy, None, &batch, &batch.members(), &settings, 0);
     (take_gradient(&policy.weights), report)
@@ -131,6 +146,36 @@ fn the_gradient_of_a_step_is_the_direct_one_over_global_denominators() {
                 "too much was clipped: {report:?}"
             );
         }
+    }
+}
+
+/// Of attempts without an advantage it is all there is: the mean over tokens of the squared logarithm of the softmax's
+/// denominator, at the sampling temperature.
+#[test]
+fn the_z_loss_of_a_step_is_the_direct_one() {
+    let policy = tiny_policy(Kind::Float);
+    let mut silent = step();
+    silent.iter_mut().flat_map(|(_, advantages)| advantages).for_each(|advantage| *advantage = 0.0);
+    let algorithm = AlgorithmConfig { z_loss_coefficient: 0.3, ..AlgorithmConfig::default() };
+    for temperature in [1.0, 0.7] {
+        let (ours, report) = gradient_of(&policy, &silent, &algorithm, 40, temperature);
+        let model = policy.model();
+        let mut squares = Vec::new();
+        for (group, _) in &silent {
+            for Completion { tokens, .. } in &group.completions {
+                let logits = logits_alone(&model, &[&group.prompt[..], tokens].concat());
+                let (start, count) = (group.prompt.len() as i64, tokens.len() as i64);
+                let log_sum = (logits.narrow(0, start - 1, count) / temperature).logsumexp(-1, false);
+                squares.push(&log_sum * &log_sum);
+            }
+        }
+        let loss = Tensor::cat(&squares, 0).mean(Kind::Float) * 0.3;
+        loss.backward();
+        let wanted = take_gradient(&policy.weights);
+        assert_near("z-loss", &ours, &wanted, BOUND);
+        let loss = loss.double_value(&[]);
+        assert!((report.loss - loss).abs() < 1e-5 * loss, "loss {} instead of {loss}", report.loss);
+        assert!(loss > 5.0, "the logarithm of 259 equal terms, squared, is above 30: {loss}");
     }
 }
 

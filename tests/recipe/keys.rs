@@ -9,6 +9,7 @@ use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator
 use rltrain::critic::CriticKind;
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
+use rltrain::tasks::CurriculumConfig;
 use rltrain_rewards::RewardsConfig;
 
 use super::{SHORTEST, root};
@@ -18,6 +19,9 @@ pub(super) fn full() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.executor.workers = NonZeroUsize::new(2);
     recipe.rollout.kv_memory_mib = NonZeroUsize::new(512);
+    recipe.rollout.group_size_min = NonZeroUsize::new(2);
+    recipe.rollout.group_size_max = NonZeroUsize::new(1000);
+    recipe.tasks.curriculum = Some(CurriculumConfig::default());
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
@@ -29,8 +33,9 @@ pub(super) fn full() -> Recipe {
 }
 
 /// Every preset with everything that can be added to it.
-pub(super) fn every_algorithm() -> [AlgorithmConfig; 24] {
+pub(super) fn every_algorithm() -> [AlgorithmConfig; 27] {
     Preset::EVERY.map(|preset| AlgorithmConfig {
+        accept_most: NonZeroUsize::new(2),
         dual_clip: Some(3.0),
         ratio_cap: Some(5.0),
         off_policy_threshold: Some(0.1),

@@ -1,16 +1,22 @@
 //! What a step tried: groups of attempts with their verdicts and scores.
 
-use crate::algorithm::has_signal;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::AlgorithmConfig;
 use crate::execution::Verdicts;
 use crate::rollout::{Group, PrefillTokens};
 use crate::scoring::Scores;
 
 /// The attempts of one step, group by group. Made by sampling, executing and scoring; read by the update, the metrics and
 /// the journal.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Attempts {
+    /// Version of the weights that sampled: the number of rollouts that they had learnt from.
+    pub weights: u64,
     /// Places of the tasks that were drawn, in order.
     pub tasks: Vec<usize>,
+    /// Tasks that a curriculum passed over on the way.
+    pub passed_over: u64,
     /// What was sampled.
     pub groups: Vec<Group>,
     /// What the tests said.
@@ -31,10 +37,10 @@ impl Attempts {
         self.prefill.reused += round.prefill.reused;
     }
 
-    /// Indices of the groups whose rewards are not all alike.
-    pub fn teaching(&self) -> Vec<usize> {
+    /// Indices of the groups that this algorithm learns anything from.
+    pub fn teaching(&self, algorithm: &AlgorithmConfig) -> Vec<usize> {
         let rewards = self.scores.rewards.iter().enumerate();
-        rewards.filter(|(_, rewards)| has_signal(rewards)).map(|(group, _)| group).collect()
+        rewards.filter(|(_, rewards)| algorithm.teaches(rewards)).map(|(group, _)| group).collect()
     }
 
     /// Groups and scores of the groups with these indices.

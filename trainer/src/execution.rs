@@ -1,10 +1,12 @@
 //! From completions to verdicts: each finished sample goes to the sandbox at once, while its siblings still decode.
 
-use std::time::{Duration, Instant};
+mod recorded;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rltrain_executor::{Executor, ExecutorConfig, InfraError, Job, Limits, Pending, RuntimeFiles, Verdict};
+use serde::{Deserialize, Serialize};
 
 use crate::rollout::Completion;
 use crate::tasks::Task;
@@ -37,11 +39,13 @@ pub struct Executions<'a> {
 }
 
 /// The verdicts of one step, and how long the loop had to wait for them after the last token.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Verdicts {
     /// One per completion of each group. An infrastructure failure is not a verdict.
+    #[serde(with = "recorded")]
     pub groups: Vec<Vec<Result<Verdict, InfraError>>>,
     /// Time from the last sample to the last verdict.
+    #[serde(skip)]
     pub waited: Duration,
 }
 

@@ -20,6 +20,8 @@ pub struct Journal {
 struct Line<'a> {
     task: &'a str,
     sample: usize,
+    /// Version of the weights that sampled it: rollouts that they had learnt from.
+    weights: u64,
     program: String,
     tokens: usize,
     truncated: bool,
@@ -80,6 +82,7 @@ impl Journal {
                 let line = Line {
                     task: &task.id,
                     sample: completion.sample,
+                    weights: attempts.weights,
                     program: program(task, &completion.text),
                     tokens: completion.tokens.len(),
                     truncated: completion.finish == Finish::Length,

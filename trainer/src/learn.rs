@@ -38,6 +38,8 @@ pub struct LearnReport {
     pub critic: Option<ValueReport>,
     /// Attempts that the token limit cut off and that were left out of the loss.
     pub filtered: usize,
+    /// Share of attempts that are imitated, where the estimator rejects some.
+    pub accepted: Option<f64>,
     /// Learning rate of the policy; 0 while only the critic learns.
     pub learning_rate: f64,
 }
@@ -92,7 +94,7 @@ pub fn learn(
         ..LearnReport::default()
     };
     let mut updates = Vec::new();
-    if let Some(Lesson { batch, excluded, divergence_n }) = &lesson {
+    if let Some(Lesson { batch, excluded, filtered, accepted, divergence_n }) = &lesson {
         for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
             let mut members = batch.members_of(&groups);
             members.retain(|member| !excluded[*member]);
@@ -105,7 +107,7 @@ pub fn learn(
         report.advantages = Spread::of(&batch.advantages_n);
         report.kl = divergence_n.as_ref().map(|kl_n| kl_n.mean(Kind::Double).double_value(&[]));
         report.critic = batch.values_n.as_ref().map(ValueReport::of);
-        report.filtered = excluded.iter().filter(|excluded| **excluded).count();
+        (report.filtered, report.accepted) = (*filtered, *accepted);
         session.follow_policy(recipe, report.kl, batch.sequences.len());
     }
     report.first = updates.first().cloned().unwrap_or_default();
@@ -130,15 +132,21 @@ fn keep(session: &Session, recipe: &Recipe, batch: &Batch) {
 
 /// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.
 fn learnt_from(recipe: &Recipe, attempts: &Attempts) -> Vec<usize> {
-    if recipe.algorithm.refills > 0 { attempts.teaching() } else { (0..attempts.groups.len()).collect() }
+    let algorithm = &recipe.algorithm;
+    if algorithm.refills > 0 { attempts.teaching(algorithm) } else { (0..attempts.groups.len()).collect() }
 }
 
 /// A batch that is ready for updates.
 pub struct Lesson {
     /// The attempts with all columns that the recipe's losses look at.
     pub batch: Batch,
-    /// For each sequence, whether it has no place in the loss because the token limit cut it off.
+    /// For each sequence, whether it has no place in the loss: because the token limit cut it off, or because the estimator
+    /// rejects it.
     pub excluded: Vec<bool>,
+    /// Attempts that the token limit cut off and that have no place in the loss.
+    pub filtered: usize,
+    /// Share of attempts that the estimator accepts, where it rejects some.
+    pub accepted: Option<f64>,
     /// Divergence of the rollout's policy from the reference, token by token, by the recipe's estimator.
     pub divergence_n: Option<Tensor>,
 }
@@ -157,7 +165,16 @@ pub fn prepare(session: &Session, recipe: &Recipe, groups: &[Group], scores: &Sc
     learner.fill_masks(&mut batch, entropy_n.as_ref());
     let completions = judged.iter().flat_map(|group| &group.completions);
     let cut_off = |completion: &Completion| recipe.algorithm.filters(completion.finish == Finish::Length);
-    Some(Lesson { batch, excluded: completions.map(cut_off).collect(), divergence_n })
+    let mut excluded: Vec<bool> = completions.map(cut_off).collect();
+    let filtered = excluded.iter().filter(|excluded| **excluded).count();
+    let accepted = (recipe.algorithm.advantage == AdvantageEstimator::Rejection).then(|| {
+        let accepted = batch.with_signal(&batch.members());
+        for (member, excluded) in excluded.iter_mut().enumerate() {
+            *excluded |= accepted.binary_search(&member).is_err();
+        }
+        accepted.len() as f64 / batch.sequences.len() as f64
+    });
+    Some(Lesson { batch, excluded, filtered, accepted, divergence_n })
 }
 
 /// What the steps before the updates look at.

@@ -21,6 +21,8 @@ pub enum Stream {
     Adapter = 6,
     /// What dropout leaves out; counters: update, place of the matrix. Tokens and columns are mixed in on the device.
     Dropout = 7,
+    /// Whether a curriculum takes a task; counters: place in the walk over tasks.
+    Curriculum = 8,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

@@ -3,6 +3,8 @@
 use rltrain_executor::{InfraError, Verdict};
 use rltrain_rewards::{Attempt, Length, Part, RewardError, Scored};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
 use crate::recipe::Recipe;
@@ -13,7 +15,7 @@ use crate::session::Session;
 const INFRASTRUCTURE_BUDGET: f64 = 0.1;
 
 /// The rewards of one step.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Scores {
     /// Total reward of each completion of each group; `None` if its execution failed for reasons of the
     /// infrastructure, which is not a score.

@@ -64,7 +64,8 @@ impl SelfCheck {
 ///
 /// As training: if the model, the device or the sandbox fails.
 pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCheck>, TrainError> {
-    let attempts = attempt(session, recipe, &mut StepTimes::start())?;
+    let step = session.step;
+    let attempts = attempt(session, recipe, step, &mut StepTimes::start())?;
     let forward: Vec<usize> = (0..attempts.groups.len()).collect();
     let backward: Vec<usize> = forward.iter().rev().copied().collect();
     let lesson = |order: &[usize]| {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rltrain_executor::Verdict;
 
+use crate::algorithm::has_signal;
 use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
 use crate::optim::UpdateReport;
@@ -86,7 +87,8 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
         metrics.push(&format!("rewards/{name}/none_rate"), share(missing, scores.with_verdict));
     }
     let groups = scores.rewards.len();
-    metrics.push("frac_reward_zero_std", share(groups - attempts.teaching().len(), groups));
+    let silent = scores.rewards.iter().filter(|rewards| !has_signal(rewards)).count();
+    metrics.push("frac_reward_zero_std", share(silent, groups));
     let solved = |wanted: &dyn Fn(usize, usize) -> bool| {
         let counts = attempts.verdicts.groups.iter().map(|verdicts| {
             let judged = verdicts.iter().flatten();
@@ -195,6 +197,9 @@ fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {
     metrics.push("learning_rate", learnt.learning_rate);
     metrics.push("num_tokens", update.trained_tokens as f64);
     metrics.push("overlong_filtered", learnt.filtered as f64);
+    if let Some(accepted) = learnt.accepted {
+        metrics.push("accepted", accepted);
+    }
 }
 
 fn add_critic(metrics: &mut Metrics, learnt: &LearnReport) {

@@ -5,7 +5,8 @@
 //! apart from the lower, and one token-level mean over the whole step (DAPO, Yu et al. 2025, arXiv:2503.14476); groups
 //! whose attempts all score alike are not computed at all, because their gradient is exactly zero. The importance ratio
 //! compares with the logprobs recorded at sampling, so differences between the rollout's and the update's arithmetic are
-//! corrected, not ignored.
+//! corrected, not ignored. The same holds of attempts that are sampled before the update of the step before, where the recipe
+//! lets sampling run ahead.
 //!
 //! Every random choice derives from `(seed, step, task, sample, token)`, so a run that is stopped and resumed takes
 //! the same steps as one that is not.
@@ -26,7 +27,6 @@ use crate::scoring::score;
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
-use crate::tasks;
 use crate::telemetry::RunSummary;
 
 /// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved.
@@ -42,10 +42,19 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
 
     while session.step < recipe.steps && !stop.is_asked() {
         heldout::evaluate_if_due(&mut session, recipe)?;
-        let mut times = StepTimes::start();
+        let (step, mut times) = (session.step, StepTimes::start());
 
         // Sample, execute, score. From here on an attempt is a number, or nothing if the infrastructure failed.
-        let attempts = attempt(&mut session, recipe, &mut times)?;
+        let attempts = match session.ahead.take() {
+            Some(sampled_ahead) => sampled_ahead,
+            None => attempt(&mut session, recipe, step, &mut times)?,
+        };
+        session.observe(&attempts);
+
+        // With a staleness of 1, the next step's attempts are of the weights before this step's update.
+        if recipe.rollout.staleness > 0 && step + 1 < recipe.steps {
+            session.ahead = Some(attempt(&mut session, recipe, step + 1, &mut times)?);
+        }
 
         // Learn: compare each attempt with what could be expected, and follow the gradient.
         session.telemetry.phase("update");
@@ -64,8 +73,8 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
     Ok(Some(session.summary(recipe)))
 }
 
-/// Tries this step's tasks; with dynamic sampling, more tasks for those that taught nothing. Nothing is tried where only
-/// references are learnt from.
+/// Tries the tasks of `step` with the present weights; with dynamic sampling, more tasks for those that taught nothing. Nothing
+/// is tried where only references are learnt from.
 ///
 /// # Errors
 ///
@@ -73,20 +82,23 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
 pub fn attempt(
     session: &mut Session,
     recipe: &Recipe,
+    step: u64,
     times: &mut StepTimes,
 ) -> Result<Attempts, TrainError> {
     let wanted = recipe.rollout.tasks_per_step.get();
-    let (mut attempts, mut missing) = (Attempts::default(), wanted);
+    let mut attempts = Attempts { weights: session.step, ..Attempts::default() };
+    let mut missing = wanted;
     for round in 0.. {
-        let drawn = tasks::draw(&session.tasks, recipe.seed, session.tasks_drawn, missing);
-        session.tasks_drawn += missing as u64;
+        let behind = session.tasks_drawn;
+        let drawn = session.draw_tasks(recipe, missing);
+        attempts.passed_over += session.tasks_drawn - behind - drawn.len() as u64;
         attempts.tasks.extend_from_slice(&drawn);
         if recipe.supervised.is_alone() {
             break;
         }
-        let place = attempts.groups.len() as u64;
-        attempts.append(attempt_tasks(session, recipe, &drawn, place, times)?);
-        match recipe.algorithm.refill(attempts.teaching().len(), wanted, round) {
+        let first = attempts.groups.len() as u64;
+        attempts.append(attempt_tasks(session, recipe, &Round { tasks: &drawn, first, step }, times)?);
+        match recipe.algorithm.refill(attempts.teaching(&recipe.algorithm).len(), wanted, round) {
             Refill::Sample(more) => missing = more,
             Refill::Learn => break,
         }
@@ -94,51 +106,58 @@ pub fn attempt(
     Ok(attempts)
 }
 
-/// Samples a group for each of the drawn tasks, executes and scores it. `place` is that of the first task in the step.
+/// Tasks that are tried together.
+struct Round<'a> {
+    /// Their places in the task set.
+    tasks: &'a [usize],
+    /// How many tasks of the step come before them.
+    first: u64,
+    /// The step that the random numbers belong to.
+    step: u64,
+}
+
+/// Samples a group for each task of a round, executes and scores it.
 fn attempt_tasks(
     session: &Session,
     recipe: &Recipe,
-    drawn: &[usize],
-    place: u64,
+    round: &Round<'_>,
     times: &mut StepTimes,
 ) -> Result<Attempts, TrainError> {
-    let (samples, temperature) = (recipe.rollout.group_size.get(), recipe.rollout.temperature);
-    let mut run = |samples, temperature| -> Result<Attempts, TrainError> {
+    let mut run = |sizes: &[usize], temperature| -> Result<Attempts, TrainError> {
         // Each finished attempt goes to the sandbox while the others still decode.
         session.telemetry.phase("rollout");
         let (groups, executions, prefill) =
-            times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
+            times.rollout(|| sample(session, recipe, round, sizes, temperature))?;
         session.telemetry.phase("execution");
         let verdicts = times.execution(|| executions.wait(groups.len()));
         let scores = score(session, recipe, &groups, &verdicts)?;
-        Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores, prefill })
+        Ok(Attempts { groups, verdicts, scores, prefill, ..Attempts::default() })
     };
-    let mut attempts = run(samples, temperature)?;
+    let mut attempts = run(&session.group_sizes(recipe, round.tasks), recipe.rollout.temperature)?;
     if recipe.algorithm.advantage == AdvantageEstimator::Remax {
-        let greedy = run(1, 0.0)?;
+        let greedy = run(&vec![1; round.tasks.len()], 0.0)?;
         attempts.scores.greedy = greedy.scores.rewards.iter().map(|rewards| rewards[0]).collect();
     }
     Ok(attempts)
 }
 
-/// Samples a group for each of the drawn tasks, turn by turn, with the log-probability of every token.
+/// Samples a group of its size for each task of a round, turn by turn, with the log-probability of every token.
 fn sample<'a>(
     session: &'a Session,
     recipe: &Recipe,
-    drawn: &[usize],
-    place: u64,
-    samples: usize,
+    round: &Round<'_>,
+    sizes: &[usize],
     temperature: f64,
 ) -> Result<(Vec<Group>, Executions<'a>, PrefillTokens), TrainError> {
-    let mut requests = Vec::with_capacity(drawn.len());
-    for (place, task) in (place..).zip(drawn) {
+    let mut requests = Vec::with_capacity(round.tasks.len());
+    for ((place, task), samples) in (round.first..).zip(round.tasks).zip(sizes) {
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
-        requests.push(Request { prompt, samples, task: place, ..Request::default() });
+        requests.push(Request { prompt, samples: *samples, task: place, ..Request::default() });
     }
-    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, session.step, temperature);
-    let tasks: Vec<_> = drawn.iter().map(|task| &session.tasks[*task]).collect();
+    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, round.step, temperature);
+    let tasks: Vec<_> = round.tasks.iter().map(|task| &session.tasks[*task]).collect();
     let Played { completions, executions, prefill } = play(session, recipe, &tasks, &requests, &sampling)?;
-    Ok((rollout::collect(drawn, requests, completions), executions, prefill))
+    Ok((rollout::collect(round.tasks, requests, completions), executions, prefill))
 }
 
 /// Writes the step's metrics, its timings and its samples.
@@ -151,7 +170,8 @@ fn record(
 ) -> Result<(), TrainError> {
     session.watch_gradient(recipe, &learnt.update)?;
     let most_turns = recipe.episode.turns.get();
-    let (metrics, timings) = step_metrics(attempts, most_turns, learnt, times, Instant::now());
+    let (mut metrics, timings) = step_metrics(attempts, most_turns, learnt, times, Instant::now());
+    session.add_visits(&mut metrics, recipe, attempts);
     session.telemetry.log(session.step, &metrics, &timings)?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {

@@ -29,8 +29,7 @@ pub fn mini_batches(config: &AlgorithmConfig, groups: usize, seed: u64, step: u6
 pub enum Refill {
     /// Sample this many more groups.
     Sample(usize),
-    /// Learn from what there is: the step is full, or it has been refilled as often as it may be. Groups with a signal
-    /// beyond `tasks_per_step` are for the next step.
+    /// Learn from what there is: the step is full, or it has been refilled as often as it may be.
     Learn,
 }
 
@@ -38,8 +37,8 @@ impl AlgorithmConfig {
     /// Whether a step with `teaching` groups with a signal, out of `wanted`, samples more; `rounds` is how often it has
     /// been refilled.
     ///
-    /// It asks for as many groups as are missing. Unlike in DAPO, the number of rounds is bounded: tasks that nobody
-    /// solves would be sampled for ever.
+    /// It asks for as many groups as are missing, so that none is left over for the next step or for a checkpoint. Unlike in
+    /// DAPO, the number of rounds is bounded: tasks that nobody solves would be sampled for ever.
     pub fn refill(&self, teaching: usize, wanted: usize, rounds: u32) -> Refill {
         match wanted.saturating_sub(teaching) {
             0 => Refill::Learn,

@@ -21,8 +21,8 @@ pub struct AlgorithmConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// How rewards become advantages: `grpo`, `dr-grpo`, `rloo`, `remax`, `opo`, `gpg`, `max-rl`, `pass-at-k`, `gdpo`,
-    /// `online-dpo`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`. Default
-    /// `grpo`.
+    /// `online-dpo`, `rejection`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`.
+    /// Default `grpo`.
     pub advantage: AdvantageEstimator,
     /// What `grpo` and `pass-at-k` divide by: the standard deviation of the `group`'s rewards or of the `batch`'s, or
     /// `none`. Default `group`.
@@ -42,6 +42,12 @@ pub struct AlgorithmConfig {
     /// the reference, about 1 divided by this, in nats. Default 0.1.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub preference_beta: f64,
+    /// Reward from which `rejection` imitates an attempt. Default 1: that of a solved one, if `all_passed` is the only reward.
+    pub accept_from: f64,
+    /// Most attempts of a group that `rejection` imitates, the best ones, at least 1. Absent: all that are good enough, so that
+    /// easy tasks count most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_most: Option<NonZeroUsize>,
     /// How much the entropy of a token adds to its advantage, per nat; at least 0. Default 0, none. 0.4 is usual.
     #[schemars(range(min = 0.0))]
     pub entropy_shaping: f64,
@@ -202,6 +208,8 @@ impl Default for AlgorithmConfig {
             discount: 1.0,
             gae_lambda: 0.95,
             preference_beta: 0.1,
+            accept_from: 1.0,
+            accept_most: None,
             entropy_shaping: 0.0,
             entropy_shaping_limit: 2.0,
             policy_loss: PolicyLoss::default(),
@@ -271,9 +279,10 @@ impl Serialize for AlgorithmConfig {
         }
         write_if_set! { preset }
         write! {
-            advantage scale scale_epsilon discount gae_lambda preference_beta entropy_shaping entropy_shaping_limit policy_loss ratio
-            clip_low clip_high
+            advantage scale scale_epsilon discount gae_lambda preference_beta accept_from
         }
+        write_if_set! { accept_most }
+        write! { entropy_shaping entropy_shaping_limit policy_loss ratio clip_low clip_high }
         write_if_set! { dual_clip ratio_cap }
         write! {
             soft_clip_positive soft_clip_negative vespo_power_positive vespo_decay_positive vespo_power_negative
@@ -321,6 +330,9 @@ pub enum AdvantageEstimator {
     /// The best attempt against the worst, until it has gained enough on the reference: online DPO, with
     /// `policy_loss = "reinforce"` and `aggregation = "sequence-mean-token-sum"`.
     OnlineDpo,
+    /// 1 for attempts whose reward is at least `accept_from`; the others are left out. Expert iteration, with
+    /// `policy_loss = "reinforce"`.
+    Rejection,
     /// The return, whitened over all tokens of the step; no group is compared.
     ReinforcePlusPlus,
     /// Reward minus the group's mean, whitened over all tokens of the step.

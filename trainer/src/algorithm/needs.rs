@@ -1,6 +1,6 @@
 //! What an algorithm needs to be given besides tokens and rewards, so that nothing is computed that it does not use.
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, KlPlace, PolicyLoss};
+use super::config::{AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, PolicyLoss};
 
 impl AlgorithmConfig {
     /// Whether a run keeps a reference: because divergence from it costs something, or because attempts are compared by
@@ -17,6 +17,14 @@ impl AlgorithmConfig {
     /// Whether the size of the softmax's denominator costs something.
     pub fn trains_log_sum(&self) -> bool {
         self.z_loss_coefficient > 0.0
+    }
+
+    /// Whether attempts of other weights than those that learn are made up for, by the loss itself or by a correction; or
+    /// are imitated whoever made them.
+    pub fn bears_staleness(&self) -> bool {
+        self.policy_loss != PolicyLoss::Reinforce
+            || self.correction != CorrectionKind::None
+            || self.advantage == AdvantageEstimator::Rejection
     }
 
     /// Whether a token may have a gradient although its attempt's advantage is 0, so that no attempt may be left out of

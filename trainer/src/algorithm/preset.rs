@@ -1,4 +1,4 @@
-//! Published algorithms as settings of `[algorithm]`.
+//! Published algorithms as settings of `[algorithm]`, and of `[supervised]` where they learn from reference solutions.
 //!
 //! A preset is text that a recipe could contain. Its keys become the defaults of the section, keys that the recipe sets
 //! win, and a resolved recipe has them all, so that it says the same when a preset of a later version says something else.
@@ -63,11 +63,17 @@ pub enum Preset {
     OnlineDpo,
     /// The two tricks of Liu et al. 2025 (arXiv:2508.08221): the batch's deviation, and a token mean.
     LitePpo,
+    /// Expert iteration: the attempts that pass are imitated. RFT, Yuan et al. 2023 (arXiv:2308.01825).
+    RejectionSampling,
+    /// Supervised fine-tuning on the tasks' own solutions; nothing is sampled.
+    Sft,
+    /// CodeRL, Le et al. 2022 (arXiv:2207.01780), without its critic.
+    CodeRl,
 }
 
 impl Preset {
     /// Every preset.
-    pub const EVERY: [Self; 24] = [
+    pub const EVERY: [Self; 27] = [
         Self::Grpo,
         Self::DrGrpo,
         Self::Dapo,
@@ -92,6 +98,9 @@ impl Preset {
         Self::Egpo,
         Self::OnlineDpo,
         Self::LitePpo,
+        Self::RejectionSampling,
+        Self::Sft,
+        Self::CodeRl,
     ];
 
     /// The preset that a recipe calls `name`.
@@ -100,7 +109,7 @@ impl Preset {
         Self::deserialize(deserializer).ok()
     }
 
-    /// Its keys, as the lines of a recipe.
+    /// Its keys of `[algorithm]`, as the lines of a recipe.
     pub fn keys(self) -> &'static str {
         match self {
             Self::Grpo => GRPO,
@@ -127,6 +136,18 @@ impl Preset {
             Self::Egpo => EGPO,
             Self::OnlineDpo => ONLINE_DPO,
             Self::LitePpo => LITE_PPO,
+            Self::RejectionSampling => REJECTION_SAMPLING,
+            Self::Sft => SFT,
+            Self::CodeRl => CODE_RL,
+        }
+    }
+
+    /// Its keys of `[supervised]`, as the lines of a recipe; none for those that leave references alone.
+    pub fn supervised_keys(self) -> &'static str {
+        match self {
+            Self::Sft => "coefficient = 1.0\nmode = \"alone\"\n",
+            Self::CodeRl => "coefficient = 1.0\nmode = \"alternating\"\n",
+            _ => "",
         }
     }
 
@@ -329,7 +350,8 @@ clip_high = 0.2
 aggregation = "token-mean"
 "#;
 
-/// The coefficients are those of Cheng et al. 2025 (arXiv:2506.14758): the paper of EGPO does not tell its own.
+/// The coefficients are those of Cheng et al. 2025 (arXiv:2506.14758): the paper of EGPO does not tell its own, nor that of its
+/// divergence, which is left off. There the bonus is for tokens of the reasoning, here for all: no attempt here has another part.
 const EGPO: &str = r#"
 advantage = "grpo"
 entropy_shaping = 0.4
@@ -346,6 +368,29 @@ advantage = "online-dpo"
 preference_beta = 0.1
 policy_loss = "reinforce"
 aggregation = "sequence-mean-token-sum"
+"#;
+
+/// The mean cross entropy of the attempts that pass, those of easy tasks more often; no ratio, no divergence.
+const REJECTION_SAMPLING: &str = r#"
+advantage = "rejection"
+accept_from = 1.0
+policy_loss = "reinforce"
+aggregation = "token-mean"
+"#;
+
+/// How references are learnt from; no attempt is made.
+const SFT: &str = r#"
+policy_loss = "reinforce"
+aggregation = "token-mean"
+"#;
+
+/// The greedy attempt is the baseline, losses are means over each attempt, and every other optimizer step is the references'.
+/// In the paper a critic weighs the tokens, attempts are made once before training, and rewards are -1, -0.6, -0.3 and 1, which a
+/// recipe says in `[rewards]`.
+const CODE_RL: &str = r#"
+advantage = "remax"
+policy_loss = "reinforce"
+aggregation = "sequence-mean-token-mean"
 "#;
 
 const LITE_PPO: &str = r#"

@@ -26,6 +26,9 @@ impl AlgorithmConfig {
             "discount" => unless(self.advantage.is_per_token(), &advantage),
             "gae_lambda" | "value_clip" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
             "preference_beta" => unless(self.advantage == AdvantageEstimator::OnlineDpo, &advantage),
+            "accept_from" | "accept_most" => {
+                unless(self.advantage == AdvantageEstimator::Rejection, &advantage)
+            }
             "entropy_shaping_limit" => {
                 unless(self.entropy_shaping > 0.0, &|| "entropy_shaping = 0".to_owned())
             }

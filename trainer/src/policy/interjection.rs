@@ -1,7 +1,9 @@
 //! What follows a prompt where the environment speaks too.
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens that the environment put between those of the policy: the policy reads them, and never learns to write them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interjection {
     /// How many of the policy's own tokens come before.
     pub after: usize,

@@ -55,6 +55,8 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("probability_high", Some(algorithm.probability_high)),
         ("overlong_buffer", Some(algorithm.overlong_buffer)),
     ];
+    let any = [("accept_from", Some(algorithm.accept_from))];
+    range(problems, &any, f64::is_finite, "a finite number");
     range(problems, &above_0, |x| x > 0.0 && x.is_finite(), "a finite number above 0");
     range(problems, &from_0, |x| x >= 0.0 && x.is_finite(), "a finite number from 0");
     range(problems, &above_1, |x| x > 1.0 && x.is_finite(), "a finite number above 1");

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 /// up to float rounding:
 ///
 /// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend
-///   on where the end is.
+///   on where the end is. Not with `rollout.staleness`: before its last step, a run samples nothing ahead.
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
@@ -84,7 +84,9 @@ pub(super) fn may_change(key: &str, new: &Table) -> bool {
     let names = |allowed: &str| {
         key.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    MAY_CHANGE.into_iter().any(names) && (key != "steps" || constant())
+    let ahead = new.get("rollout").and_then(|rollout| rollout.get("staleness"));
+    let is_ahead = ahead.and_then(toml::Value::as_integer).is_some_and(|staleness| staleness > 0);
+    MAY_CHANGE.into_iter().any(names) && (key != "steps" || (constant() && !is_ahead))
 }
 
 /// Every value of a table by its dotted path, as TOML. A section without keys is a value, so that it is not
@@ -146,6 +148,17 @@ mod tests {
         for (schedule, refused) in [("constant", 0), ("linear", 1), ("cosine", 1)] {
             let with = |steps| table(&format!("steps = {steps}\n[optimizer]\nschedule = \"{schedule}\""));
             assert_eq!(refused_changes(&with(50), &with(90)).len(), refused, "{schedule}");
+        }
+    }
+
+    #[test]
+    fn the_end_may_not_move_where_sampling_runs_ahead_of_it() {
+        for (staleness, refused) in [(0, 0), (1, 1)] {
+            let with = |steps| {
+                let rollout = format!("[rollout]\nstaleness = {staleness}\n");
+                table(&format!("steps = {steps}\n{rollout}[optimizer]\nschedule = \"constant\""))
+            };
+            assert_eq!(refused_changes(&with(50), &with(90)).len(), refused, "{staleness}");
         }
     }
 

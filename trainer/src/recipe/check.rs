@@ -7,7 +7,8 @@ use super::problems::Problems;
 use super::{Recipe, algorithm, unread};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::optim::{OptimizerConfig, Schedule};
-use crate::rollout::Shaping;
+use crate::rollout::{GroupSizes, Shaping};
+use crate::tasks::default_visits;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
 const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
@@ -25,6 +26,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     paths(recipe, problems);
     templates(recipe, problems);
     rollout(recipe, problems);
+    visits(recipe, problems);
     rewards(recipe, problems);
     optimizer(recipe, problems);
     eval(recipe, problems);
@@ -171,6 +173,56 @@ fn rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
         "leave it out; without stop texts, completions end with the model's own end token",
     );
     shaping(recipe, problems);
+}
+
+/// Which tasks are visited, with how many attempts, and of which weights.
+fn visits(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let (rollout, tasks) = (&recipe.rollout, &recipe.tasks);
+    let both = rollout.group_size_min.is_some() == rollout.group_size_max.is_some();
+    let bounds = ["rollout.group_size_min", "rollout.group_size_max"];
+    let help = "groups differ in size where both are set, and have `group_size` attempts where neither is";
+    problems.require(both, &bounds, "one bound of the group size without the other", help);
+    if let Some(GroupSizes { least, most }) = rollout.group_sizes() {
+        let mean = rollout.group_size.get();
+        problems.require(
+            least <= mean && mean <= most,
+            &["rollout.group_size_min", "rollout.group_size_max", "rollout.group_size"],
+            format!("the mean group size, {mean}, is not from {least} to {most}"),
+            "`group_size` lies between `group_size_min` and `group_size_max`",
+        );
+        problems.require(
+            least >= 2 || !recipe.algorithm.advantage.needs_siblings(),
+            &["rollout.group_size_min"],
+            "a group of one has no siblings to compare with",
+            "with one attempt per task every advantage is zero; use 2 or more",
+        );
+    }
+    let visits = tasks.pass_rate_visits;
+    problems.require(
+        recipe.reads_pass_rates() || visits == default_visits(),
+        &["tasks.pass_rate_visits"],
+        "`tasks.pass_rate_visits` is set, and nothing is decided by pass rates",
+        "take it out, or add `[tasks.curriculum]` or bounds of `rollout.group_size`",
+    );
+    if let Some(curriculum) = &tasks.curriculum {
+        let weight = curriculum.least_weight;
+        let holds = weight > 0.0 && weight <= 1.0;
+        problems.require_value(holds, "tasks.curriculum.least_weight", weight, "a number above 0, at most 1");
+        problems.require(
+            curriculum.drop_after <= visits.get(),
+            &["tasks.curriculum.drop_after", "tasks.pass_rate_visits"],
+            format!("{} visits are not remembered, {visits} are", curriculum.drop_after),
+            "set `tasks.pass_rate_visits` to `drop_after` or more",
+        );
+    }
+    let staleness = rollout.staleness;
+    problems.require_value(staleness <= 1, "rollout.staleness", staleness, "0 or 1");
+    problems.require(
+        staleness == 0 || recipe.algorithm.bears_staleness(),
+        &["rollout.staleness", "algorithm.policy_loss", "algorithm.correction"],
+        "attempts of older weights, and a loss without a ratio: nothing makes up for the difference",
+        "set `algorithm.correction = \"token-tis\"`, or take a `policy_loss` that has a ratio",
+    );
 }
 
 /// Ranges of what shapes the distribution, and that no ratio compares the shaped distribution with the whole one.

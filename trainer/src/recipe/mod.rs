@@ -160,6 +160,11 @@ impl Recipe {
         self.rollout.max_tokens.get().saturating_mul(self.episode.turns.get())
     }
 
+    /// Whether anything is decided by how often tasks are solved.
+    pub fn reads_pass_rates(&self) -> bool {
+        self.tasks.curriculum.is_some() || self.rollout.group_sizes().is_some()
+    }
+
     /// Makes relative paths absolute, as seen from `folder`.
     fn resolve(mut self, folder: &Path) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];

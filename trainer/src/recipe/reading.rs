@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use strsim::jaro_winkler;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer};
+use toml::de::{DeString, DeTable, DeValue, Deserializer};
 
 use super::problems::Problems;
 use super::{Recipe, schema};
@@ -173,14 +173,27 @@ fn fill<'i>(table: &mut DeTable<'i>, required: &DeTable<'i>) {
     }
 }
 
-/// Gives `[algorithm]` the keys of the preset that it names, where it does not have them. An unknown name is left for
-/// deserialisation to report.
+/// Gives `[algorithm]` and `[supervised]` the keys of the preset that the recipe names, where they do not have them. An unknown
+/// name is left for deserialisation to report.
 fn fill_from_preset(table: &mut DeTable<'_>) {
-    let Some(DeValue::Table(algorithm)) = table.get_mut("algorithm").map(Spanned::get_mut) else { return };
+    let Some(DeValue::Table(algorithm)) = table.get("algorithm").map(Spanned::get_ref) else { return };
     let name = algorithm.get("preset").and_then(|name| name.get_ref().as_str());
-    if let Some(preset) = name.and_then(Preset::named) {
-        let (keys, _) = DeTable::parse_recoverable(preset.keys());
-        fill(algorithm, &keys.into_inner());
+    let Some(preset) = name.and_then(Preset::named) else { return };
+    for (section, keys) in [("algorithm", preset.keys()), ("supervised", preset.supervised_keys())] {
+        let (keys, _) = DeTable::parse_recoverable(keys);
+        let keys = keys.into_inner();
+        if keys.is_empty() {
+            continue;
+        }
+        match table.get_mut(section).map(Spanned::get_mut) {
+            Some(DeValue::Table(found)) => fill(found, &keys),
+            // Of a wrong type, which deserialisation reports.
+            Some(_) => {}
+            None => {
+                let name = Spanned::new(0..0, DeString::from(section));
+                table.insert(name, Spanned::new(0..0, DeValue::Table(keys)));
+            }
+        }
     }
 }
 

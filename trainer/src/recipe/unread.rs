@@ -47,7 +47,8 @@ fn section(name: &str, unread: impl Fn(&str) -> Option<String>, problems: &mut P
             let choice = reason.split(' ').next().unwrap_or_default();
             let choice = if choice.contains('.') { choice.to_owned() } else { format!("{name}.{choice}") };
             let help = format!("take it out, or set `{choice}` to something that does");
-            problems.require(false, &[&key], message, help);
+            // Silent where the choice itself is refused: what stands in for it is not what the user wants.
+            problems.require(false, &[&key, &choice], message, help);
         }
     }
 }

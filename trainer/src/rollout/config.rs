@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::allotment::GroupSizes;
 use super::request::Sampling;
 use super::shaping::Shaping;
 use crate::rng::Stream;
@@ -20,10 +21,23 @@ pub struct RolloutConfig {
     /// 8. A task that every attempt solves, or none, teaches nothing, and large groups agree less often.
     #[schemars(range(min = 2))]
     pub group_size: NonZeroUsize,
+    /// Fewest attempts of a group, at most `group_size`. With both bounds, groups differ in size: `group_size` is their mean, and
+    /// tasks that are hardly ever or nearly always solved get attempts of those that are solved half of the time, so that as
+    /// many groups as possible have both outcomes. Absent, with `group_size_max`: all groups are of one size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_size_min: Option<NonZeroUsize>,
+    /// Most attempts of a group, at least `group_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_size_max: Option<NonZeroUsize>,
     /// Sampling temperature, above 0. Default 1: the model's own distribution, which is also the one that is
     /// trained.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub temperature: f64,
+    /// Steps by which sampling may run ahead of learning, 0 or 1. Default 0: every attempt is of the weights that learn from it. 1:
+    /// the attempts of a step are sampled before the update of the step before it. The importance ratio, or
+    /// `algorithm.correction`, makes up for the difference.
+    #[schemars(range(max = 1))]
+    pub staleness: u64,
     /// Longest completion, in tokens. Default 256. A longer one is cut there, and usually fails its tests.
     pub max_tokens: NonZeroUsize,
     /// Most attempts decoded together. Default 64. Memory grows with it (the key-value cache holds this many
@@ -60,7 +74,10 @@ impl Default for RolloutConfig {
         Self {
             tasks_per_step: const { nonzero(8) },
             group_size: const { nonzero(8) },
+            group_size_min: None,
+            group_size_max: None,
             temperature: 1.0,
+            staleness: 0,
             max_tokens: const { nonzero(256) },
             max_batch: const { nonzero(64) },
             kv_memory_mib: None,
@@ -82,6 +99,12 @@ impl RolloutConfig {
             top_p: self.top_p,
             min_p: self.min_p,
         }
+    }
+
+    /// The bounds of group sizes, if groups differ in size.
+    pub fn group_sizes(&self) -> Option<GroupSizes> {
+        let (least, most) = self.group_size_min.zip(self.group_size_max)?;
+        Some(GroupSizes { least: least.get(), most: most.get() })
     }
 
     /// How a step samples at a temperature of its own.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::radix_tree::{RadixTree, Stretch};
 use crate::policy::{KeysAndValues, KvCache, Network};
 
@@ -18,7 +20,7 @@ pub struct Histories<'m> {
 }
 
 /// Tokens of prompts and histories, each distinct one of a call counted once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefillTokens {
     /// Those that went through the network.
     pub computed: usize,

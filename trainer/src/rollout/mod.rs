@@ -1,5 +1,6 @@
 //! Rollout: prompts in, sampled completions with their logprobs out.
 
+mod allotment;
 mod config;
 mod engine;
 mod histories;
@@ -13,16 +14,18 @@ mod stop;
 mod transcript;
 mod waiting;
 
+pub use allotment::{GroupSizes, allot};
 pub use config::*;
 pub use engine::{generate, generate_from};
 pub use histories::{Histories, PrefillTokens};
 pub use prompt::Prompter;
 pub use request::{Completion, EarlierTurn, Finish, Request, Sampling};
 pub use sampler::{Draw, Drawn, draw};
+use serde::{Deserialize, Serialize};
 pub use shaping::Shaping;
 
 /// The attempts at one task. Made by [`collect`]; read by rewards and the update.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     /// Index of the task in its task set.
     pub task: usize,

@@ -1,5 +1,7 @@
 //! What is asked of the engine, and what it hands over.
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::{Continuation, Interjection};
 use crate::rng::{Stream, uniform};
 
@@ -75,7 +77,7 @@ impl Sampling {
 }
 
 /// Why a completion ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// A stop id or a stop string.
     Stop,
@@ -85,7 +87,7 @@ pub enum Finish {
 }
 
 /// A turn that was not an attempt's last one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlierTurn {
     /// What the model wrote, cut before the stop string.
     pub text: String,
@@ -95,7 +97,7 @@ pub struct EarlierTurn {
 
 /// One sampled completion, or an attempt of several turns. Made by [`generate`](super::generate); read by the executor (text) and the update (tokens,
 /// logprobs).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// Index of its request.
     pub request: usize,
@@ -106,11 +108,14 @@ pub struct Completion {
     /// What the environment said between the turns; empty where there was one.
     pub interjections: Vec<Interjection>,
     /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw.
+    #[serde(with = "bits")]
     pub logprobs: Vec<f32>,
     /// Log-probability (nats) of each token under the model's distribution at the sampling temperature, before it was
     /// shaped. Equal to `logprobs` where nothing is shaped.
+    #[serde(with = "bits")]
     pub unshaped_logprobs: Vec<f32>,
     /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it.
+    #[serde(with = "bits")]
     pub entropies: Vec<f32>,
     /// Decoded text, cut before the stop string; of the last turn.
     pub text: String,
@@ -146,5 +151,18 @@ impl Completion {
         self.unshaped_logprobs.extend(turn.unshaped_logprobs);
         self.entropies.extend(turn.entropies);
         Completion { text: turn.text, finish: turn.finish, ..self }
+    }
+}
+
+/// Numbers as their bits, so that a checkpoint gives back exactly what it was given, what is not finite included.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(numbers: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+        numbers.iter().map(|number| number.to_bits()).collect::<Vec<u32>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+        Ok(Vec::<u32>::deserialize(deserializer)?.into_iter().map(f32::from_bits).collect())
     }
 }

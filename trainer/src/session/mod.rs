@@ -1,6 +1,7 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
 mod saving;
+mod visiting;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use rltrain_rewards::RewardSet;
 use saving::TrainerState;
 
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
+use crate::attempts::Attempts;
 use crate::critic::Critic;
 use crate::error::TrainError;
 use crate::eval::Evaluations;
@@ -20,7 +22,7 @@ use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
 use crate::rollout::Prompter;
-use crate::tasks::TaskSet;
+use crate::tasks::{self, PassRates, TaskSet};
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
@@ -62,8 +64,12 @@ pub struct Session {
     pub traps: Traps,
     /// Evaluations so far.
     pub evaluations: Evaluations,
-    /// Tasks drawn so far: where the next step goes on.
+    /// Tasks drawn so far, or passed over by a curriculum: where the next step goes on.
     pub tasks_drawn: u64,
+    /// How often tasks are solved, if the recipe decides anything by it.
+    pub pass_rates: Option<PassRates>,
+    /// The next step's attempts, if they are sampled before this step's update.
+    pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
     store: Store,
     /// Step of the newest checkpoint.
@@ -121,6 +127,8 @@ impl Session {
             traps: Traps::default(),
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
             tasks_drawn: 0,
+            pass_rates: visiting::new_pass_rates(recipe, tasks.len()),
+            ahead: None,
             skipped_in_a_row: 0,
             store,
             saved: None,
@@ -128,6 +136,14 @@ impl Session {
             heldout,
             _lock: lock,
         };
+        let copied = tasks::copied(&session.tasks, &session.heldout);
+        if let Some(first) = copied.first() {
+            session.telemetry.message(&format!(
+                "warning: held-out tasks are trained on, so that evaluations measure memory: {first}, and {} pairs in all; \
+                 `rltrain tasks verify` lists them",
+                copied.len()
+            ));
+        }
         for rejected in passed_over {
             let (path, reason) = (rejected.path.display(), rejected.reason);
             session.telemetry.message(&format!("passed over `{path}`: {reason}"));
@@ -236,7 +252,9 @@ fn pin_recipe(recipe: &Recipe, run: &Path) -> Result<(), TrainError> {
     let path = run.join(RECIPE);
     match fs_err::read_to_string(&path) {
         Ok(text) => {
-            let old = text.parse().map_err(|source| TrainError::Toml { path: path.clone(), source })?;
+            let raw = text.parse().map_err(|source| TrainError::Toml { path: path.clone(), source })?;
+            // A version that knew fewer keys did what their defaults say.
+            let old = Recipe::parse(RECIPE, &text).map_or(raw, |recipe| recipe.table());
             let changes: Vec<String> =
                 refused_changes(&old, &recipe.table()).iter().map(ToString::to_string).collect();
             if !changes.is_empty() {

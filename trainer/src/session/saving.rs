@@ -7,20 +7,25 @@
 //! critic-optimizer.safetensors
 //! reference.safetensors     the reference, if it follows the policy; a frozen one is read from where the run started
 //! trainer.json              everything that is not a tensor
+//! ahead.json                the next step's attempts, if they were sampled ahead of time
+//! pass-rates.json           the last visits to every task, if the recipe decides anything by them
 //! ```
 
 use std::collections::BTreeMap;
 
 use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
 use crate::algorithm::ReferenceKind;
+use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::optim::Optimizer;
 use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
+use crate::tasks::{PassRates, Visit};
 
 /// Names inside a checkpoint.
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -28,9 +33,17 @@ const CRITIC: &str = "critic.safetensors";
 const CRITIC_OPTIMIZER: &str = "critic-optimizer.safetensors";
 const REFERENCE: &str = "reference.safetensors";
 const TRAINER: &str = "trainer.json";
+const AHEAD: &str = "ahead.json";
+const PASS_RATES: &str = "pass-rates.json";
 
 /// Version of `trainer.json` that this build writes and reads.
 const TRAINER_FORMAT: u64 = 2;
+
+/// Version of `ahead.json`.
+const AHEAD_FORMAT: u64 = 1;
+
+/// Version of `pass-rates.json`.
+const PASS_RATES_FORMAT: u64 = 1;
 
 /// `trainer.json`: what a run knows besides tensors. Randomness has no state to save: every draw derives from the seed
 /// and from counters.
@@ -50,7 +63,7 @@ pub(super) struct TrainerState {
     skipped_in_a_row: u32,
     /// What a nat of divergence costs.
     kl_coefficient: f64,
-    /// Tasks drawn so far.
+    /// Tasks drawn so far, or passed over by a curriculum.
     tasks_drawn: u64,
     /// What `auto` came to when the run started.
     pub(super) compute: Compute,
@@ -66,19 +79,52 @@ impl TrainerState {
     ///
     /// If the file is damaged or of another version.
     pub(super) fn read(checkpoint: &Checkpoint) -> Result<TrainerState, ReadError> {
-        let version: Version = checkpoint.json(TRAINER)?;
-        if version.format != TRAINER_FORMAT {
-            let path = checkpoint.path().join(TRAINER);
-            return Err(ReadError::Format { path, found: version.format, wanted: TRAINER_FORMAT });
-        }
-        checkpoint.json(TRAINER)
+        read_versioned(checkpoint, TRAINER, TRAINER_FORMAT)
     }
 }
 
-/// The one key that every version of `trainer.json` has.
+/// `pass-rates.json`: by task, in the order of the task file, the visits that are remembered, the newest last.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PassRatesState {
+    format: u64,
+    visits: Vec<Vec<Visit>>,
+}
+
+/// `ahead.json`, as it is written.
+#[derive(Serialize)]
+struct Ahead<'a> {
+    format: u64,
+    attempts: &'a Attempts,
+}
+
+/// `ahead.json`, as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AheadState {
+    #[serde(rename = "format")]
+    _format: u64,
+    attempts: Attempts,
+}
+
+/// The one key that every version of a JSON file of ours has.
 #[derive(Deserialize)]
 struct Version {
     format: u64,
+}
+
+/// The file `name` of a checkpoint, whose keys are those of version `wanted`.
+fn read_versioned<T: DeserializeOwned>(
+    checkpoint: &Checkpoint,
+    name: &str,
+    wanted: u64,
+) -> Result<T, ReadError> {
+    let version: Version = checkpoint.json(name)?;
+    if version.format != wanted {
+        let path = checkpoint.path().join(name);
+        return Err(ReadError::Format { path, found: version.format, wanted });
+    }
+    checkpoint.json(name)
 }
 
 impl Session {
@@ -108,6 +154,15 @@ impl Session {
         }
         if let (Some(reference), true) = (&mut self.reference, follows(recipe)) {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
+        }
+        // The last step has none after it.
+        if recipe.rollout.staleness > 0 && checkpoint.manifest().files.contains_key(AHEAD) {
+            let state: AheadState = read_versioned(checkpoint, AHEAD, AHEAD_FORMAT)?;
+            self.ahead = Some(state.attempts);
+        }
+        if self.pass_rates.is_some() {
+            let state: PassRatesState = read_versioned(checkpoint, PASS_RATES, PASS_RATES_FORMAT)?;
+            self.pass_rates = Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
         }
         self.kl_coefficient = state.kl_coefficient;
         self.tasks_drawn = state.tasks_drawn;
@@ -156,6 +211,13 @@ impl Session {
         let reference = self.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
         if let Some(reference) = reference {
             draft.tensors(REFERENCE, views(reference), &format)?;
+        }
+        if let Some(attempts) = &self.ahead {
+            draft.json(AHEAD, &Ahead { format: AHEAD_FORMAT, attempts })?;
+        }
+        if let Some(rates) = &self.pass_rates {
+            let visits = rates.visits().to_vec();
+            draft.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
         }
         draft.json(
             TRAINER,

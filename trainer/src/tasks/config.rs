@@ -1,12 +1,15 @@
 //! `[tasks]`: what is trained on, what is evaluated on, and how the model is asked.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::curriculum::{CurriculumConfig, default_visits};
+
 /// `[tasks]`: the task files and how a task is put to the model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TasksConfig {
     /// Task file to train on: JSON lines, one task a line. A relative path is relative to the recipe.
@@ -25,6 +28,13 @@ pub struct TasksConfig {
     /// indent that follows it.
     #[serde(default = "default_prefill")]
     pub prefill: String,
+    /// Visits to a task over which its pass rate is counted, for `[tasks.curriculum]` and for groups of different sizes; at least
+    /// 1. Default 4. Older ones are of a policy that is no more.
+    #[serde(default = "default_visits")]
+    pub pass_rate_visits: NonZeroUsize,
+    /// Draws tasks by how often they are solved. Absent: every task comes once in each pass over the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curriculum: Option<CurriculumConfig>,
 }
 
 fn default_prompt() -> String {

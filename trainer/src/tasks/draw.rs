@@ -13,6 +13,43 @@ pub fn draw(tasks: &TaskSet, seed: u64, drawn: u64, count: usize) -> Vec<usize> 
     draw_places(tasks.len(), seed, drawn, count)
 }
 
+/// What [`draw_by_chance`] returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// Places of the tasks that were taken, in order.
+    pub taken: Vec<usize>,
+    /// Tasks that were passed by on the way, those that were taken included: how far the walk has come.
+    pub walked: u64,
+}
+
+/// Walks on from the place that is `first` tasks behind the start of [`draw`]'s walk, and takes each task with its chance until
+/// `count` are taken: a pure function of its arguments.
+///
+/// Whether a task is taken derives from the place in the walk, so that it does not depend on how the walk is divided into
+/// draws. With chances of 1 this is [`draw`]. A task can be taken once an epoch, as there.
+///
+/// # Panics
+///
+/// If no chance is above 0, which is a bug: the walk would never end.
+pub fn draw_by_chance(chances: &[f64], seed: u64, first: u64, count: usize) -> Walk {
+    assert!(chances.iter().any(|chance| *chance > 0.0), "no task has a chance");
+    let len = chances.len() as u64;
+    let (mut taken, mut place) = (Vec::with_capacity(count), first);
+    while taken.len() < count {
+        let order = permutation(chances.len(), seed, place / len);
+        for task in &order[(place % len) as usize..] {
+            if taken.len() == count {
+                break;
+            }
+            if uniform(seed, Stream::Curriculum, &[place]) < chances[*task] {
+                taken.push(*task);
+            }
+            place += 1;
+        }
+    }
+    Walk { taken, walked: place - first }
+}
+
 fn draw_places(len: usize, seed: u64, first: u64, count: usize) -> Vec<usize> {
     let (mut epoch, mut place) = (first / len as u64, (first % len as u64) as usize);
     let mut drawn = Vec::with_capacity(count);
@@ -71,6 +108,18 @@ mod tests {
         assert!(at_front.iter().all(|count| (880..1120).contains(count)), "{at_front:?}");
     }
 
+    #[test]
+    fn tasks_are_taken_as_often_as_their_chances_say() {
+        let chances = [1.0, 0.5, 0.1, 0.0];
+        let walk = draw_by_chance(&chances, 3, 0, 8000);
+        let epochs = walk.walked as f64 / chances.len() as f64;
+        for (task, chance) in chances.iter().enumerate() {
+            let taken = walk.taken.iter().filter(|taken| **taken == task).count() as f64;
+            // Standard deviation at most 0.0071 of some 5000 epochs.
+            assert!((taken / epochs - chance).abs() < 0.03, "task {task}: {taken} times in {epochs} epochs");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_task_is_drawn_once_per_epoch(
@@ -100,6 +149,25 @@ mod tests {
             let half_of = |which: u64| draw_places(len, seed, (2 * step + which) * half as u64, half);
             let halves = [half_of(0), half_of(1)].concat();
             prop_assert_eq!(whole, halves);
+        }
+
+        #[test]
+        fn with_chances_of_one_a_walk_by_chance_is_a_draw(
+            len in 1usize..40, count in 0usize..60, seed: u64, first in 0u64..1000,
+        ) {
+            let walk = draw_by_chance(&vec![1.0; len], seed, first, count);
+            prop_assert_eq!(walk, Walk { taken: draw_places(len, seed, first, count), walked: count as u64 });
+        }
+
+        #[test]
+        fn a_walk_by_chance_does_not_depend_on_how_it_is_divided(
+            chances in prop::collection::vec(0.05..1.0f64, 1..20), halves in (0usize..20, 0usize..20), seed: u64,
+        ) {
+            let whole = draw_by_chance(&chances, seed, 7, halves.0 + halves.1);
+            let one = draw_by_chance(&chances, seed, 7, halves.0);
+            let other = draw_by_chance(&chances, seed, 7 + one.walked, halves.1);
+            prop_assert_eq!(&whole.taken, &[one.taken, other.taken].concat());
+            prop_assert_eq!(whole.walked, one.walked + other.walked);
         }
 
         #[test]

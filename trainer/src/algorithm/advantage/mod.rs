@@ -10,6 +10,7 @@ mod entropy;
 mod gae;
 mod group;
 mod preference;
+mod rejection;
 mod several_rewards;
 mod token_baseline;
 mod whitening;
@@ -63,6 +64,7 @@ impl<'a> Outcomes<'a> {
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
 /// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference
+/// rejection  A_i = 1 if r_i >= accept_from, at most `accept_most` of a group, else 0     expert iteration; see below
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
 /// ```
 ///
@@ -71,12 +73,18 @@ impl<'a> Outcomes<'a> {
 /// that of attempts in groups with a signal, which makes up for groups that teach nothing; verl (commit b178a3cd) takes
 /// the number of rewards other than 0 instead, so that there shifting all rewards changes `a`.
 ///
+/// `rejection` has no baseline: attempts of advantage 1 are imitated, the others are left out of the loss and of its
+/// denominators, so that with `policy_loss = "reinforce"` the loss is the cross entropy of the accepted attempts, as in RFT
+/// (Yuan et al. 2023, arXiv:2308.01825), ReST-EM (Singh et al. 2023, arXiv:2312.06585) and, with the best of each group, RAFT
+/// (Dong et al. 2023, arXiv:2304.06767). They collect attempts over the whole task set and then train for some epochs, ReST-EM
+/// from the first weights again; here each step learns from its own.
+///
 /// The estimators of tokens, `gae`, `reinforce-plus-plus` and `optimal-token-baseline`, have the reward itself here, and
 /// `reinforce-plus-plus-baseline` has `r_i - m`: [`token_advantages`] goes on from there.
 ///
 /// A group whose rewards are all equal gets exactly 0 everywhere, whatever rounding does to its mean; so does a group
-/// with fewer than two rewards, which has nobody to compare with. (verl gives such a loner its raw reward.) `remax` and
-/// the first three estimators of tokens do not compare within the group, so there neither holds.
+/// with fewer than two rewards, which has nobody to compare with. (verl gives such a loner its raw reward.) `remax`, `rejection`
+/// and the first three estimators of tokens do not compare within the group, so there neither holds.
 ///
 /// # Panics
 ///
@@ -109,6 +117,9 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
         }
         AdvantageEstimator::OnlineDpo => {
             preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta)
+        }
+        AdvantageEstimator::Rejection => {
+            each(&|rewards| rejection::rejection(rewards, config.accept_from, config.accept_most))
         }
         AdvantageEstimator::Gae
         | AdvantageEstimator::ReinforcePlusPlus
@@ -214,6 +225,19 @@ pub fn penalised(rewards: &[Option<f64>], penalty: &[f64], lengths: &[usize]) ->
     rewards.iter().zip(sums).map(|(reward, sum)| reward.map(|reward| reward - sum)).collect()
 }
 
+impl AlgorithmConfig {
+    /// Whether a group of these rewards teaches anything: because they differ or, where good attempts are imitated, because
+    /// one is good enough.
+    pub fn teaches(&self, rewards: &[Option<f64>]) -> bool {
+        match self.advantage {
+            AdvantageEstimator::Rejection => {
+                rewards.iter().any(|reward| rejection::is_accepted(*reward, self.accept_from))
+            }
+            _ => has_signal(rewards),
+        }
+    }
+}
+
 impl AdvantageEstimator {
     /// Whether tokens of one attempt may get different advantages, or an attempt of advantage 0 may get another one:
     /// [`token_advantages`] must then be asked, and no attempt left out before.
@@ -229,6 +253,6 @@ impl AdvantageEstimator {
 
     /// Whether an attempt is compared with its siblings, so that a group of one teaches nothing.
     pub fn needs_siblings(self) -> bool {
-        !matches!(self, Self::Gae | Self::ReinforcePlusPlus | Self::Remax)
+        !matches!(self, Self::Gae | Self::ReinforcePlusPlus | Self::Remax | Self::Rejection)
     }
 }
