@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rltrain_executor::Verdict;
+use rltrain_rewards::Part;
 
 use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
@@ -78,13 +79,7 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
     let spread = Spread::of_numbers(&all);
     metrics.push("reward", spread.mean);
     metrics.push("reward_std", spread.std);
-    for (name, values) in &scores.parts {
-        let spread = Spread::of_numbers(values);
-        metrics.push(&format!("rewards/{name}/mean"), spread.mean);
-        metrics.push(&format!("rewards/{name}/std"), spread.std);
-        let missing = scores.with_verdict - values.len();
-        metrics.push(&format!("rewards/{name}/none_rate"), share(missing, scores.with_verdict));
-    }
+    add_parts(metrics, attempts);
     let groups = scores.rewards.len();
     metrics.push("frac_reward_zero_std", share(groups - attempts.teaching().len(), groups));
     let solved = |wanted: &dyn Fn(usize, usize) -> bool| {
@@ -97,6 +92,35 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("solved/none", solved(&|passed, _| passed == 0));
     metrics.push("solved/some", solved(&|passed, judged| passed > 0 && passed < judged));
     metrics.push("solved/all", solved(&|passed, judged| passed > 0 && passed == judged));
+}
+
+/// A stage of a part: what its metrics are called after the name of the reward, its value, and whether it is one for want of a
+/// score.
+type Stage = (&'static str, fn(&Part) -> Option<f64>, fn(&Part) -> bool);
+
+/// From the reward's own score, which has the names that TRL gives it, to what it adds to the total, which is 0 where there is no
+/// score: the means of that add up to the mean of the total.
+const STAGES: [Stage; 3] = [
+    ("", |part| part.raw, |part| part.raw.is_none()),
+    ("shaped/", |part| part.shaped, |part| part.shaped.is_none()),
+    ("effective/", |part| Some(part.effective), |part| part.shaped.is_none()),
+];
+
+/// Mean, deviation and share of None of every reward at every stage.
+fn add_parts(metrics: &mut Metrics, attempts: &Attempts) {
+    let scored: Vec<&Vec<Part>> =
+        attempts.scores.parts.iter().flatten().filter(|parts| !parts.is_empty()).collect();
+    let Some(names) = scored.first() else { return };
+    for (place, Part { name, .. }) in names.iter().enumerate() {
+        for (stage, value, is_none) in STAGES {
+            let values: Vec<f64> = scored.iter().filter_map(|parts| value(&parts[place])).collect();
+            let spread = Spread::of_numbers(&values);
+            metrics.push(&format!("rewards/{name}/{stage}mean"), spread.mean);
+            metrics.push(&format!("rewards/{name}/{stage}std"), spread.std);
+            let missing = scored.iter().filter(|parts| is_none(&parts[place])).count();
+            metrics.push(&format!("rewards/{name}/{stage}none_rate"), share(missing, scored.len()));
+        }
+    }
 }
 
 fn add_completions(metrics: &mut Metrics, attempts: &Attempts) {

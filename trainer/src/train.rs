@@ -12,8 +12,10 @@
 
 use std::time::Instant;
 
+use rltrain_rewards::Input;
+
 use crate::algorithm::{AdvantageEstimator, Refill};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Greedy};
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::eval::heldout;
@@ -22,7 +24,7 @@ use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Group, PrefillTokens, Request};
-use crate::scoring::score;
+use crate::scoring::{look_closer, score};
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
@@ -94,42 +96,68 @@ pub fn attempt(
     Ok(attempts)
 }
 
+/// Some tasks, how many attempts each is to have, and how bold they are. `place` is that of the first task in the step.
+#[derive(Clone, Copy)]
+struct Round<'a> {
+    drawn: &'a [usize],
+    place: u64,
+    samples: usize,
+    temperature: f64,
+}
+
 /// Samples a group for each of the drawn tasks, executes and scores it. `place` is that of the first task in the step.
 fn attempt_tasks(
-    session: &Session,
+    session: &mut Session,
     recipe: &Recipe,
     drawn: &[usize],
     place: u64,
     times: &mut StepTimes,
 ) -> Result<Attempts, TrainError> {
+    session.learn_facts(recipe, drawn)?;
     let (samples, temperature) = (recipe.rollout.group_size.get(), recipe.rollout.temperature);
-    let mut run = |samples, temperature| -> Result<Attempts, TrainError> {
-        // Each finished attempt goes to the sandbox while the others still decode.
-        session.telemetry.phase("rollout");
-        let (groups, executions, prefill) =
-            times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
-        session.telemetry.phase("execution");
-        let verdicts = times.execution(|| executions.wait(groups.len()));
-        let scores = score(session, recipe, &groups, &verdicts)?;
-        Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores, prefill })
-    };
-    let mut attempts = run(samples, temperature)?;
-    if recipe.algorithm.advantage == AdvantageEstimator::Remax {
-        let greedy = run(1, 0.0)?;
-        attempts.scores.greedy = greedy.scores.rewards.iter().map(|rewards| rewards[0]).collect();
+    let round = Round { drawn, place, samples, temperature };
+    let remax = recipe.algorithm.advantage == AdvantageEstimator::Remax;
+    let mut greedy = None;
+    if remax || session.rewards.wants(Input::Greedy) {
+        let attempts = execute(session, recipe, Round { samples: 1, temperature: 0.0, ..round }, times)?;
+        session.remember_greedy(&attempts);
+        greedy = Some(attempts);
+    }
+    let mut attempts = execute(session, recipe, round, times)?;
+    attempts.scores = score(session, recipe, &attempts.groups, &attempts.verdicts, &attempts.facts)?;
+    if let Some(greedy) = greedy {
+        if remax {
+            let scores = score(session, recipe, &greedy.groups, &greedy.verdicts, &greedy.facts)?;
+            attempts.scores.greedy = scores.rewards.iter().map(|rewards| rewards[0]).collect();
+        }
+        attempts.greedy = Greedy { groups: greedy.groups, verdicts: greedy.verdicts };
     }
     Ok(attempts)
+}
+
+/// Samples a round of attempts and executes them, without scores.
+fn execute(
+    session: &Session,
+    recipe: &Recipe,
+    round: Round<'_>,
+    times: &mut StepTimes,
+) -> Result<Attempts, TrainError> {
+    // Each finished attempt goes to the sandbox while the others still decode.
+    session.telemetry.phase("rollout");
+    let (groups, executions, prefill) = times.rollout(|| sample(session, recipe, round))?;
+    session.telemetry.phase("execution");
+    let mut verdicts = times.execution(|| executions.wait(groups.len()));
+    let facts = times.execution(|| look_closer(session, recipe, &groups, &mut verdicts));
+    Ok(Attempts { groups, verdicts, facts, prefill, ..Attempts::default() })
 }
 
 /// Samples a group for each of the drawn tasks, turn by turn, with the log-probability of every token.
 fn sample<'a>(
     session: &'a Session,
     recipe: &Recipe,
-    drawn: &[usize],
-    place: u64,
-    samples: usize,
-    temperature: f64,
+    round: Round<'_>,
 ) -> Result<(Vec<Group>, Executions<'a>, PrefillTokens), TrainError> {
+    let Round { drawn, place, samples, temperature } = round;
     let mut requests = Vec::with_capacity(drawn.len());
     for (place, task) in (place..).zip(drawn) {
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
@@ -157,5 +185,7 @@ fn record(
     for warning in session.traps.look(&metrics, made) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
-    session.journal.write(session.step, &session.tasks, attempts)
+    session.journal.write(session, recipe, attempts)?;
+    session.remember(attempts);
+    Ok(())
 }

@@ -6,17 +6,20 @@
 //! critic.safetensors        the critic's weights, if there is one
 //! critic-optimizer.safetensors
 //! reference.safetensors     the reference, if it follows the policy; a frozen one is read from where the run started
+//! rewards.json              what rewards know of tasks: from earlier steps, and from running the tasks' own programs
 //! trainer.json              everything that is not a tensor
 //! ```
 
 use std::collections::BTreeMap;
 
 use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
+use rltrain_rewards::History;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
 use crate::algorithm::ReferenceKind;
 use crate::error::TrainError;
+use crate::facts::Facts;
 use crate::optim::Optimizer;
 use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
@@ -28,6 +31,7 @@ const CRITIC: &str = "critic.safetensors";
 const CRITIC_OPTIMIZER: &str = "critic-optimizer.safetensors";
 const REFERENCE: &str = "reference.safetensors";
 const TRAINER: &str = "trainer.json";
+const REWARDS: &str = "rewards.json";
 
 /// Version of `trainer.json` that this build writes and reads.
 const TRAINER_FORMAT: u64 = 2;
@@ -75,7 +79,36 @@ impl TrainerState {
     }
 }
 
-/// The one key that every version of `trainer.json` has.
+/// Version of `rewards.json` that this build writes and reads.
+const REWARDS_FORMAT: u64 = 1;
+
+/// `rewards.json`. A checkpoint without it is of a build whose rewards knew nothing of earlier steps; that knowledge then begins
+/// where the run is taken up.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RewardsState {
+    /// Version of this file's keys.
+    format: u64,
+    history: History,
+    facts: Facts,
+}
+
+impl RewardsState {
+    fn read(checkpoint: &Checkpoint) -> Result<RewardsState, ReadError> {
+        let path = checkpoint.path().join(REWARDS);
+        if !path.exists() {
+            let (history, facts) = (History::default(), Facts::default());
+            return Ok(RewardsState { format: REWARDS_FORMAT, history, facts });
+        }
+        let version: Version = checkpoint.json(REWARDS)?;
+        if version.format != REWARDS_FORMAT {
+            return Err(ReadError::Format { path, found: version.format, wanted: REWARDS_FORMAT });
+        }
+        checkpoint.json(REWARDS)
+    }
+}
+
+/// The one key that every version of these files has.
 #[derive(Deserialize)]
 struct Version {
     format: u64,
@@ -109,6 +142,8 @@ impl Session {
         if let (Some(reference), true) = (&mut self.reference, follows(recipe)) {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
         }
+        let RewardsState { history, facts, .. } = RewardsState::read(checkpoint)?;
+        (self.history, self.facts) = (history, facts);
         self.kl_coefficient = state.kl_coefficient;
         self.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
@@ -157,6 +192,8 @@ impl Session {
         if let Some(reference) = reference {
             draft.tensors(REFERENCE, views(reference), &format)?;
         }
+        let (history, facts) = (self.history.clone(), self.facts.clone());
+        draft.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
         draft.json(
             TRAINER,
             &TrainerState {

@@ -20,5 +20,5 @@ pub use draw::draw;
 pub use error::{InvalidTasks, TaskProblem, TasksError};
 pub use excerpt::Excerpt;
 pub use file::TaskSet;
-pub use task::Task;
+pub use task::{Task, TestLevel, TestedPrograms};
 pub use verify::{Fault, VerifyReport, verify};
