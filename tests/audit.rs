@@ -37,18 +37,20 @@ fn no_cheat_is_rewarded_on_our_own_tasks() {
 #[test]
 fn a_reward_that_can_be_had_for_nothing_is_shown_with_the_program_that_gets_it() {
     let folder = tempfile::tempdir().unwrap();
-    tiny::make(folder.path());
+    let heldout = std::fs::read_to_string(root().join("recipes/tasks/python-basics/heldout.jsonl")).unwrap();
+    let tasks: String = heldout.lines().take(2).map(|line| format!("{line}\n")).collect();
+    std::fs::write(folder.path().join("tasks.jsonl"), tasks).unwrap();
     // Whoever writes a docstring earns something, right or wrong.
     std::fs::write(folder.path().join("open.toml"), "[rewards.style]\ndocstrings = true\n").unwrap();
-    let (out, error) = expect(folder.path(), &["audit-reward", "train.jsonl", "--rewards", "open.toml"], 2);
+    let (out, error) = expect(folder.path(), &["audit-reward", "tasks.jsonl", "--rewards", "open.toml"], 2);
     assert!(out.contains("mutants of references that pass all tests"), "{out}");
-    assert!(out.contains("`same`: docstring (a docstring for a body) earns 1.0000; "), "{out}");
+    assert!(out.contains("`: docstring (a docstring for a body) earns 1.0000; "), "{out}");
     assert!(out.contains("    \"\"\"Returns the right answer.\"\"\"\n"), "{out}");
     assert!(error.contains("cheating programs are rewarded; mend the tests or the rewards"), "{error}");
 
     let closed = "[rewards.all_passed]\n[rewards.style]\ndocstrings = true\nonly_if = \"all_passed\"\n";
     std::fs::write(folder.path().join("closed.toml"), closed).unwrap();
-    let (out, _) = expect(folder.path(), &["audit-reward", "train.jsonl", "--rewards", "closed.toml"], 0);
+    let (out, _) = expect(folder.path(), &["audit-reward", "tasks.jsonl", "--rewards", "closed.toml"], 0);
     assert!(out.contains("cheating programs that are rewarded       0 of "), "{out}");
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::first_light::killed_and_resumed_ends_as_one_never_killed;
+use crate::inputs::flat;
 use crate::rltrain::expect;
 use crate::tiny::{self, edit};
 
@@ -69,12 +70,13 @@ fn a_log_that_cannot_be_scored_says_why() {
     let here = folder.path();
     tiny::make(here);
     edit(here, "steps = 4\n", "steps = 1\n");
-    let rescore = |code| expect(here, &["rescore", "run", "--rewards", "recipe.toml"], code).1;
+    let rescore = |code| flat(&expect(here, &["rescore", "run", "--rewards", "recipe.toml"], code).1);
     assert!(rescore(2).contains("`run` has no logged attempts"), "{}", rescore(2));
     expect(here, &["recipe.toml"], 0);
 
     std::fs::write(here.join("greedy.toml"), "[rewards.outcome_table]\nbaseline = \"greedy\"\n").unwrap();
     let (_, error) = expect(here, &["rescore", "run", "--rewards", "greedy.toml"], 2);
+    let error = flat(&error);
     assert!(error.contains("`outcome_table` compares with greedy attempts, and none were made"), "{error}");
 
     let log = here.join("run/samples/step-00000001.jsonl");

@@ -55,6 +55,9 @@ pub struct AttemptFacts {
     /// What came of the tests that the attempt wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_tests: Option<WrittenTests>,
+    /// What about the program looks like a way around its tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypass: Vec<String>,
 }
 
 /// What rewards want to know of tasks and attempts beyond verdicts.
@@ -223,15 +226,25 @@ impl Closer {
         let levels = self.levels.into_iter().map(Pending::wait).collect::<Result<Vec<_>, _>>()?;
         facts.level_fuel.extend(levels.iter().take_while(|verdict| verdict.all_passed()).map(|v| v.fuel));
         if let Some((right, wrong)) = self.written {
-            let right = right.wait()?;
-            let wrong = wrong.into_iter().map(Pending::wait).collect::<Result<Vec<_>, _>>()?;
+            let right = accepts(right)?;
+            let wrong = wrong.into_iter().map(accepts).collect::<Result<Vec<_>, _>>()?;
             facts.written_tests = Some(WrittenTests {
-                reference_passed: right.all_passed(),
-                caught: wrong.iter().filter(|verdict| !verdict.all_passed()).count(),
+                reference_passed: right,
+                caught: wrong.iter().filter(|accepted| !**accepted).count(),
                 wrong_programs: wrong.len(),
             });
         }
         Ok(facts)
+    }
+}
+
+/// Whether tests that the model wrote accept a program. Where there is no test among them, or none that can be read, they accept
+/// nothing: that is the model's fault and none of the infrastructure.
+fn accepts(pending: Pending) -> Result<bool, InfraError> {
+    match pending.wait() {
+        Ok(verdict) => Ok(verdict.all_passed()),
+        Err(InfraError::FaultyTest(_) | InfraError::NoTests) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

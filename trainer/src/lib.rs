@@ -22,6 +22,7 @@ pub mod journal;
 pub mod learn;
 pub mod mkl;
 pub mod optim;
+pub mod parting;
 pub mod policy;
 pub mod recipe;
 pub mod reference;

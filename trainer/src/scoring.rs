@@ -5,6 +5,7 @@ use rltrain_rewards::{
     Attempt, Language, Length, ParseOnce, Part, RewardError, RewardSet, Scored, Sibling, TaskHistory,
 };
 
+use crate::audit::bypass_signs;
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
 use crate::facts::{AttemptFacts, Bench, Closer, TaskFacts, Wanted, language};
@@ -194,24 +195,38 @@ pub fn look_closer(
 ) -> Vec<Vec<AttemptFacts>> {
     let wanted = Wanted::by(&session.rewards);
     let bench = Bench { executor: &session.executor, limits: recipe.executor.limits };
-    let look = |task: &Task, text: &str, verdict: &Result<Verdict, InfraError>| match verdict {
-        Ok(verdict) => Closer::look(wanted, bench, task, &program(task, text), verdict),
-        Err(_) => Closer::default(),
-    };
-    let start = |(group, verdicts): (&Group, &Vec<_>)| -> Vec<Closer> {
+    let texts = |group: &Group| -> Vec<String> {
         let task = &session.tasks[group.task];
-        let attempts = group.completions.iter().zip(verdicts);
-        attempts.map(|(completion, verdict)| look(task, &completion.text, verdict)).collect()
+        group.completions.iter().map(|completion| program(task, &completion.text)).collect()
     };
-    let under_way: Vec<Vec<Closer>> = groups.iter().zip(&verdicts.groups).map(start).collect();
-    let wait = |(closer, verdict): (Closer, &mut Result<Verdict, InfraError>)| {
-        closer.wait().unwrap_or_else(|error| {
-            *verdict = Err(error);
-            AttemptFacts::default()
-        })
+    let programs: Vec<Vec<String>> = groups.iter().map(texts).collect();
+    let start = |((group, programs), verdicts): ((&Group, &Vec<String>), &Vec<_>)| -> Vec<Closer> {
+        let task = &session.tasks[group.task];
+        let look = |(program, verdict): (&String, &Result<Verdict, InfraError>)| match verdict {
+            Ok(verdict) => Closer::look(wanted, bench, task, program, verdict),
+            Err(_) => Closer::default(),
+        };
+        programs.iter().zip(verdicts).map(look).collect()
     };
-    let groups = under_way.into_iter().zip(&mut verdicts.groups);
-    groups.map(|(closers, verdicts)| closers.into_iter().zip(verdicts).map(wait).collect()).collect()
+    let under_way: Vec<Vec<Closer>> = groups.iter().zip(&programs).zip(&verdicts.groups).map(start).collect();
+    let spoken = language(recipe.executor.runtime).unwrap_or_default();
+    let wait = |closer: Closer, verdict: &mut Result<Verdict, InfraError>, program: &str| {
+        let Ok(judged) = verdict else { return AttemptFacts::default() };
+        let signs = bypass_signs(program, spoken, judged);
+        match closer.wait() {
+            Ok(facts) => AttemptFacts { bypass: signs.into_iter().map(str::to_owned).collect(), ..facts },
+            Err(error) => {
+                *verdict = Err(error);
+                AttemptFacts::default()
+            }
+        }
+    };
+    let mut facts = Vec::with_capacity(groups.len());
+    for ((closers, verdicts), programs) in under_way.into_iter().zip(&mut verdicts.groups).zip(&programs) {
+        let attempts = closers.into_iter().zip(verdicts).zip(programs);
+        facts.push(attempts.map(|((closer, verdict), program)| wait(closer, verdict, program)).collect());
+    }
+    facts
 }
 
 /// Checks that the infrastructure did not lose too many attempts.

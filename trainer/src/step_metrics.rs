@@ -79,6 +79,16 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
     let spread = Spread::of_numbers(&all);
     metrics.push("reward", spread.mean);
     metrics.push("reward_std", spread.std);
+    let of = |wanted: bool| -> f64 {
+        let scored = scores.rewards.iter().flatten().zip(attempts.verdicts.groups.iter().flatten());
+        let passed = |verdict: &Result<Verdict, _>| verdict.as_ref().is_ok_and(Verdict::all_passed) == wanted;
+        let rewards: Vec<f64> =
+            scored.filter(|(_, verdict)| passed(verdict)).filter_map(|(reward, _)| *reward).collect();
+        // There is no mean of nothing.
+        if rewards.is_empty() { f64::NAN } else { Spread::of_numbers(&rewards).mean }
+    };
+    metrics.push("reward/passed_mean", of(true));
+    metrics.push("reward/failed_mean", of(false));
     add_parts(metrics, attempts);
     let groups = scores.rewards.len();
     metrics.push("frac_reward_zero_std", share(groups - attempts.teaching().len(), groups));
@@ -156,6 +166,9 @@ fn add_executions(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("exec/tests_passed_frac", Spread::of_numbers(&fractions).mean);
     metrics.push("exec/loaded", of_judged(&|verdict| verdict.load.passed()));
     metrics.push("exec/denied", of_judged(&|verdict| !verdict.denied.is_empty()));
+    let facts = attempts.facts.iter().flatten().zip(attempts.verdicts.groups.iter().flatten());
+    let bypassing = facts.filter(|(facts, verdict)| verdict.is_ok() && !facts.bypass.is_empty()).count();
+    metrics.push("exec/bypass_rate", share(bypassing, judged.len()));
     metrics.push("exec/infra_error", attempts.scores.lost as f64);
 }
 
