@@ -18,8 +18,8 @@ use crate::facts::{AttemptFacts, Bench, Closer, Facts, Wanted};
 use crate::scoring::{Asked, Judged};
 use crate::tasks::{Task, TaskSet};
 
-/// Fuel of one job, at most: many thousand times what a small program takes, and endless ones end in a fraction of a second.
-const MOST_FUEL: u64 = 500_000_000;
+/// Fuel of one job, at most: a hundred times what a small program takes, and endless ones end in a tenth of a second.
+const MOST_FUEL: u64 = 150_000_000;
 
 /// Tasks whose programs are in the sandbox at once: enough to keep every core of a large machine busy.
 const WINDOW: usize = 8;
