@@ -213,10 +213,9 @@ impl<'a> Rescorer<'a> {
             let (task, path, tasks) = (id.clone(), path.to_owned(), tasks.path().to_owned());
             return Err(RescoreError::NoTask { task, path, tasks });
         };
-        if let Some((reward, _)) = rewards.inputs().find(|(_, input)| *input == Input::Greedy) {
-            if !self.greedy.contains(id) {
-                return Err(RescoreError::NoGreedy { reward: reward.to_owned() });
-            }
+        let asking = rewards.inputs().find(|(_, input)| *input == Input::Greedy);
+        if let Some((reward, _)) = asking.filter(|_| !self.greedy.contains(id)) {
+            return Err(RescoreError::NoGreedy { reward: reward.to_owned() });
         }
         let closer = self.learn(task, group)?;
         let asked = Asked {
