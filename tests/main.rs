@@ -2,14 +2,17 @@
 
 mod algorithms;
 mod architectures;
+mod audit;
 mod bad_input;
 mod batch_sizes;
 mod episodes;
 mod exec;
 mod first_light;
+mod inputs;
 mod learn;
 mod numerics;
 mod recipe;
+mod rescore;
 mod reward;
 mod rltrain;
 mod selfcheck;

@@ -1,6 +1,7 @@
 //! What rewards look at: the task, what the model wrote for it, and what came of that.
 
 use rltrain_executor::Verdict;
+use serde::{Deserialize, Serialize};
 
 use crate::Expected;
 use crate::efficiency::Level;
@@ -33,7 +34,8 @@ pub struct Task<'a> {
 }
 
 /// What running the reference against the tests of the task took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReferenceRun {
     /// Fuel of the program and all its tests.
     pub fuel: u64,
@@ -105,7 +107,8 @@ pub struct Length {
 }
 
 /// What came of the tests that an attempt wrote, run against programs other than its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WrittenTests {
     /// Whether the reference passes them.
     pub reference_passed: bool,

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-use crate::Attempt;
 use crate::plugin::PlugInError;
+use crate::{Attempt, Input};
 
 /// Scores one attempt.
 ///
@@ -25,6 +25,11 @@ pub trait Reward: Send + Sync {
     /// The score, within [`range`](Self::range); `None` if this reward has nothing to say about the attempt. `None` is not 0:
     /// it adds nothing to the sum and is left out of means.
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64>;
+
+    /// What it cannot score without; by default nothing that not every attempt has.
+    fn inputs(&self) -> &'static [Input] {
+        &[]
+    }
 
     /// Why the score is what it is, in a line for people; empty where the score says it all.
     fn explain(&self, _attempt: &Attempt<'_>) -> String {

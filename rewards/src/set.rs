@@ -13,7 +13,7 @@ use crate::reward::check;
 use crate::structure::{AstMatch, CodeBleu, DataflowMatch};
 use crate::term::{Table, Term};
 use crate::understanding::{OutputPrediction, TracePrediction};
-use crate::{Attempt, Gate, Reward, RewardError, RewardsConfig};
+use crate::{Attempt, Gate, Input, Reward, RewardError, RewardsConfig};
 
 /// Why a set of rewards cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -203,6 +203,22 @@ impl RewardSet {
     /// The weight of each reward, in the order of [`Scored::parts`].
     pub fn weights(&self) -> impl Iterator<Item = f64> + '_ {
         self.entries.iter().map(|entry| entry.term.weight.get())
+    }
+
+    /// What each reward cannot score without, by the reward's name.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, Input)> + '_ {
+        self.entries.iter().flat_map(|entry| {
+            let inputs = match &entry.scorer {
+                Scorer::BuiltIn(reward) => reward.inputs(),
+                Scorer::PlugIn(_) => &[],
+            };
+            inputs.iter().map(|input| (&*entry.name, *input))
+        })
+    }
+
+    /// Whether a reward asks for this.
+    pub fn wants(&self, wanted: Input) -> bool {
+        self.inputs().any(|(_, input)| input == wanted)
     }
 
     /// Scores one attempt.

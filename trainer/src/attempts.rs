@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithm::AlgorithmConfig;
 use crate::execution::Verdicts;
+use crate::facts::AttemptFacts;
 use crate::rollout::{Group, PrefillTokens};
 use crate::scoring::Scores;
 
@@ -21,10 +22,23 @@ pub struct Attempts {
     pub groups: Vec<Group>,
     /// What the tests said.
     pub verdicts: Verdicts,
+    /// What else is known of each attempt, in the order of the groups and their completions.
+    pub facts: Vec<Vec<AttemptFacts>>,
     /// What that is worth.
     pub scores: Scores,
+    /// The greedy attempts that those are compared with, where something asks for them.
+    pub greedy: Greedy,
     /// What prompts and histories have cost.
     pub prefill: PrefillTokens,
+}
+
+/// One greedy attempt at each task of a step.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Greedy {
+    /// What was decoded: a group of one for each task.
+    pub groups: Vec<Group>,
+    /// What the tests said.
+    pub verdicts: Verdicts,
 }
 
 impl Attempts {
@@ -32,7 +46,10 @@ impl Attempts {
     pub fn append(&mut self, round: Attempts) {
         self.groups.extend(round.groups);
         self.verdicts.append(round.verdicts);
+        self.facts.extend(round.facts);
         self.scores.append(round.scores);
+        self.greedy.groups.extend(round.greedy.groups);
+        self.greedy.verdicts.append(round.greedy.verdicts);
         self.prefill.computed += round.prefill.computed;
         self.prefill.reused += round.prefill.reused;
     }

@@ -1,53 +1,115 @@
-//! What the model wrote: every sampled program of a step with its outcome, for people to read.
+//! What the model wrote: every sampled program of a step with its outcome, for people to read and for `rltrain rescore` to score
+//! again.
 
 use std::path::{Path, PathBuf};
 
-use rltrain_executor::{Ending, Verdict};
-use serde::Serialize;
+use rltrain_executor::{Ending, Verdict, WallTime};
+use rltrain_rewards::Part;
+use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::program;
+use crate::facts::AttemptFacts;
+use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish};
-use crate::tasks::{Task, TaskSet};
+use crate::session::Session;
+use crate::tasks::Task;
 
-/// Writes `samples/step-N.jsonl` into a run folder, one line per attempt.
+/// Version of the lines that this build writes and reads.
+pub const FORMAT: u64 = 2;
+
+/// Writes `samples/step-N.jsonl` into a run folder, one [`Line`] per attempt.
 pub struct Journal {
     folder: PathBuf,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    task: &'a str,
-    sample: usize,
+/// One attempt. The attempts of a group follow each other, in the order of their numbers; a greedy attempt that they are compared
+/// with stands before them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// Version of this line's keys.
+    pub format: u64,
+    /// Id of the task.
+    pub task: String,
+    /// Number of the attempt in its group, from 0.
+    pub sample: usize,
     /// Version of the weights that sampled it: rollouts that they had learnt from.
-    weights: u64,
-    program: String,
-    tokens: usize,
-    truncated: bool,
-    /// `null` if the infrastructure lost the attempt.
-    reward: Option<f64>,
-    passed: Option<usize>,
-    tests: Option<usize>,
-    fuel: Option<u64>,
+    #[serde(default)]
+    pub weights: u64,
+    /// Whether it was decoded greedily, as what others are compared with: it is not learnt from, and has no reward here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub greedy: bool,
+    /// The program, as it was run.
+    pub program: String,
+    /// Tokens of the completion.
+    pub tokens: usize,
+    /// Tokens that it could have had.
+    pub most_tokens: usize,
+    /// Whether it was cut off there.
+    pub truncated: bool,
+    /// The total reward; `null` if the infrastructure lost the attempt.
+    pub reward: Option<f64>,
+    /// The parts of the reward; empty where there is none.
+    pub parts: Vec<LinePart>,
+    /// Hidden tests that passed.
+    pub passed: Option<usize>,
+    /// Hidden tests there are.
+    pub tests: Option<usize>,
+    /// Fuel of the program and all its tests.
+    pub fuel: Option<u64>,
     /// Why the program did not load, or why the first test that did not pass did not; the outcome where no more is known.
-    failure: Option<String>,
+    pub failure: Option<String>,
     /// What failed in the infrastructure.
-    error: Option<String>,
+    pub error: Option<String>,
+    /// The text that the model was given.
+    pub prompt: String,
+    /// The text that the model wrote.
+    pub completion: String,
+    /// All that the hidden tests said, without the time it took, which is another one at every run.
+    pub verdict: Option<Verdict>,
+    /// What else is known of the attempt.
+    pub facts: AttemptFacts,
     /// The turns before the last one, which is all the above.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    earlier: Vec<Earlier<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
 }
 
-#[derive(Serialize)]
-struct Earlier<'a> {
-    program: String,
-    feedback: &'a str,
+/// One part of a reward, at all its stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinePart {
+    /// Name of the reward.
+    pub name: String,
+    /// The reward's own score.
+    pub raw: Option<f64>,
+    /// The score within the bounds of the recipe, where its gate is open.
+    pub shaped: Option<f64>,
+    /// What the part adds to the total.
+    pub effective: f64,
 }
 
-fn earlier<'a>(task: &Task, completion: &'a Completion) -> Vec<Earlier<'a>> {
-    let turns = completion.earlier.iter();
-    turns.map(|turn| Earlier { program: program(task, &turn.text), feedback: &turn.feedback }).collect()
+impl From<&Part> for LinePart {
+    fn from(part: &Part) -> LinePart {
+        let (raw, shaped, effective) = (part.raw, part.shaped, part.effective);
+        LinePart { name: part.name.to_string(), raw, shaped, effective }
+    }
+}
+
+/// A turn of an attempt before its last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// The program of that turn.
+    pub program: String,
+    /// What the model was told about it.
+    pub feedback: String,
+}
+
+fn earlier(task: &Task, completion: &Completion) -> Vec<Earlier> {
+    let turn = |program, feedback: &String| Earlier { program, feedback: feedback.clone() };
+    completion.earlier.iter().map(|earlier| turn(program(task, &earlier.text), &earlier.feedback)).collect()
 }
 
 /// The first thing that kept a program from passing all tests.
@@ -67,38 +129,92 @@ impl Journal {
         Ok(Journal { folder })
     }
 
-    /// Writes one step, replacing what an interrupted attempt at the same step left.
+    /// Writes the step that `session` has just done, replacing what an interrupted attempt at the same step left.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn write(&self, step: u64, tasks: &TaskSet, attempts: &Attempts) -> Result<(), TrainError> {
-        let Attempts { groups, verdicts, scores, .. } = attempts;
+    /// If the file cannot be written, or a prompt not be rendered again.
+    pub fn write(&self, session: &Session, recipe: &Recipe, attempts: &Attempts) -> Result<(), TrainError> {
         let mut text = String::new();
-        for ((group, verdicts), rewards) in groups.iter().zip(&verdicts.groups).zip(&scores.rewards) {
-            let task = &tasks[group.task];
-            for ((completion, verdict), reward) in group.completions.iter().zip(verdicts).zip(rewards) {
-                let judged = verdict.as_ref().ok();
-                let line = Line {
-                    task: &task.id,
-                    sample: completion.sample,
-                    weights: attempts.weights,
-                    program: program(task, &completion.text),
-                    tokens: completion.tokens.len(),
-                    truncated: completion.finish == Finish::Length,
-                    reward: *reward,
-                    passed: judged.map(|verdict| verdict.passed()),
-                    tests: judged.map(|verdict| verdict.total()),
-                    fuel: judged.map(|verdict| verdict.fuel),
-                    failure: judged.and_then(failure),
-                    error: verdict.as_ref().err().map(ToString::to_string),
-                    earlier: earlier(task, completion),
-                };
-                text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));
-                text.push('\n');
+        let mut add = |line: Line| {
+            text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));
+            text.push('\n');
+        };
+        let (scores, greedy) = (&attempts.scores, &attempts.greedy);
+        for (place, group) in attempts.groups.iter().enumerate() {
+            let task = &session.tasks[group.task];
+            let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
+            let begin = |completion: &Completion| Line {
+                most_tokens: recipe.longest_attempt(),
+                prompt: prompt.clone(),
+                weights: attempts.weights,
+                ..Line::of(task, completion)
+            };
+            if let (Some(greedy), Some(verdicts)) =
+                (greedy.groups.get(place), greedy.verdicts.groups.get(place))
+            {
+                for (completion, verdict) in greedy.completions.iter().zip(verdicts) {
+                    add(Line { greedy: true, ..begin(completion).judged(verdict) });
+                }
+            }
+            for (index, completion) in group.completions.iter().enumerate() {
+                add(Line {
+                    reward: scores.rewards[place][index],
+                    parts: scores.parts[place][index].iter().map(LinePart::from).collect(),
+                    facts: attempts.facts[place][index].clone(),
+                    ..begin(completion).judged(&attempts.verdicts.groups[place][index])
+                });
             }
         }
-        let path = self.folder.join(format!("step-{step:08}.jsonl"));
-        Ok(fs_err::write(path, text)?)
+        Ok(fs_err::write(step_file(&self.folder, session.step), text)?)
+    }
+}
+
+/// The file of one step in a folder of samples.
+fn step_file(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("step-{step:08}.jsonl"))
+}
+
+impl Line {
+    /// What the completion itself says; the rest is empty.
+    fn of(task: &Task, completion: &Completion) -> Line {
+        Line {
+            format: FORMAT,
+            task: task.id.clone(),
+            sample: completion.sample,
+            weights: 0,
+            greedy: false,
+            program: program(task, &completion.text),
+            tokens: completion.tokens.len(),
+            most_tokens: 0,
+            truncated: completion.finish == Finish::Length,
+            reward: None,
+            parts: Vec::new(),
+            passed: None,
+            tests: None,
+            fuel: None,
+            failure: None,
+            error: None,
+            prompt: String::new(),
+            completion: completion.text.clone(),
+            verdict: None,
+            facts: AttemptFacts::default(),
+            earlier: earlier(task, completion),
+        }
+    }
+
+    /// The same with what came of its execution.
+    fn judged<E: ToString>(self, verdict: &Result<Verdict, E>) -> Line {
+        match verdict {
+            Ok(verdict) => Line {
+                passed: Some(verdict.passed()),
+                tests: Some(verdict.total()),
+                fuel: Some(verdict.fuel),
+                failure: failure(verdict),
+                verdict: Some(Verdict { wall: WallTime::default(), ..verdict.clone() }),
+                ..self
+            },
+            Err(error) => Line { error: Some(error.to_string()), ..self },
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod algorithm;
 pub mod attempts;
+pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod critic;
@@ -15,14 +16,17 @@ pub mod episode;
 pub mod error;
 pub mod eval;
 pub mod execution;
+pub mod facts;
 pub mod import;
 pub mod journal;
 pub mod learn;
 pub mod mkl;
 pub mod optim;
+pub mod parting;
 pub mod policy;
 pub mod recipe;
 pub mod reference;
+pub mod rescore;
 pub mod rng;
 pub mod rollout;
 pub mod scoring;

@@ -1,15 +1,20 @@
 //! From verdicts to rewards. From here on an attempt is a number, or nothing.
 
 use rltrain_executor::{InfraError, Verdict};
-use rltrain_rewards::{Attempt, Length, Part, RewardError, Scored};
+use rltrain_rewards::{
+    Attempt, Language, Length, ParseOnce, Part, RewardError, RewardSet, Scored, Sibling, TaskHistory,
+};
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::bypass_signs;
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
+use crate::facts::{AttemptFacts, Bench, Closer, TaskFacts, Wanted, language};
 use crate::recipe::Recipe;
 use crate::rollout::{Finish, Group};
 use crate::session::Session;
+use crate::tasks::Task;
 
 /// Share of a step's attempts that the infrastructure may lose before the run stops with the cause.
 const INFRASTRUCTURE_BUDGET: f64 = 0.1;
@@ -20,24 +25,24 @@ pub struct Scores {
     /// Total reward of each completion of each group; `None` if its execution failed for reasons of the
     /// infrastructure, which is not a score.
     pub rewards: Vec<Vec<Option<f64>>>,
-    /// The parts of each attempt's reward, in the order of their names; empty if its execution failed for reasons of the
+    /// The shaped parts of each attempt's reward, in the order of their names; empty if its execution failed for reasons of the
     /// infrastructure.
     pub rows: Vec<Vec<Vec<Option<f64>>>>,
     /// The weight of each part.
     pub weights: Vec<f64>,
     /// The reward of the greedy attempt at each group's task, where the estimator compares with it.
     pub greedy: Vec<Option<f64>>,
-    /// Every part of the reward by name: `(name, values of all attempts that have one)`.
-    pub parts: Vec<(String, Vec<f64>)>,
+    /// The parts of each attempt's reward at all their stages; empty if it has no reward.
+    pub parts: Vec<Vec<Vec<Part>>>,
     /// Attempts that all hidden tests passed.
     pub solved: usize,
-    /// Attempts with a verdict.
+    /// Attempts with a verdict and a score.
     pub with_verdict: usize,
     /// Attempts lost to the infrastructure.
     pub lost: usize,
 }
 
-/// Scores every attempt of a step.
+/// Scores every attempt of a step. `facts` has what is known of each beyond its verdict.
 ///
 /// # Errors
 ///
@@ -47,22 +52,22 @@ pub fn score(
     recipe: &Recipe,
     groups: &[Group],
     verdicts: &Verdicts,
+    facts: &[Vec<AttemptFacts>],
 ) -> Result<Scores, TrainError> {
     within_budget(verdicts)?;
     let weights = session.rewards.weights().collect();
     let mut scores = Scores { weights, ..Scores::default() };
     let mut first_loss = None;
-    for (group, verdicts) in groups.iter().zip(&verdicts.groups) {
-        let mut scored = score_group(session, recipe, group, verdicts).into_iter();
+    for ((group, verdicts), facts) in groups.iter().zip(&verdicts.groups).zip(facts) {
+        let judged: Vec<Option<&Verdict>> = verdicts.iter().map(|verdict| verdict.as_ref().ok()).collect();
+        let mut scored = score_group(session, recipe, group, &judged, facts)?.into_iter();
         let mut rewards = Vec::with_capacity(verdicts.len());
-        let mut rows = Vec::with_capacity(verdicts.len());
-        for verdict in verdicts {
-            let scored = verdict.as_ref().ok().and_then(|_| scored.next());
-            match scored.transpose() {
+        let mut parts = Vec::with_capacity(verdicts.len());
+        for verdict in judged {
+            match verdict.and_then(|_| scored.next()).transpose() {
                 Ok(Some(scored)) => {
-                    scores.add_parts(&scored.parts);
                     rewards.push(Some(scored.total));
-                    rows.push(scored.parts.iter().map(|part| part.shaped).collect());
+                    parts.push(scored.parts);
                 }
                 // The sandbox or a plug-in failed: no score, and no place in the update.
                 lost @ (Ok(None) | Err(RewardError::PlugIn { .. })) => {
@@ -70,16 +75,18 @@ pub fn score(
                     first_loss = first_loss.or_else(cause);
                     scores.lost += 1;
                     rewards.push(None);
-                    rows.push(Vec::new());
+                    parts.push(Vec::new());
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             }
             scores.with_verdict += 1;
-            scores.solved += usize::from(verdict.as_ref().is_ok_and(Verdict::all_passed));
+            scores.solved += usize::from(verdict.is_some_and(Verdict::all_passed));
         }
+        let shaped = |parts: &Vec<Part>| parts.iter().map(|part| part.shaped).collect();
         scores.rewards.push(rewards);
-        scores.rows.push(rows);
+        scores.rows.push(parts.iter().map(shaped).collect());
+        scores.parts.push(parts);
     }
     bounded(scores.lost, scores.rewards.iter().flatten().count(), first_loss)?;
     Ok(scores)
@@ -90,25 +97,138 @@ fn score_group(
     session: &Session,
     recipe: &Recipe,
     group: &Group,
-    verdicts: &[Result<Verdict, InfraError>],
-) -> Vec<Result<Scored, RewardError>> {
+    verdicts: &[Option<&Verdict>],
+    facts: &[AttemptFacts],
+) -> Result<Vec<Result<Scored, RewardError>>, TrainError> {
     let task = &session.tasks[group.task];
-    let known = task.for_rewards();
+    let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
     let programs: Vec<String> =
         group.completions.iter().map(|completion| program(task, &completion.text)).collect();
-    let judged = group.completions.iter().zip(&programs).zip(verdicts);
-    let attempts: Vec<Attempt<'_>> = judged
-        .filter_map(|((completion, program), verdict)| {
-            let length = Length {
+    let completions = group.completions.iter().zip(&programs).zip(verdicts).zip(facts);
+    let judged: Vec<Judged<'_>> = completions
+        .filter_map(|(((completion, program), verdict), facts)| {
+            let length = Some(Length {
                 tokens: completion.tokens.len(),
                 most: recipe.longest_attempt(),
                 truncated: completion.finish == Finish::Length,
-            };
-            let attempt = Attempt::new(&known, &completion.text, program, verdict.as_ref().ok()?);
-            Some(Attempt { length: Some(length), ..attempt })
+            });
+            Some(Judged { completion: &completion.text, program, verdict: (*verdict)?, length, facts })
         })
         .collect();
-    session.rewards.score_all(&attempts)
+    let asked = Asked {
+        task,
+        language: language(recipe.executor.runtime).unwrap_or_default(),
+        facts: session.facts.of(task),
+        history: session.history.task(&task.id),
+        prompt: &prompt,
+    };
+    Ok(asked.score(&session.rewards, &judged))
+}
+
+/// A task as it was put to the model, with what is known of it: what all attempts of a group have in common.
+pub struct Asked<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The language that programs are in.
+    pub language: Language,
+    /// What is known from running the task's own programs.
+    pub facts: &'a TaskFacts,
+    /// What is known of it from earlier steps.
+    pub history: Option<&'a TaskHistory>,
+    /// The text that the model was given.
+    pub prompt: &'a str,
+}
+
+/// One attempt with a verdict.
+pub struct Judged<'a> {
+    /// What the model wrote.
+    pub completion: &'a str,
+    /// The program, as it was run.
+    pub program: &'a str,
+    /// What the hidden tests said.
+    pub verdict: &'a Verdict,
+    /// How long the completion is; `None` where nobody counted.
+    pub length: Option<Length>,
+    /// What else is known.
+    pub facts: &'a AttemptFacts,
+}
+
+impl Asked<'_> {
+    /// Scores the attempts of a group, in their order. A function of its arguments alone.
+    pub fn score(&self, rewards: &RewardSet, judged: &[Judged<'_>]) -> Vec<Result<Scored, RewardError>> {
+        let known = self.task.for_rewards(self.language, self.facts);
+        let siblings = siblings(judged);
+        let attempts: Vec<Attempt<'_>> = judged
+            .iter()
+            .zip(&siblings)
+            .map(|(judged, siblings)| Attempt {
+                task: &known,
+                prompt: self.prompt,
+                completion: judged.completion,
+                program: judged.program,
+                verdict: judged.verdict,
+                length: judged.length,
+                level_fuel: &judged.facts.level_fuel,
+                before: self.facts.before.as_ref(),
+                written_tests: judged.facts.written_tests,
+                history: self.history,
+                siblings,
+                parsed: ParseOnce::default(),
+            })
+            .collect();
+        rewards.score_all(&attempts)
+    }
+}
+
+/// For each attempt, the others.
+fn siblings<'a>(judged: &'a [Judged<'_>]) -> Vec<Vec<Sibling<'a>>> {
+    let sibling = |other: &'a Judged<'_>| Sibling { program: other.program, verdict: other.verdict };
+    let others = |one: usize| judged.iter().enumerate().filter(move |(other, _)| *other != one);
+    (0..judged.len()).map(|one| others(one).map(|(_, other)| sibling(other)).collect()).collect()
+}
+
+/// Runs attempts against what rewards ask for beside the hidden tests. An attempt that the sandbox loses over that loses its verdict
+/// as well: without a part of its reward it has no place in the step.
+pub fn look_closer(
+    session: &Session,
+    recipe: &Recipe,
+    groups: &[Group],
+    verdicts: &mut Verdicts,
+) -> Vec<Vec<AttemptFacts>> {
+    let wanted = Wanted::by(&session.rewards);
+    let bench = Bench { executor: &session.executor, limits: recipe.executor.limits };
+    let texts = |group: &Group| -> Vec<String> {
+        let task = &session.tasks[group.task];
+        group.completions.iter().map(|completion| program(task, &completion.text)).collect()
+    };
+    let programs: Vec<Vec<String>> = groups.iter().map(texts).collect();
+    let start = |((group, programs), verdicts): ((&Group, &Vec<String>), &Vec<_>)| -> Vec<Closer> {
+        let task = &session.tasks[group.task];
+        let look = |(program, verdict): (&String, &Result<Verdict, InfraError>)| match verdict {
+            Ok(verdict) => Closer::look(wanted, bench, task, program, verdict),
+            Err(_) => Closer::default(),
+        };
+        programs.iter().zip(verdicts).map(look).collect()
+    };
+    let under_way: Vec<Vec<Closer>> = groups.iter().zip(&programs).zip(&verdicts.groups).map(start).collect();
+    let spoken = language(recipe.executor.runtime).unwrap_or_default();
+    let wait = |closer: Closer, verdict: &mut Result<Verdict, InfraError>, program: &str| {
+        let Ok(judged) = verdict else { return AttemptFacts::default() };
+        let signs = bypass_signs(program, spoken, judged);
+        match closer.wait() {
+            Ok(facts) => AttemptFacts { bypass: signs.into_iter().map(str::to_owned).collect(), ..facts },
+            Err(error) => {
+                *verdict = Err(error);
+                AttemptFacts::default()
+            }
+        }
+    };
+    let mut facts = Vec::with_capacity(groups.len());
+    for ((closers, verdicts), programs) in under_way.into_iter().zip(&mut verdicts.groups).zip(&programs) {
+        let attempts = closers.into_iter().zip(verdicts).zip(programs);
+        facts.push(attempts.map(|((closer, verdict), program)| wait(closer, verdict, program)).collect());
+    }
+    facts
 }
 
 /// Checks that the infrastructure did not lose too many attempts.
@@ -141,9 +261,7 @@ impl Scores {
         self.rows.extend(round.rows);
         self.greedy.extend(round.greedy);
         self.weights = round.weights;
-        for (name, values) in round.parts {
-            self.part(&name).extend(values);
-        }
+        self.parts.extend(round.parts);
         self.solved += round.solved;
         self.with_verdict += round.with_verdict;
         self.lost += round.lost;
@@ -169,20 +287,5 @@ impl Scores {
             Group { task: group.task, prompt: group.prompt.clone(), completions }
         };
         groups.iter().zip(&self.rewards).map(keep).collect()
-    }
-
-    fn add_parts(&mut self, parts: &[Part]) {
-        for part in parts {
-            self.part(&part.name).extend(part.raw);
-        }
-    }
-
-    /// The values of a part so far.
-    fn part(&mut self, name: &str) -> &mut Vec<f64> {
-        let place = self.parts.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.parts.push((name.to_owned(), Vec::new()));
-            self.parts.len() - 1
-        });
-        &mut self.parts[place].1
     }
 }

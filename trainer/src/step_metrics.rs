@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rltrain_executor::Verdict;
+use rltrain_rewards::Part;
 
 use crate::algorithm::has_signal;
 use crate::attempts::Attempts;
@@ -79,13 +80,17 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
     let spread = Spread::of_numbers(&all);
     metrics.push("reward", spread.mean);
     metrics.push("reward_std", spread.std);
-    for (name, values) in &scores.parts {
-        let spread = Spread::of_numbers(values);
-        metrics.push(&format!("rewards/{name}/mean"), spread.mean);
-        metrics.push(&format!("rewards/{name}/std"), spread.std);
-        let missing = scores.with_verdict - values.len();
-        metrics.push(&format!("rewards/{name}/none_rate"), share(missing, scores.with_verdict));
-    }
+    let of = |wanted: bool| -> f64 {
+        let scored = scores.rewards.iter().flatten().zip(attempts.verdicts.groups.iter().flatten());
+        let passed = |verdict: &Result<Verdict, _>| verdict.as_ref().is_ok_and(Verdict::all_passed) == wanted;
+        let rewards: Vec<f64> =
+            scored.filter(|(_, verdict)| passed(verdict)).filter_map(|(reward, _)| *reward).collect();
+        // There is no mean of nothing.
+        if rewards.is_empty() { f64::NAN } else { Spread::of_numbers(&rewards).mean }
+    };
+    metrics.push("reward/passed_mean", of(true));
+    metrics.push("reward/failed_mean", of(false));
+    add_parts(metrics, attempts);
     let groups = scores.rewards.len();
     let silent = scores.rewards.iter().filter(|rewards| !has_signal(rewards)).count();
     metrics.push("frac_reward_zero_std", share(silent, groups));
@@ -99,6 +104,35 @@ fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("solved/none", solved(&|passed, _| passed == 0));
     metrics.push("solved/some", solved(&|passed, judged| passed > 0 && passed < judged));
     metrics.push("solved/all", solved(&|passed, judged| passed > 0 && passed == judged));
+}
+
+/// A stage of a part: what its metrics are called after the name of the reward, its value, and whether it is one for want of a
+/// score.
+type Stage = (&'static str, fn(&Part) -> Option<f64>, fn(&Part) -> bool);
+
+/// From the reward's own score, which has the names that TRL gives it, to what it adds to the total, which is 0 where there is no
+/// score: the means of that add up to the mean of the total.
+const STAGES: [Stage; 3] = [
+    ("", |part| part.raw, |part| part.raw.is_none()),
+    ("shaped/", |part| part.shaped, |part| part.shaped.is_none()),
+    ("effective/", |part| Some(part.effective), |part| part.shaped.is_none()),
+];
+
+/// Mean, deviation and share of None of every reward at every stage.
+fn add_parts(metrics: &mut Metrics, attempts: &Attempts) {
+    let scored: Vec<&Vec<Part>> =
+        attempts.scores.parts.iter().flatten().filter(|parts| !parts.is_empty()).collect();
+    let Some(names) = scored.first() else { return };
+    for (place, Part { name, .. }) in names.iter().enumerate() {
+        for (stage, value, is_none) in STAGES {
+            let values: Vec<f64> = scored.iter().filter_map(|parts| value(&parts[place])).collect();
+            let spread = Spread::of_numbers(&values);
+            metrics.push(&format!("rewards/{name}/{stage}mean"), spread.mean);
+            metrics.push(&format!("rewards/{name}/{stage}std"), spread.std);
+            let missing = scored.iter().filter(|parts| is_none(&parts[place])).count();
+            metrics.push(&format!("rewards/{name}/{stage}none_rate"), share(missing, scored.len()));
+        }
+    }
 }
 
 fn add_completions(metrics: &mut Metrics, attempts: &Attempts) {
@@ -134,6 +168,9 @@ fn add_executions(metrics: &mut Metrics, attempts: &Attempts) {
     metrics.push("exec/tests_passed_frac", Spread::of_numbers(&fractions).mean);
     metrics.push("exec/loaded", of_judged(&|verdict| verdict.load.passed()));
     metrics.push("exec/denied", of_judged(&|verdict| !verdict.denied.is_empty()));
+    let facts = attempts.facts.iter().flatten().zip(attempts.verdicts.groups.iter().flatten());
+    let bypassing = facts.filter(|(facts, verdict)| verdict.is_ok() && !facts.bypass.is_empty()).count();
+    metrics.push("exec/bypass_rate", share(bypassing, judged.len()));
     metrics.push("exec/infra_error", attempts.scores.lost as f64);
 }
 

@@ -13,8 +13,10 @@
 
 use std::time::Instant;
 
+use rltrain_rewards::Input;
+
 use crate::algorithm::{AdvantageEstimator, Refill};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Greedy};
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::eval::heldout;
@@ -23,7 +25,7 @@ use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Group, PrefillTokens, Request};
-use crate::scoring::score;
+use crate::scoring::{look_closer, score};
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
@@ -97,7 +99,10 @@ pub fn attempt(
             break;
         }
         let first = attempts.groups.len() as u64;
-        attempts.append(attempt_tasks(session, recipe, &Round { tasks: &drawn, first, step }, times)?);
+        let sizes = session.group_sizes(recipe, &drawn);
+        let temperature = recipe.rollout.temperature;
+        let round = Round { tasks: &drawn, first, step, sizes: &sizes, temperature };
+        attempts.append(attempt_tasks(session, recipe, round, times)?);
         match recipe.algorithm.refill(attempts.teaching(&recipe.algorithm).len(), wanted, round) {
             Refill::Sample(more) => missing = more,
             Refill::Learn => break,
@@ -107,6 +112,7 @@ pub fn attempt(
 }
 
 /// Tasks that are tried together.
+#[derive(Clone, Copy)]
 struct Round<'a> {
     /// Their places in the task set.
     tasks: &'a [usize],
@@ -114,47 +120,68 @@ struct Round<'a> {
     first: u64,
     /// The step that the random numbers belong to.
     step: u64,
+    /// How many attempts each is to have.
+    sizes: &'a [usize],
+    /// How bold they are.
+    temperature: f64,
 }
 
 /// Samples a group for each task of a round, executes and scores it.
 fn attempt_tasks(
-    session: &Session,
+    session: &mut Session,
     recipe: &Recipe,
-    round: &Round<'_>,
+    round: Round<'_>,
     times: &mut StepTimes,
 ) -> Result<Attempts, TrainError> {
-    let mut run = |sizes: &[usize], temperature| -> Result<Attempts, TrainError> {
-        // Each finished attempt goes to the sandbox while the others still decode.
-        session.telemetry.phase("rollout");
-        let (groups, executions, prefill) =
-            times.rollout(|| sample(session, recipe, round, sizes, temperature))?;
-        session.telemetry.phase("execution");
-        let verdicts = times.execution(|| executions.wait(groups.len()));
-        let scores = score(session, recipe, &groups, &verdicts)?;
-        Ok(Attempts { groups, verdicts, scores, prefill, ..Attempts::default() })
-    };
-    let mut attempts = run(&session.group_sizes(recipe, round.tasks), recipe.rollout.temperature)?;
-    if recipe.algorithm.advantage == AdvantageEstimator::Remax {
-        let greedy = run(&vec![1; round.tasks.len()], 0.0)?;
-        attempts.scores.greedy = greedy.scores.rewards.iter().map(|rewards| rewards[0]).collect();
+    session.learn_facts(recipe, round.tasks)?;
+    let remax = recipe.algorithm.advantage == AdvantageEstimator::Remax;
+    let mut greedy = None;
+    if remax || session.rewards.wants(Input::Greedy) {
+        let sizes = vec![1; round.tasks.len()];
+        let attempts = execute(session, recipe, Round { sizes: &sizes, temperature: 0.0, ..round }, times)?;
+        session.remember_greedy(&attempts);
+        greedy = Some(attempts);
+    }
+    let mut attempts = execute(session, recipe, round, times)?;
+    attempts.scores = score(session, recipe, &attempts.groups, &attempts.verdicts, &attempts.facts)?;
+    if let Some(greedy) = greedy {
+        if remax {
+            let scores = score(session, recipe, &greedy.groups, &greedy.verdicts, &greedy.facts)?;
+            attempts.scores.greedy = scores.rewards.iter().map(|rewards| rewards[0]).collect();
+        }
+        attempts.greedy = Greedy { groups: greedy.groups, verdicts: greedy.verdicts };
     }
     Ok(attempts)
+}
+
+/// Samples a round of attempts and executes them, without scores.
+fn execute(
+    session: &Session,
+    recipe: &Recipe,
+    round: Round<'_>,
+    times: &mut StepTimes,
+) -> Result<Attempts, TrainError> {
+    // Each finished attempt goes to the sandbox while the others still decode.
+    session.telemetry.phase("rollout");
+    let (groups, executions, prefill) = times.rollout(|| sample(session, recipe, round))?;
+    session.telemetry.phase("execution");
+    let mut verdicts = times.execution(|| executions.wait(groups.len()));
+    let facts = times.execution(|| look_closer(session, recipe, &groups, &mut verdicts));
+    Ok(Attempts { groups, verdicts, facts, prefill, ..Attempts::default() })
 }
 
 /// Samples a group of its size for each task of a round, turn by turn, with the log-probability of every token.
 fn sample<'a>(
     session: &'a Session,
     recipe: &Recipe,
-    round: &Round<'_>,
-    sizes: &[usize],
-    temperature: f64,
+    round: Round<'_>,
 ) -> Result<(Vec<Group>, Executions<'a>, PrefillTokens), TrainError> {
     let mut requests = Vec::with_capacity(round.tasks.len());
-    for ((place, task), samples) in (round.first..).zip(round.tasks).zip(sizes) {
+    for ((place, task), samples) in (round.first..).zip(round.tasks).zip(round.sizes) {
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
         requests.push(Request { prompt, samples: *samples, task: place, ..Request::default() });
     }
-    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, round.step, temperature);
+    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, round.step, round.temperature);
     let tasks: Vec<_> = round.tasks.iter().map(|task| &session.tasks[*task]).collect();
     let Played { completions, executions, prefill } = play(session, recipe, &tasks, &requests, &sampling)?;
     Ok((rollout::collect(round.tasks, requests, completions), executions, prefill))
@@ -177,5 +204,7 @@ fn record(
     for warning in session.traps.look(&metrics, made) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
-    session.journal.write(session.step, &session.tasks, attempts)
+    session.journal.write(session, recipe, attempts)?;
+    session.remember(attempts);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::parting::Parting;
 use crate::telemetry::Metrics;
 
 /// Share of attempts cut off by the token limit above which length, not skill, decides.
@@ -23,6 +24,8 @@ pub struct Traps {
     first_entropy: Option<f64>,
     last_reward: Option<f64>,
     constant: u32,
+    /// Whether the reward and the hidden tests part.
+    pub parting: Parting,
     /// Those that showed in the last step.
     showing: BTreeSet<&'static str>,
 }
@@ -66,6 +69,7 @@ impl Traps {
         }
         found.extend(self.entropy(value("entropy").filter(|entropy| *entropy > 0.0)));
         found.extend(self.constant_reward(value("reward")));
+        found.extend(self.parting.step(metrics));
 
         let before = std::mem::replace(&mut self.showing, found.iter().map(|(sign, _)| *sign).collect());
         found.retain(|(sign, _)| !before.contains(sign));

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use super::{greatest, relative, slack_problem};
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.efficiency]`: for a program that passes every test, its fuel in comparison with the reference's: 1 for as much, more
@@ -19,7 +21,8 @@ reward_config! {
 }
 
 /// A level of difficulty of a task: tests on inputs of one size.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Level {
     /// How much it counts, above 0.
     pub weight: f64,
@@ -67,6 +70,10 @@ impl Efficiency {
 impl Reward for Efficiency {
     fn name(&self) -> &str {
         "efficiency"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::ReferenceFuel]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{greatest, relative, slack_problem};
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.memory]`: for a program that passes every test, its peak memory in comparison with the reference's: 1 for as much,
@@ -32,6 +32,10 @@ impl Memory {
 impl Reward for Memory {
     fn name(&self) -> &str {
         "memory"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::ReferenceMemory]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

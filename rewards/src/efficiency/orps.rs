@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::structure::Complexity;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.orps]`: the share of tests that pass, times up to 2 for a program that is short, simple and takes little fuel; from 0
@@ -56,6 +56,10 @@ fn total(success: f64, plainness: f64, speed: f64) -> f64 {
 impl Reward for Orps {
     fn name(&self) -> &str {
         "orps"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Grammar]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

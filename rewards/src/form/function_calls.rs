@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::answer;
 use crate::term::reward_config;
-use crate::{Attempt, Call, Reward};
+use crate::{Attempt, Call, Input, Reward};
 
 reward_config! {
     /// `[rewards.function_calls]`: 1 if the calls in the completion are the ones that the task wants, with the same arguments of the
@@ -70,6 +70,10 @@ fn call(value: Value) -> Option<Call> {
 impl Reward for FunctionCalls {
     fn name(&self) -> &str {
         "function_calls"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Calls]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

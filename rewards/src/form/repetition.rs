@@ -8,7 +8,7 @@ use tree_sitter::Node;
 
 use crate::structure::Syntax;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.repetition]`: minus the share of the program's lines that repeat, at its end, the structure of the lines before them;
@@ -83,6 +83,10 @@ fn line_structures(syntax: &Syntax) -> Vec<u64> {
 impl Reward for Repetition {
     fn name(&self) -> &str {
         "repetition"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Grammar]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

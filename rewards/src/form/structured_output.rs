@@ -3,7 +3,7 @@
 use super::answer;
 use super::data::{has_path, read, similarity};
 use crate::term::reward_config;
-use crate::{Attempt, ExpectedStructure, Reward};
+use crate::{Attempt, ExpectedStructure, Input, Reward};
 
 reward_config! {
     /// `[rewards.structured_output]`: for tasks that ask for data: it can be read as JSON, YAML, TOML or CSV, the paths that the task
@@ -57,6 +57,10 @@ impl StructuredOutput {
 impl Reward for StructuredOutput {
     fn name(&self) -> &str {
         "structured_output"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Structure]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

@@ -3,7 +3,7 @@
 use super::constraints::{Construct, Function, Measure, deepest_nesting, functions};
 use crate::structure::{Complexity, Language, Syntax};
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.style]`: the share of the rules set here that a Python program keeps, from 0 to 1. A program that does not parse keeps
@@ -116,6 +116,10 @@ fn is_snake_case(name: &str) -> bool {
 impl Reward for Style {
     fn name(&self) -> &str {
         "style"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Python]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::Standing;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 /// What the score of an attempt is relative to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +90,10 @@ impl OutcomeTable {
 impl Reward for OutcomeTable {
     fn name(&self) -> &str {
         "outcome_table"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        if self.config.baseline == Baseline::Greedy { &[Input::Greedy] } else { &[] }
     }
 
     fn range(&self) -> RangeInclusive<f64> {

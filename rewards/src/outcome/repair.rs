@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.repair]`: the share of the tests that failed before the attempt and pass after it, less the share of those that
@@ -50,6 +50,10 @@ impl Change {
 impl Reward for Repair {
     fn name(&self) -> &str {
         "repair"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Before]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

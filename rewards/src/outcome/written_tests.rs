@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.written_tests]`: for tasks that ask for tests: the share of wrong programs that they catch, from 0 to 1; -1 if the
@@ -18,6 +18,10 @@ pub struct WrittenTestsReward;
 impl Reward for WrittenTestsReward {
     fn name(&self) -> &str {
         "written_tests"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::WrittenTests]
     }
 
     fn range(&self) -> RangeInclusive<f64> {

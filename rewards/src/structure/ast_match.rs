@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::both;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 /// How subtrees are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,10 @@ pub(super) fn matched(
 impl Reward for AstMatch {
     fn name(&self) -> &str {
         "ast_match"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Grammar]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

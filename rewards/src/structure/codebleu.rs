@@ -5,7 +5,7 @@ use super::bleu::{bleu, weighted_bleu};
 use super::{both, dataflow_match};
 use crate::reward::Shown;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.codebleu]`: the weighted mean of four similarities with the reference: BLEU-4, BLEU-4 with weighted keywords,
@@ -61,6 +61,10 @@ impl CodeBleu {
 impl Reward for CodeBleu {
     fn name(&self) -> &str {
         "codebleu"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Grammar]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

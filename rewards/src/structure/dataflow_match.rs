@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::both;
 use super::dataflow::Item;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.dataflow_match]`: the share of the reference's data-flow graph that the program has too, from 0 to 1. Names are not
@@ -36,6 +36,10 @@ pub(super) fn score(attempt: &Attempt<'_>) -> Option<f64> {
 impl Reward for DataflowMatch {
     fn name(&self) -> &str {
         "dataflow_match"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Grammar]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

@@ -2,7 +2,7 @@
 
 use crate::form::answer;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.output_prediction]`: 1 if the completion is the output that the task expects, else 0; white space at line ends and
@@ -23,6 +23,10 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 impl Reward for OutputPrediction {
     fn name(&self) -> &str {
         "output_prediction"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Output]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

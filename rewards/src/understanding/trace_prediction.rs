@@ -2,7 +2,7 @@
 
 use crate::form::answer;
 use crate::term::reward_config;
-use crate::{Attempt, Reward};
+use crate::{Attempt, Input, Reward};
 
 reward_config! {
     /// `[rewards.trace_prediction]`: 1 if the completion lists the lines that the program runs, in their order; below, the share of them
@@ -38,6 +38,10 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
 impl Reward for TracePrediction {
     fn name(&self) -> &str {
         "trace_prediction"
+    }
+
+    fn inputs(&self) -> &'static [Input] {
+        &[Input::Trace]
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {

@@ -1,11 +1,13 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
+mod audit;
 mod check;
 mod doctor;
 mod exec;
 mod failure;
 mod import;
 mod merge;
+mod rescore;
 mod reward;
 mod sample;
 mod schema;
@@ -50,6 +52,10 @@ enum Command {
     /// Write a reward, or look at what the rewards of a recipe say
     #[command(subcommand)]
     Reward(reward::Command),
+    /// Run cheating programs and mutants of the references through rewards, and report what is accepted
+    AuditReward(audit::Arguments),
+    /// Score the logged attempts of a run again, with other rewards
+    Rescore(rescore::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -88,6 +94,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             selfcheck::run(&arguments)
         }
         (Some(Command::Reward(command)), _) => reward::run(&command),
+        (Some(Command::AuditReward(arguments)), _) => audit::run(&arguments),
+        (Some(Command::Rescore(arguments)), _) => rescore::run(&arguments),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {

@@ -4,13 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use rltrain_executor::{Executor, Job, Limits, Verdict};
-use rltrain_rewards::{Attempt, Part, ReferenceRun, RewardSet, Skeleton};
+use rltrain_executor::{Job, Verdict};
+use rltrain_rewards::{Attempt, Part, RewardSet, Skeleton};
 use thiserror::Error;
 
 use super::failure::Failure;
-use super::print_line;
+use super::{print_line, tell};
 use crate::execution::start_executor;
+use crate::facts::{Bench, Closer, Facts, Wanted, language};
 use crate::recipe::Recipe;
 use crate::tasks::{Task, TaskSet};
 
@@ -94,18 +95,22 @@ fn try_program(recipe: &Path, id: &str, path: &Path) -> Result<(), Failure> {
         .map_err(|source| Failure::plain_input(InputError::Unreadable { path: path.to_owned(), source }))?;
     let rewards = RewardSet::build(&recipe.rewards).map_err(Failure::plain_input)?;
     let executor = start_executor(&recipe.executor).map_err(Failure::world)?;
-    let limits = recipe.executor.limits;
-    let verdict = judge(&executor, &task, &program, limits)?;
-    let reference = judge(&executor, &task, &task.reference, limits)?;
-    let known = rltrain_rewards::Task {
-        reference_run: Some(ReferenceRun {
-            fuel: reference.fuel,
-            peak_memory_bytes: reference.peak_memory_bytes,
-        }),
-        ..task.for_rewards()
-    };
+    let bench = Bench { executor: &executor, limits: recipe.executor.limits };
+    let wanted = Wanted::by(&rewards);
+    let verdict = judge(bench, &task, &program)?;
+    let closer = Closer::look(wanted, bench, &task, &program, &verdict).wait().map_err(Failure::world)?;
+    let mut facts = Facts::default();
+    let told = facts.learn(wanted, bench, [&task]).map_err(Failure::world)?;
+    told.iter().for_each(|told| tell(&format!("warning: {told}")));
+    let facts = facts.of(&task);
+    let known = task.for_rewards(language(recipe.executor.runtime).unwrap_or_default(), facts);
     let completion = program.strip_prefix(&task.signature).unwrap_or(&program);
-    let attempt = Attempt::new(&known, completion, &program, &verdict);
+    let attempt = Attempt {
+        before: facts.before.as_ref(),
+        level_fuel: &closer.level_fuel,
+        written_tests: closer.written_tests,
+        ..Attempt::new(&known, completion, &program, &verdict)
+    };
     let scored = rewards.score(&attempt).map_err(Failure::world)?;
     print_line(format_args!("{:<20}{:>9}{:>9}{:>10}  why", "reward", "raw", "shaped", "effective"));
     for (part, why) in scored.parts.iter().zip(rewards.explain(&attempt)) {
@@ -135,7 +140,7 @@ fn find_task(recipe: &Recipe, id: &str) -> Result<Task, Failure> {
 }
 
 /// Runs a program against the hidden tests, as training does.
-fn judge(executor: &Executor, task: &Task, program: &str, limits: Limits) -> Result<Verdict, Failure> {
-    let job = Job::new(program.to_owned(), task.hidden_tests.iter().cloned(), limits);
-    executor.submit(job).wait().map_err(Failure::world)
+fn judge(bench: Bench<'_>, task: &Task, program: &str) -> Result<Verdict, Failure> {
+    let job = Job::new(program, task.hidden_tests.iter().cloned(), bench.limits);
+    bench.executor.submit(job).wait().map_err(Failure::world)
 }

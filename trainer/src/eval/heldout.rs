@@ -36,6 +36,11 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
         metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
     }
     session.telemetry.log_evaluation(step, &metrics, took)?;
+    // The smallest k: what a single attempt is worth.
+    let single = pass_at_k.iter().min_by_key(|found| found.k);
+    if let Some(warning) = single.and_then(|found| session.traps.parting.evaluated(found.mean, found.high)) {
+        session.telemetry.message(&format!("warning: {warning}"));
+    }
     session.evaluations.push(Evaluation { step, pass_at_k, tasks })
 }
 

@@ -11,7 +11,7 @@ use crate::rollout::{GroupSizes, Shaping};
 use crate::tasks::default_visits;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
-const PROMPT_FIELDS: [&str; 5] = ["id", "prompt", "signature", "entry_point", "public_tests"];
+const PROMPT_FIELDS: [&str; 6] = ["id", "prompt", "signature", "entry_point", "public_tests", "before"];
 
 /// Signature of the task that templates are tried with.
 const EXAMPLE_SIGNATURE: &str = "def identity(x):";
@@ -149,6 +149,7 @@ fn template(key: &str, source: &str, others: &[&str], problems: &mut Problems<'_
         signature => EXAMPLE_SIGNATURE,
         entry_point => "identity",
         public_tests => ["assert identity(1) == 1"],
+        before => "def identity(x):\n    return None\n",
     };
     template
         .render(context! { task => example, feedback => "The program passes 0 of 1 tests." })
@@ -253,7 +254,8 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
     }
 }
 
-fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
+/// The rewards can be built.
+pub(super) fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
     if let Err(error) = RewardSet::build(&recipe.rewards) {
         let help = "add a table, such as `[rewards.all_passed]` with `weight = 1.0`";
         problems.require(false, &["rewards"], error.to_string(), help);

@@ -6,7 +6,7 @@
 //!
 //! 1. `reading`: text to [`Recipe`]; unknown keys, wrong types and missing keys.
 //! 2. `check`, and `algorithm` for that section: values, and combinations of values, that cannot work.
-//! 3. `disk`: files that the recipe names and that are not there.
+//! 3. `disk`: files that the recipe names and that are not there; `inputs`: rewards that the tasks give nothing to score.
 
 mod algorithm;
 mod change;
@@ -14,8 +14,10 @@ mod check;
 mod checkpoint;
 mod disk;
 mod error;
+mod inputs;
 mod problems;
 mod reading;
+mod rewards_file;
 mod schema;
 mod unread;
 
@@ -26,6 +28,7 @@ pub use checkpoint::CheckpointConfig;
 pub use error::{InvalidRecipe, Problem, RecipeError};
 use fs_err as fs;
 use problems::Problems;
+pub use rewards_file::RewardsFile;
 use rltrain_executor::ExecutorConfig;
 use rltrain_rewards::RewardsConfig;
 pub use schema::{leaves, manual, schema};
@@ -111,6 +114,7 @@ impl Recipe {
             check::check(&recipe, &mut problems);
             let recipe = recipe.resolve(&folder);
             disk::check(&recipe, &mut problems);
+            inputs::check(&recipe, &mut problems);
             recipe
         });
         problems.finish(&path.display().to_string(), recipe)
@@ -126,6 +130,17 @@ impl Recipe {
         let mut problems = Problems::new(text);
         let recipe = reading::read(&mut problems).inspect(|recipe| check::check(recipe, &mut problems));
         problems.finish(name, recipe)
+    }
+
+    /// Reads the recipe that a run has pinned in its folder, whose paths are absolute. What it names need not be there any more.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not what a run writes.
+    pub fn load_pinned(path: &Path) -> Result<Recipe, RecipeError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        Recipe::parse(&path.display().to_string(), &text)
     }
 
     /// The recipe as TOML, with every default written out. [`Recipe::parse`] reads it back as the same

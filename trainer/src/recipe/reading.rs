@@ -38,11 +38,39 @@ pub(super) fn read(problems: &mut Problems<'_>) -> Option<Recipe> {
     if !problems.is_empty() {
         return None;
     }
-    let (required, _) = DeTable::parse_recoverable(REQUIRED);
-    let required = required.into_inner();
-    let mut rest = problems.table.clone();
+    let rest = problems.table.clone();
+    read_table(problems, rest, &required())
+}
+
+/// As [`read`], but of the sections `names` alone; stand-ins take the place of all others, and are not missed. Of these, the ones
+/// that a recipe cannot do without must be there.
+pub(super) fn read_only(problems: &mut Problems<'_>, names: &[&str]) -> Option<Recipe> {
+    if !problems.is_empty() {
+        return None;
+    }
+    let rest = keep(problems.table.clone(), names);
+    read_table(problems, rest, &keep(required(), names))
+}
+
+/// The keys `names` of a table, as far as it has them.
+fn keep<'i>(table: DeTable<'i>, names: &[&str]) -> DeTable<'i> {
+    table.into_iter().filter(|(name, _)| names.contains(&name.get_ref().as_ref())).collect()
+}
+
+/// The keys of [`REQUIRED`].
+fn required() -> DeTable<'static> {
+    DeTable::parse_recoverable(REQUIRED).0.into_inner()
+}
+
+/// Reads `rest`, which is the text's tree or a part of it; `wanted` are the keys that must be there.
+fn read_table<'i>(
+    problems: &mut Problems<'i>,
+    mut rest: DeTable<'i>,
+    wanted: &DeTable<'static>,
+) -> Option<Recipe> {
+    let required = required();
     report_huge_integers(problems, &rest, "");
-    report_missing(problems, &required, &rest, "");
+    report_missing(problems, wanted, &rest, "");
     fill_from_preset(&mut rest);
     for _ in 0..MOST_MISTAKES {
         fill(&mut rest, &required);

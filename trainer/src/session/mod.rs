@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_executor::Executor;
-use rltrain_rewards::RewardSet;
+use rltrain_rewards::{History, RewardSet};
 use saving::TrainerState;
 
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
@@ -16,6 +16,7 @@ use crate::critic::Critic;
 use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::execution::start_executor;
+use crate::facts::{Bench, Facts, Wanted};
 use crate::journal::Journal;
 use crate::optim::{Optimizer, UpdateReport};
 use crate::policy::Policy;
@@ -56,6 +57,10 @@ pub struct Session {
     pub executor: Executor,
     /// Verdicts to rewards.
     pub rewards: RewardSet,
+    /// What rewards know of tasks from earlier steps.
+    pub history: History,
+    /// What is known from running the tasks' own programs.
+    pub facts: Facts,
     /// Metrics, dashboards and the progress line.
     pub telemetry: Telemetry,
     /// Sampled programs.
@@ -122,6 +127,8 @@ impl Session {
             prompter,
             executor,
             rewards,
+            history: History::default(),
+            facts: Facts::default(),
             telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
             journal: Journal::open(run)?,
             traps: Traps::default(),
@@ -169,6 +176,38 @@ impl Session {
         }
         if let Some(reference) = &mut self.reference {
             reference.update(&self.policy.weights, algorithm.reference_update(self.step + 1));
+        }
+    }
+
+    /// Finds out what rewards want to know of the drawn tasks, unless that is known already.
+    ///
+    /// # Errors
+    ///
+    /// If the sandbox fails.
+    pub fn learn_facts(&mut self, recipe: &Recipe, drawn: &[usize]) -> Result<(), TrainError> {
+        let bench = Bench { executor: &self.executor, limits: recipe.executor.limits };
+        let tasks = drawn.iter().map(|task| &self.tasks[*task]);
+        for told in self.facts.learn(Wanted::by(&self.rewards), bench, tasks)? {
+            self.telemetry.message(&format!("warning: {told}"));
+        }
+        Ok(())
+    }
+
+    /// Takes the greedy attempts in, before those that are compared with them are scored.
+    pub fn remember_greedy(&mut self, greedy: &Attempts) {
+        for (group, verdicts) in greedy.groups.iter().zip(&greedy.verdicts.groups) {
+            for verdict in verdicts.iter().flatten() {
+                self.history.observe_greedy(&self.tasks[group.task].id, verdict);
+            }
+        }
+    }
+
+    /// Takes in what a step tried, after all of it was scored.
+    pub fn remember(&mut self, attempts: &Attempts) {
+        for (group, verdicts) in attempts.groups.iter().zip(&attempts.verdicts.groups) {
+            for verdict in verdicts.iter().flatten() {
+                self.history.observe(&self.tasks[group.task].id, verdict);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! critic.safetensors        the critic's weights, if there is one
 //! critic-optimizer.safetensors
 //! reference.safetensors     the reference, if it follows the policy; a frozen one is read from where the run started
+//! rewards.json              what rewards know of tasks: from earlier steps, and from running the tasks' own programs
 //! trainer.json              everything that is not a tensor
 //! ahead.json                the next step's attempts, if they were sampled ahead of time
 //! pass-rates.json           the last visits to every task, if the recipe decides anything by them
@@ -14,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
+use rltrain_rewards::History;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,7 @@ use super::Session;
 use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
+use crate::facts::Facts;
 use crate::optim::Optimizer;
 use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
@@ -35,6 +38,7 @@ const REFERENCE: &str = "reference.safetensors";
 const TRAINER: &str = "trainer.json";
 const AHEAD: &str = "ahead.json";
 const PASS_RATES: &str = "pass-rates.json";
+const REWARDS: &str = "rewards.json";
 
 /// Version of `trainer.json` that this build writes and reads.
 const TRAINER_FORMAT: u64 = 2;
@@ -107,7 +111,36 @@ struct AheadState {
     attempts: Attempts,
 }
 
-/// The one key that every version of a JSON file of ours has.
+/// Version of `rewards.json` that this build writes and reads.
+const REWARDS_FORMAT: u64 = 1;
+
+/// `rewards.json`. A checkpoint without it is of a build whose rewards knew nothing of earlier steps; that knowledge then begins
+/// where the run is taken up.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RewardsState {
+    /// Version of this file's keys.
+    format: u64,
+    history: History,
+    facts: Facts,
+}
+
+impl RewardsState {
+    fn read(checkpoint: &Checkpoint) -> Result<RewardsState, ReadError> {
+        let path = checkpoint.path().join(REWARDS);
+        if !path.exists() {
+            let (history, facts) = (History::default(), Facts::default());
+            return Ok(RewardsState { format: REWARDS_FORMAT, history, facts });
+        }
+        let version: Version = checkpoint.json(REWARDS)?;
+        if version.format != REWARDS_FORMAT {
+            return Err(ReadError::Format { path, found: version.format, wanted: REWARDS_FORMAT });
+        }
+        checkpoint.json(REWARDS)
+    }
+}
+
+/// The one key that every version of these files has.
 #[derive(Deserialize)]
 struct Version {
     format: u64,
@@ -164,6 +197,8 @@ impl Session {
             let state: PassRatesState = read_versioned(checkpoint, PASS_RATES, PASS_RATES_FORMAT)?;
             self.pass_rates = Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
         }
+        let RewardsState { history, facts, .. } = RewardsState::read(checkpoint)?;
+        (self.history, self.facts) = (history, facts);
         self.kl_coefficient = state.kl_coefficient;
         self.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
@@ -219,6 +254,8 @@ impl Session {
             let visits = rates.visits().to_vec();
             draft.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
         }
+        let (history, facts) = (self.history.clone(), self.facts.clone());
+        draft.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
         draft.json(
             TRAINER,
             &TrainerState {

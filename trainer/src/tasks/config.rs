@@ -17,7 +17,7 @@ pub struct TasksConfig {
     /// Task file to evaluate on. No task in it may be in `train`; `rltrain tasks verify` compares the two.
     pub heldout: PathBuf,
     /// What the user says to the model: a minijinja template over `task`, whose fields are `id`,
-    /// `prompt`, `signature`, `entry_point` and `public_tests`. By
+    /// `prompt`, `signature`, `entry_point`, `public_tests`, and `before`, the program that the task changes, if it does. By
     /// default a request for a Python function, the task's prompt and its signature. It goes through the model's
     /// own chat template afterwards.
     #[serde(default = "default_prompt")]
@@ -64,6 +64,7 @@ mod tests {
             reference: "def double(n):\n    return 2 * n\n".to_owned(),
             public_tests: vec!["assert double(1) == 2".to_owned()],
             hidden_tests: vec!["assert double(3) == 6".to_owned()],
+            ..Task::default()
         };
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -190,6 +190,7 @@ mod tests {
             reference: format!("{signature}\n    {body}\n"),
             public_tests: public.iter().map(test).collect(),
             hidden_tests: hidden.iter().map(test).collect(),
+            ..Task::default()
         }
     }
 

@@ -224,7 +224,7 @@ impl<'a> Reading<'a> {
 
     /// Reports what a task says that cannot work.
     fn check(&mut self, line: Line<'_>, task: &Task) {
-        let Task { id, prompt, signature, entry_point, reference, public_tests, hidden_tests } = task;
+        let Task { id, prompt, signature, entry_point, reference, public_tests, hidden_tests, .. } = task;
         if id.trim().is_empty() {
             self.report(line, key(line, "id"), "the id is empty", "give every task a name of its own");
         } else if let Some(first) = self.ids.insert(id.clone(), line.number) {
@@ -261,6 +261,21 @@ impl<'a> Reading<'a> {
                     "write a statement such as `assert double(2) == 4`",
                 );
             }
+        }
+        self.check_extras(line, task);
+    }
+
+    /// Reports what the keys that may be absent say and that cannot work.
+    fn check_extras(&mut self, line: Line<'_>, task: &Task) {
+        let mut levels = task.levels.iter();
+        if levels.any(|level| level.tests.iter().all(|test| test.trim().is_empty())) {
+            let help = "give every level its weight and at least one test, or take it out";
+            self.report(line, key(line, "levels"), "a level has no test, wanted at least one", help);
+        }
+        if task.tested.as_ref().is_some_and(|tested| tested.wrong.is_empty()) {
+            let message = "`tested` has no wrong program, wanted at least one";
+            let help = "tests are good if the right program passes them and wrong ones do not";
+            self.report(line, key(line, "tested"), message, help);
         }
     }
 

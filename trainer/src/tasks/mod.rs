@@ -25,5 +25,5 @@ pub use error::{InvalidTasks, TaskProblem, TasksError};
 pub use excerpt::Excerpt;
 pub use file::TaskSet;
 pub use pass_rates::{PassRates, Visit};
-pub use task::Task;
+pub use task::{Task, TestLevel, TestedPrograms};
 pub use verify::{Fault, VerifyReport, verify};

@@ -245,6 +245,7 @@ mod tests {
             reference: "def double(n):\n    return 2 * n\n".to_owned(),
             public_tests: vec!["assert double(1) == 2".to_owned()],
             hidden_tests: vec!["assert double(3) == 6".to_owned(), "assert double(0) == 0".to_owned()],
+            ..Task::default()
         }
     }
 
