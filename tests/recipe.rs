@@ -350,6 +350,11 @@ fn every_shipped_recipe_is_one() {
 }
 
 #[test]
+fn a_plug_in_that_cannot_work_is_shown_at_its_table() {
+    insta::assert_snapshot!(report("[rewards.http.style]\nurl = \"ftp://example.org/\"\n"));
+}
+
+#[test]
 fn the_schema_is_up_to_date() {
     check_generated("recipes/recipe.schema.json", &recipe::schema());
 }

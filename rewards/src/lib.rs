@@ -14,9 +14,11 @@
 mod attempt;
 mod config;
 mod efficiency;
+mod endpoint;
 mod expected;
 mod form;
 mod history;
+mod judge;
 mod outcome;
 mod plugin;
 mod reward;
@@ -32,8 +34,9 @@ pub use efficiency::*;
 pub use expected::{Call, DataFormat, Expected, ExpectedStructure};
 pub use form::*;
 pub use history::{History, Standing, TaskHistory};
+pub use judge::{Judge, JudgeConfig, WhenSpent};
 pub use outcome::*;
-pub use plugin::{PlugIn, PlugInError, Process, ProcessConfig, Skeleton};
+pub use plugin::{Http, HttpConfig, PlugIn, PlugInError, PlugInScore, Process, ProcessConfig, Skeleton};
 pub use reward::{OutOfRange, Reward, RewardError};
 pub use set::{Part, RewardSet, RewardsError, Scored};
 pub use structure::{
