@@ -13,6 +13,7 @@ fn a_new_reward_passes_its_own_test_and_is_not_written_over() {
     for (kind, table) in [
         ("process", "[rewards.process.short_lines]\ncommand = [\"python3\", \"short_lines.py\"]\n"),
         ("http", "[rewards.http.short_lines]\nurl = \"http://127.0.0.1:8642/\"\n"),
+        ("wasm", "[rewards.wasm.short_lines]\ncomponent = \"short_lines/short_lines.wasm\"\n"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let new = ["reward", "new", "short_lines", "--kind", kind];

@@ -1,8 +1,10 @@
-//! What scoring costs: ten thousand attempts with every static signal, and a plug-in process in batches. `make bench-rewards`.
+//! What scoring costs: ten thousand attempts with every static signal, with a plug-in process in batches, and with a component. `make bench-rewards`.
 //!
 //! Prints one line per measurement: what, how many attempts, seconds, attempts per second, processor time per attempt.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use rltrain_executor::{Outcome, Verdict, WallTime};
@@ -105,6 +107,31 @@ fn main() {
                   print(json.dumps({'id': batch['id'], 'scores': [0.5] * len(batch['attempts'])}), flush=True)\\n";
     let process = format!("[process.constant]\ncommand = [\"python3\", \"-c\", \"{script}\"]\n");
     measure("plug-in process", &process, &task, &programs, &verdict);
+    match component() {
+        Some(folder) => {
+            let component = folder.path().join("short_lines.wasm");
+            let table = format!("[wasm.short_lines]\ncomponent = {component:?}\n");
+            measure("plug-in component", &table, &task, &programs, &verdict);
+        }
+        None => say("plug-in component: not measured; `make wasm-tools` fetches what builds it"),
+    }
+}
+
+/// The example in C, built into a folder of its own; `None` without the tools for it.
+fn component() -> Option<tempfile::TempDir> {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fetched = crate_folder.join("../.deps/wasm-tools/bin");
+    let tools = std::env::var_os("RLTRAIN_WASM_TOOLS").map_or(fetched, PathBuf::from);
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+    let folder = tempfile::tempdir().ok()?;
+    let build = crate_folder.join("examples/wasm-c/build.sh");
+    let built = Command::new("sh").arg(build).arg(folder.path()).env("PATH", path).status().ok()?;
+    built.success().then_some(folder)
+}
+
+#[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 /// Seconds of processor time that this process has taken, and those that it started and that have ended.
@@ -135,13 +162,10 @@ fn measure(what: &str, rewards: &str, task: &Task<'_>, programs: &[String], verd
     // A plug-in process ends with the rewards, and what it took is known then.
     drop(rewards);
     let each = (processor_seconds() - begun) / (ROUNDS * programs.len()) as f64;
-    #[expect(clippy::print_stdout, reason = "the measurement is this program's output")]
-    {
-        println!(
-            "{what:<16} {:>6} attempts {best:>8.3} s {:>10.0} attempts/s {:>8.1} µs of processor time each",
-            programs.len(),
-            programs.len() as f64 / best,
-            1e6 * each,
-        );
-    }
+    say(&format!(
+        "{what:<18} {:>6} attempts {best:>8.3} s {:>10.0} attempts/s {:>8.1} µs of processor time each",
+        programs.len(),
+        programs.len() as f64 / best,
+        1e6 * each,
+    ));
 }

@@ -16,7 +16,7 @@ use crate::outcome::{
     AllPassedConfig, OutcomeTableConfig, RareTestsConfig, RepairConfig, TestsPassedConfig, TiersConfig,
     WrittenTestsConfig,
 };
-use crate::plugin::{HttpConfig, ProcessConfig};
+use crate::plugin::{HttpConfig, ProcessConfig, WasmConfig};
 use crate::structure::{AstMatchConfig, CodeBleuConfig, DataflowMatchConfig};
 use crate::understanding::{OutputPredictionConfig, TracePredictionConfig};
 
@@ -102,6 +102,9 @@ pub struct RewardsConfig {
     /// Plug-ins: HTTP endpoints of your own by name, one table each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http: BTreeMap<String, HttpConfig>,
+    /// Plug-ins: WebAssembly components of your own by name, one table each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub wasm: BTreeMap<String, WasmConfig>,
 }
 
 impl RewardsConfig {
@@ -115,6 +118,9 @@ impl RewardsConfig {
         }
         for process in self.process.values_mut() {
             process.directory = place(&process.directory);
+        }
+        for wasm in self.wasm.values_mut() {
+            wasm.component = place(&wasm.component);
         }
     }
 }

@@ -36,7 +36,9 @@ pub use form::*;
 pub use history::{History, Standing, TaskHistory};
 pub use judge::{Judge, JudgeConfig, WhenSpent};
 pub use outcome::*;
-pub use plugin::{Http, HttpConfig, PlugIn, PlugInError, PlugInScore, Process, ProcessConfig, Skeleton};
+pub use plugin::{
+    Http, HttpConfig, PlugIn, PlugInError, PlugInScore, Process, ProcessConfig, Skeleton, Wasm, WasmConfig,
+};
 pub use reward::{OutOfRange, Reward, RewardError};
 pub use set::{Part, RewardSet, RewardsError, Scored};
 pub use structure::{

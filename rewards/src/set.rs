@@ -9,7 +9,7 @@ use crate::efficiency::{Efficiency, Memory, Orps};
 use crate::form::{Brevity, Format, FunctionCalls, Overlong, Repetition, StructuredOutput, Style};
 use crate::judge::Judge;
 use crate::outcome::{AllPassed, OutcomeTable, RareTests, Repair, TestsPassed, Tiers, WrittenTestsReward};
-use crate::plugin::{Http, PlugIn, PlugInScore, Process};
+use crate::plugin::{Http, PlugIn, PlugInScore, Process, Wasm};
 use crate::reward::check;
 use crate::structure::{AstMatch, CodeBleu, DataflowMatch};
 use crate::term::{Table, Term};
@@ -198,6 +198,9 @@ impl RewardSet {
         }
         for (name, http) in &config.http {
             builder.plug_in(name, http.term(), Http::new(name, http));
+        }
+        for (name, wasm) in &config.wasm {
+            builder.plug_in(name, wasm.term(), Wasm::new(wasm));
         }
         builder.finish()
     }

@@ -56,11 +56,13 @@ fn every_reward() -> RewardsConfig {
     rewards.all_passed.as_mut().unwrap().only_if = Some("tests_passed >= 0.5".parse().unwrap());
     rewards.process.get_mut("NAME").unwrap().command = vec!["judge".to_owned()];
     rewards.http.get_mut("NAME").unwrap().url = "http://127.0.0.1/".to_owned();
+    rewards.wasm.get_mut("NAME").unwrap().component = "reward.wasm".into();
     let judge = rewards.judge.get_mut("NAME").unwrap();
     (judge.url, judge.model) = ("http://127.0.0.1/".to_owned(), "small".to_owned());
     judge.rubric = "Is it short?".to_owned();
     // No two rewards of a recipe have one name.
     rewards.http = renamed(rewards.http, "http");
+    rewards.wasm = renamed(rewards.wasm, "wasm");
     rewards.judge = renamed(rewards.judge, "judge");
     rewards.style.as_mut().unwrap().docstrings = true;
     rewards
@@ -75,7 +77,7 @@ fn renamed<T>(tables: BTreeMap<String, T>, name: &str) -> BTreeMap<String, T> {
 fn schema_and_resolved_recipe_have_the_same_keys() {
     fn keys(table: &toml::Table, section: &str, found: &mut Vec<String>) {
         for (name, value) in table {
-            let any = ["rewards.http.", "rewards.judge."].contains(&section);
+            let any = ["rewards.http.", "rewards.judge.", "rewards.wasm."].contains(&section);
             let name = if any { "NAME" } else { name.as_str() };
             match value {
                 toml::Value::Table(inner) => keys(inner, &format!("{section}{name}."), found),

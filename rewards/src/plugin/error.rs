@@ -86,6 +86,9 @@ pub enum PlugInError {
     /// The key of an endpoint is not there.
     #[error("the environment variable `{0}`, which `key_variable` names, is not set")]
     Key(String),
+    /// A component was stopped, or stopped itself.
+    #[error("the component trapped: {0}")]
+    Trapped(String),
     /// A judge has nothing left to pay with.
     #[error("the budget is spent: {0}")]
     Spent(String),

@@ -6,6 +6,7 @@ mod http;
 mod process;
 mod protocol;
 mod skeleton;
+mod wasm;
 
 use std::ops::RangeInclusive;
 
@@ -15,6 +16,7 @@ pub use http::{Http, HttpConfig};
 pub use process::{Process, ProcessConfig};
 pub(crate) use protocol::{SeenAttempt, shown};
 pub use skeleton::Skeleton;
+pub use wasm::{Wasm, WasmConfig};
 
 use crate::Attempt;
 

@@ -37,6 +37,24 @@ impl Skeleton {
             table: format!("[rewards.http.{name}]\nurl = \"http://127.0.0.1:8642/\"\nweight = 0.1\n"),
         })
     }
+
+    /// A module in Python that becomes a WebAssembly component. `name` must be a name of Python's; `None` if it is not.
+    pub fn wasm(name: &str, folder: &str) -> Option<Skeleton> {
+        let files = [include_str!("../../templates/wasm.py"), include_str!("../../templates/test_wasm.py")];
+        let mut files = python(name, files)?;
+        files.push(("reward.wit".to_owned(), include_str!("../../wit/reward.wit").to_owned()));
+        let build = format!(
+            "componentize-py --wit-path reward.wit --world plug-in componentize --stub-wasi {name} -o {name}.wasm"
+        );
+        Some(Skeleton {
+            files,
+            commands: vec![
+                (TEST.to_owned(), "to test it"),
+                (build, "to build it (`pip install componentize-py`)"),
+            ],
+            table: format!("[rewards.wasm.{name}]\ncomponent = \"{folder}/{name}.wasm\"\nweight = 0.1\n"),
+        })
+    }
 }
 
 /// Runs the tests of a skeleton in Python.
@@ -115,6 +133,7 @@ mod tests {
         for name in ["", "1st", "a-b", "a b", "../x", "é"] {
             assert_eq!(Skeleton::process(name, "."), None, "{name}");
             assert_eq!(Skeleton::http(name), None, "{name}");
+            assert_eq!(Skeleton::wasm(name, "."), None, "{name}");
         }
     }
 }

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     Process,
     /// A server that is sent batches over HTTP
     Http,
+    /// A WebAssembly component that runs in rltrain itself, in a sandbox
+    Wasm,
 }
 
 /// What the user gave us cannot be used.
@@ -72,6 +74,7 @@ fn new(name: &str, kind: Kind) -> Result<(), Failure> {
     let skeleton = match kind {
         Kind::Process => Skeleton::process(name, name),
         Kind::Http => Skeleton::http(name),
+        Kind::Wasm => Skeleton::wasm(name, name),
     };
     let skeleton = skeleton.ok_or_else(|| Failure::plain_input(InputError::Name(name.to_owned())))?;
     let folder = Path::new(name);

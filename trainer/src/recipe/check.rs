@@ -202,7 +202,7 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
 }
 
 /// Where the tables of rewards stand: those of plug-ins and judges have names of the user's.
-const REWARDS: [&str; 4] = ["rewards.process", "rewards.http", "rewards.judge", "rewards"];
+const REWARDS: [&str; 5] = ["rewards.process", "rewards.http", "rewards.wasm", "rewards.judge", "rewards"];
 
 fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
     let Err(error) = RewardSet::build(&recipe.rewards) else { return };
