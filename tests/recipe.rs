@@ -436,6 +436,14 @@ fn every_shipped_recipe_is_one() {
 }
 
 #[test]
+fn a_plug_in_that_cannot_work_is_shown_at_its_table() {
+    let report = report("[rewards.http.style]\nurl = \"ftp://example.org/\"\n");
+    assert!(report.contains("`rewards.style` cannot work: `url` is `ftp://example.org/`"), "{report}");
+    // The line after those of the shortest recipe.
+    assert!(report.contains("[demo.toml:9:"), "{report}");
+}
+
+#[test]
 fn the_schema_is_up_to_date() {
     check_generated("recipes/recipe.schema.json", &recipe::schema());
 }

@@ -11,11 +11,12 @@ use crate::form::{
     BrevityConfig, FormatConfig, FunctionCallsConfig, OverlongConfig, RepetitionConfig,
     StructuredOutputConfig, StyleConfig,
 };
+use crate::judge::JudgeConfig;
 use crate::outcome::{
     AllPassedConfig, OutcomeTableConfig, RareTestsConfig, RepairConfig, TestsPassedConfig, TiersConfig,
     WrittenTestsConfig,
 };
-use crate::plugin::ProcessConfig;
+use crate::plugin::{HttpConfig, ProcessConfig, WasmConfig};
 use crate::structure::{AstMatchConfig, CodeBleuConfig, DataflowMatchConfig};
 use crate::understanding::{OutputPredictionConfig, TracePredictionConfig};
 
@@ -92,16 +93,34 @@ pub struct RewardsConfig {
     /// For tasks that ask which lines a program runs: how far the completion is right, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_prediction: Option<TracePredictionConfig>,
+    /// Judges: language models by a name of yours, one table each; from 0 to 1.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub judge: BTreeMap<String, JudgeConfig>,
     /// Plug-ins: programs of your own by name, one table each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub process: BTreeMap<String, ProcessConfig>,
+    /// Plug-ins: HTTP endpoints of your own by name, one table each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub http: BTreeMap<String, HttpConfig>,
+    /// Plug-ins: WebAssembly components of your own by name, one table each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub wasm: BTreeMap<String, WasmConfig>,
 }
 
 impl RewardsConfig {
-    /// Passes every path through `place`, which makes it absolute.
-    pub fn place_paths(&mut self, place: impl Fn(&Path) -> PathBuf) {
+    /// Passes every path through `place`, which makes it absolute. What has no folder of its own gets one in that of the run.
+    pub fn place_paths(&mut self, run: &Path, place: impl Fn(&Path) -> PathBuf) {
+        for (name, judge) in &mut self.judge {
+            judge.folder = match judge.folder.as_os_str().is_empty() {
+                true => run.join("judges").join(name),
+                false => place(&judge.folder),
+            };
+        }
         for process in self.process.values_mut() {
             process.directory = place(&process.directory);
+        }
+        for wasm in self.wasm.values_mut() {
+            wasm.component = place(&wasm.component);
         }
     }
 }

@@ -14,10 +14,12 @@
 mod attempt;
 mod config;
 mod efficiency;
+mod endpoint;
 mod expected;
 mod form;
 mod history;
 mod input;
+mod judge;
 mod outcome;
 mod plugin;
 mod reward;
@@ -34,8 +36,11 @@ pub use expected::{Call, DataFormat, Expected, ExpectedStructure};
 pub use form::*;
 pub use history::{History, Standing, TaskHistory};
 pub use input::Input;
+pub use judge::{Judge, JudgeConfig, WhenSpent};
 pub use outcome::*;
-pub use plugin::{PlugIn, PlugInError, Process, ProcessConfig, Skeleton};
+pub use plugin::{
+    Http, HttpConfig, PlugIn, PlugInError, PlugInScore, Process, ProcessConfig, Skeleton, Wasm, WasmConfig,
+};
 pub use reward::{OutOfRange, Reward, RewardError};
 pub use set::{Part, RewardSet, RewardsError, Scored};
 pub use structure::{

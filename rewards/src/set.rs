@@ -7,8 +7,9 @@ use thiserror::Error;
 
 use crate::efficiency::{Efficiency, Memory, Orps};
 use crate::form::{Brevity, Format, FunctionCalls, Overlong, Repetition, StructuredOutput, Style};
+use crate::judge::Judge;
 use crate::outcome::{AllPassed, OutcomeTable, RareTests, Repair, TestsPassed, Tiers, WrittenTestsReward};
-use crate::plugin::{PlugIn, PlugInError, Process};
+use crate::plugin::{Http, PlugIn, PlugInScore, Process, Wasm};
 use crate::reward::check;
 use crate::structure::{AstMatch, CodeBleu, DataflowMatch};
 use crate::term::{Table, Term};
@@ -189,8 +190,17 @@ impl RewardSet {
         builder.add(&config.function_calls, |config| Ok(FunctionCalls::new(config)));
         builder.add(&config.output_prediction, |_| Ok(OutputPrediction));
         builder.add(&config.trace_prediction, |config| Ok(TracePrediction::new(config)));
+        for (name, judge) in &config.judge {
+            builder.plug_in(name, judge.term(), Judge::new(judge));
+        }
         for (name, process) in &config.process {
             builder.plug_in(name, process.term(), Process::new(name, process));
+        }
+        for (name, http) in &config.http {
+            builder.plug_in(name, http.term(), Http::new(name, http));
+        }
+        for (name, wasm) in &config.wasm {
+            builder.plug_in(name, wasm.term(), Wasm::new(wasm));
         }
         builder.finish()
     }
@@ -238,9 +248,9 @@ impl RewardSet {
         let one = |(index, attempt): (usize, &Attempt<'_>)| {
             let raw = self.entries.iter().zip(&plugged).map(|(entry, plugged)| match plugged {
                 None => entry.score_built_in(attempt),
-                Some(Ok(scores)) => Ok(scores[index]),
-                Some(Err(error)) => {
-                    Err(RewardError::PlugIn { reward: entry.name.to_string(), source: error.clone() })
+                Some(scores) => {
+                    let reward = || entry.name.to_string();
+                    scores[index].clone().map_err(|source| RewardError::PlugIn { reward: reward(), source })
                 }
             });
             Ok(self.combine(&raw.collect::<Result<Vec<_>, _>>()?))
@@ -252,7 +262,7 @@ impl RewardSet {
     pub fn explain(&self, attempt: &Attempt<'_>) -> Vec<String> {
         let one = |entry: &Entry| match &entry.scorer {
             Scorer::BuiltIn(reward) => reward.explain(attempt),
-            Scorer::PlugIn(_) => String::new(),
+            Scorer::PlugIn(plug_in) => plug_in.explain(attempt),
         };
         self.entries.iter().map(one).collect()
     }
@@ -282,10 +292,9 @@ impl Entry {
     }
 
     /// The scores of all attempts, if this is a plug-in.
-    fn ask_plug_in(&self, attempts: &[Attempt<'_>]) -> Option<Result<Vec<Option<f64>>, PlugInError>> {
+    fn ask_plug_in(&self, attempts: &[Attempt<'_>]) -> Option<Vec<PlugInScore>> {
         match &self.scorer {
             Scorer::BuiltIn(_) => None,
-            Scorer::PlugIn(_) if attempts.is_empty() => Some(Ok(Vec::new())),
             Scorer::PlugIn(plug_in) => Some(plug_in.score(attempts)),
         }
     }

@@ -134,8 +134,8 @@ fn a_reward_outside_its_range_is_an_error_and_no_number() {
 struct Broken;
 
 impl PlugIn for Broken {
-    fn score(&self, _: &[Attempt<'_>]) -> Result<Vec<Option<f64>>, PlugInError> {
-        Err(PlugInError::Reported("no model".to_owned()))
+    fn score(&self, attempts: &[Attempt<'_>]) -> Vec<PlugInScore> {
+        attempts.iter().map(|_| Err(PlugInError::Reported("no model".to_owned()))).collect()
     }
 }
 

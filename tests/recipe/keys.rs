@@ -1,6 +1,6 @@
 //! Recipes with every key set: what the schema, the resolved recipe and the code say of each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -60,14 +60,30 @@ fn every_reward() -> RewardsConfig {
     let mut rewards: RewardsConfig = toml::from_str(&text).unwrap();
     rewards.all_passed.as_mut().unwrap().only_if = Some("tests_passed >= 0.5".parse().unwrap());
     rewards.process.get_mut("NAME").unwrap().command = vec!["judge".to_owned()];
+    rewards.http.get_mut("NAME").unwrap().url = "http://127.0.0.1/".to_owned();
+    rewards.wasm.get_mut("NAME").unwrap().component = "reward.wasm".into();
+    let judge = rewards.judge.get_mut("NAME").unwrap();
+    (judge.url, judge.model) = ("http://127.0.0.1/".to_owned(), "small".to_owned());
+    judge.rubric = "Is it short?".to_owned();
+    // No two rewards of a recipe have one name.
+    rewards.http = renamed(rewards.http, "http");
+    rewards.wasm = renamed(rewards.wasm, "wasm");
+    rewards.judge = renamed(rewards.judge, "judge");
     rewards.style.as_mut().unwrap().docstrings = true;
     rewards
+}
+
+/// The table `NAME` under another name.
+fn renamed<T>(tables: BTreeMap<String, T>, name: &str) -> BTreeMap<String, T> {
+    tables.into_values().map(|table| (name.to_owned(), table)).collect()
 }
 
 #[test]
 fn schema_and_resolved_recipe_have_the_same_keys() {
     fn keys(table: &toml::Table, section: &str, found: &mut Vec<String>) {
         for (name, value) in table {
+            let any = ["rewards.http.", "rewards.judge.", "rewards.wasm."].contains(&section);
+            let name = if any { "NAME" } else { name.as_str() };
             match value {
                 toml::Value::Table(inner) => keys(inner, &format!("{section}{name}."), found),
                 _ => found.push(format!("{section}{name}")),

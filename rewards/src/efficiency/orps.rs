@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::structure::Complexity;
+use crate::structure::{Complexity, Syntax};
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
 
@@ -73,13 +73,13 @@ impl Reward for Orps {
         }
         let success = verdict.passed() as f64 / verdict.total() as f64;
         let syntax = attempt.parsed.get(attempt.program, attempt.task.language);
-        let plainness = syntax.map_or(0.0, |syntax| plainness(Complexity::of(syntax)));
+        let plainness = syntax.map_or(0.0, |syntax| plainness(syntax.complexity()));
         Some(total(success, plainness, 1.0 / (1.0 + verdict.fuel as f64 / self.fuel_scale)))
     }
 
     fn explain(&self, attempt: &Attempt<'_>) -> String {
         let syntax = attempt.parsed.get(attempt.program, attempt.task.language);
-        match syntax.map(Complexity::of) {
+        match syntax.map(Syntax::complexity) {
             Some(code) => format!(
                 "{} nodes, cyclomatic {}, cognitive {}, {} lines, fuel {}",
                 code.nodes, code.cyclomatic, code.cognitive, code.lines, attempt.verdict.fuel

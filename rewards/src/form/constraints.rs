@@ -2,9 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tree_sitter::Node;
 
-use crate::structure::{Syntax, nests};
+use crate::structure::{Node, Syntax, nests};
 
 /// How the share of constraints that hold is counted (CodeIF, Yan et al. 2025, arXiv 2502.19166).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +65,7 @@ impl Construct {
     /// Whether the program has it.
     pub(super) fn is_in(self, syntax: &Syntax) -> bool {
         let mut found = false;
-        syntax.walk(|node, _| found |= self.is(syntax, node));
+        syntax.walk(|node| found |= self.is(syntax, node));
         found
     }
 
@@ -96,7 +95,7 @@ fn calls_itself(syntax: &Syntax, node: Node<'_>) -> bool {
     fn calls(syntax: &Syntax, node: Node<'_>, name: &str) -> bool {
         let called = node.kind() == "call"
             && node.child_by_field_name("function").is_some_and(|function| syntax.text(function) == name);
-        called || syntax.child_list(node).into_iter().any(|child| calls(syntax, child, name))
+        called || node.children().any(|child| calls(syntax, child, name))
     }
     let name = node.child_by_field_name("name").filter(|_| node.kind() == "function_definition");
     name.is_some_and(|name| calls(syntax, node, syntax.text(name)))
@@ -104,11 +103,10 @@ fn calls_itself(syntax: &Syntax, node: Node<'_>) -> bool {
 
 /// The deepest nesting of branches, loops and handlers.
 pub(super) fn deepest_nesting(syntax: &Syntax) -> usize {
-    fn below(syntax: &Syntax, node: Node<'_>) -> usize {
-        let children = syntax.child_list(node).into_iter().map(|child| below(syntax, child));
-        usize::from(nests(node)) + children.max().unwrap_or(0)
+    fn below(node: Node<'_>) -> usize {
+        usize::from(nests(node)) + node.children().map(below).max().unwrap_or(0)
     }
-    below(syntax, syntax.root())
+    below(syntax.root())
 }
 
 /// A function definition, as the constraints see it.
@@ -123,25 +121,21 @@ pub(super) struct Function<'a> {
 
 /// Every function of the program, methods and inner functions included.
 pub(super) fn functions(syntax: &Syntax) -> Vec<Function<'_>> {
-    fn visit<'a>(syntax: &'a Syntax, node: Node<'a>, found: &mut Vec<Function<'a>>) {
+    let mut found = Vec::new();
+    syntax.walk(|node| {
         if node.kind() == "function_definition" {
             found.extend(function(syntax, node));
         }
-        for child in syntax.child_list(node) {
-            visit(syntax, child, found);
-        }
-    }
-    let mut found = Vec::new();
-    visit(syntax, syntax.root(), &mut found);
+    });
     found
 }
 
 fn function<'a>(syntax: &'a Syntax, node: Node<'a>) -> Option<Function<'a>> {
     let name = syntax.text(node.child_by_field_name("name")?);
     let body = node.child_by_field_name("body")?;
-    let parameters = syntax.child_list(node.child_by_field_name("parameters")?);
-    let parameters: Vec<Node<'_>> = parameters
-        .into_iter()
+    let parameters: Vec<Node<'_>> = node
+        .child_by_field_name("parameters")?
+        .children()
         .filter(|parameter| parameter.is_named() && parameter.kind() != "ERROR")
         .collect();
     let names: Vec<&str> = parameters.iter().map(|parameter| parameter_name(syntax, *parameter)).collect();
@@ -153,27 +147,33 @@ fn function<'a>(syntax: &'a Syntax, node: Node<'a>) -> Option<Function<'a>> {
     Some(Function {
         name,
         typed: hinted && node.child_by_field_name("return_type").is_some(),
-        documented: body.named_child(0).is_some_and(|first| syntax.is_docstring(first)),
-        returns: returns(syntax, body),
+        documented: body.first_named_child().is_some_and(is_docstring),
+        returns: returns(body),
         parameters: names,
     })
+}
+
+fn is_docstring(node: Node<'_>) -> bool {
+    node.is_remark() && node.kind() == "expression_statement"
 }
 
 /// `x` of `x`, `x: int`, `x=1`, `*x` and `x: int = 1`.
 fn parameter_name<'a>(syntax: &'a Syntax, parameter: Node<'a>) -> &'a str {
     let named = parameter.child_by_field_name("name").or_else(|| match parameter.kind() {
-        "typed_parameter" | "list_splat_pattern" | "dictionary_splat_pattern" => parameter.named_child(0),
+        "typed_parameter" | "list_splat_pattern" | "dictionary_splat_pattern" => {
+            parameter.first_named_child()
+        }
         _ => None,
     });
     named.map_or_else(|| syntax.text(parameter), |inner| parameter_name(syntax, inner))
 }
 
 /// Return statements of a body, without those of inner functions.
-fn returns(syntax: &Syntax, node: Node<'_>) -> usize {
+fn returns(node: Node<'_>) -> usize {
     match node.kind() {
         "return_statement" => 1,
         "function_definition" | "lambda" => 0,
-        _ => syntax.child_list(node).into_iter().map(|child| returns(syntax, child)).sum(),
+        _ => node.children().map(returns).sum(),
     }
 }
 

@@ -1,12 +1,9 @@
 //! `repetition`: a program that ends in copies of the same lines.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
-use tree_sitter::Node;
-
-use crate::structure::Syntax;
+use crate::structure::{Node, Syntax, mixed};
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
 
@@ -60,24 +57,20 @@ fn copies_at_end(lines: &[u64], block: usize) -> usize {
 
 /// One number per line with tokens: the kinds of its tokens and where the first of them stands.
 fn line_structures(syntax: &Syntax) -> Vec<u64> {
-    fn visit(syntax: &Syntax, node: Node<'_>, lines: &mut Vec<(usize, DefaultHasher)>) {
+    fn visit(node: Node<'_>, lines: &mut Vec<(usize, u64)>) {
         if node.child_count() > 0 {
-            syntax.children(node, |child, _| visit(syntax, child, lines));
-            return;
+            return node.children().for_each(|child| visit(child, lines));
         }
-        let place = node.start_position();
-        if lines.last().is_none_or(|(row, _)| *row != place.row) {
-            let mut begin = DefaultHasher::new();
-            place.column.hash(&mut begin);
-            lines.push((place.row, begin));
+        if lines.last().is_none_or(|(row, _)| *row != node.first_row()) {
+            lines.push((node.first_row(), node.column() as u64));
         }
-        if let Some((_, hasher)) = lines.last_mut() {
-            node.kind_id().hash(hasher);
+        if let Some((_, line)) = lines.last_mut() {
+            *line = mixed(*line, u64::from(node.kind_id()));
         }
     }
     let mut lines = Vec::new();
-    visit(syntax, syntax.root(), &mut lines);
-    lines.into_iter().map(|(_, hasher)| hasher.finish()).collect()
+    visit(syntax.root(), &mut lines);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 impl Reward for Repetition {

@@ -1,7 +1,7 @@
 //! `style`: the program keeps to rules of form.
 
 use super::constraints::{Construct, Function, Measure, deepest_nesting, functions};
-use crate::structure::{Complexity, Language, Syntax};
+use crate::structure::{Language, Syntax};
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
 
@@ -74,15 +74,16 @@ impl Style {
         let mut rules = Vec::new();
         let mut rule =
             |set: bool, title: String, holds: bool| rules.extend(set.then_some(Rule { title, holds }));
-        rule(config.names, "names".into(), has_signature(&functions, signature, entry_point));
+        let named = config.names && has_signature(&functions, signature, entry_point);
+        rule(config.names, "names".into(), named);
         rule(config.docstrings, "docstrings".into(), any && every(&|function| function.documented));
         rule(config.type_hints, "type hints".into(), any && every(&|function| function.typed));
         rule(config.snake_case, "snake case".into(), every(&snake));
         rule(config.single_return, "single return".into(), every(&|function| function.returns <= 1));
         let nesting = config.most_nesting;
-        rule(nesting > 0, format!("nesting ≤ {nesting}"), deepest_nesting(syntax) <= nesting);
+        rule(nesting > 0, format!("nesting ≤ {nesting}"), nesting == 0 || deepest_nesting(syntax) <= nesting);
         let lines = config.most_lines;
-        rule(lines > 0, format!("lines ≤ {lines}"), Complexity::of(syntax).lines as usize <= lines);
+        rule(lines > 0, format!("lines ≤ {lines}"), syntax.complexity().lines as usize <= lines);
         for construct in &config.required {
             rule(true, format!("{construct:?}").to_lowercase(), construct.is_in(syntax));
         }

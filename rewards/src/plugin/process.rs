@@ -4,14 +4,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::batches::{Answer, in_batches};
 use super::protocol::{Hello, Request, scores};
-use super::{PlugIn, PlugInError};
+use super::{PlugIn, PlugInError, PlugInScore, range};
 use crate::Attempt;
 use crate::term::reward_config;
 
@@ -54,6 +54,7 @@ const KEPT_STDERR: usize = 2000;
 pub struct Process {
     name: String,
     config: ProcessConfig,
+    range: RangeInclusive<f64>,
     /// One slot per copy. A copy that failed leaves its slot empty until it is needed again.
     copies: Vec<Mutex<Option<Running>>>,
 }
@@ -76,31 +77,20 @@ impl Process {
         if !(1..=64).contains(&config.copies) {
             return Err(format!("`copies` is {}, wanted from 1 to 64", config.copies));
         }
-        let (least, greatest) = (config.least, config.greatest);
-        if !(least.is_finite() && greatest.is_finite() && least <= greatest) {
-            return Err(format!(
-                "it may score from {least} to {greatest}, wanted finite numbers in this order"
-            ));
-        }
+        let range = range(config.least, config.greatest)?;
         let copies = (0..config.copies).map(|_| Mutex::new(None)).collect();
-        Ok(Self { name: name.to_owned(), config: config.clone(), copies })
-    }
-
-    fn range(&self) -> RangeInclusive<f64> {
-        self.config.least..=self.config.greatest
+        Ok(Self { name: name.to_owned(), config: config.clone(), range, copies })
     }
 
     /// Scores one batch with one copy, starting it anew where it fails.
-    fn score_batch(
-        &self,
-        slot: &Mutex<Option<Running>>,
-        attempts: &[Attempt<'_>],
-    ) -> Result<Vec<Option<f64>>, PlugInError> {
+    fn score_batch(&self, slot: usize, attempts: &[Attempt<'_>]) -> Answer {
+        // Written down before the copy is free, which it may not be yet.
+        let request = Request::of(attempts);
         // A panic of ours while a copy was in use leaves a copy that is started anew at worst.
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.copies[slot].lock().unwrap_or_else(PoisonError::into_inner);
         let mut tries = self.config.retries;
         loop {
-            let answer = self.ask(&mut slot, attempts);
+            let answer = self.ask(&mut slot, &request);
             match answer {
                 Ok(scores) => return Ok(scores),
                 Err(error) => {
@@ -114,11 +104,7 @@ impl Process {
         }
     }
 
-    fn ask(
-        &self,
-        slot: &mut Option<Running>,
-        attempts: &[Attempt<'_>],
-    ) -> Result<Vec<Option<f64>>, PlugInError> {
+    fn ask(&self, slot: &mut Option<Running>, request: &Request) -> Answer {
         let config = &self.config;
         let running = match slot {
             Some(running) => running,
@@ -126,38 +112,17 @@ impl Process {
         };
         running.asked += 1;
         let id = running.asked;
-        let answer =
-            running.exchange(Request::of(id, attempts).line(), Duration::from_millis(config.timeout_ms))?;
-        scores(&answer, id, attempts.len(), &self.range())
+        let answer = running.exchange(request.text(id), Duration::from_millis(config.timeout_ms))?;
+        scores(&answer, id, request.count(), &self.range)
     }
 }
 
 impl PlugIn for Process {
-    fn score(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Option<f64>>, PlugInError> {
-        let batches: Vec<&[Attempt<'_>]> = attempts.chunks(self.config.batch).collect();
-        let answers: Vec<Mutex<Option<Result<_, PlugInError>>>> =
-            batches.iter().map(|_| Mutex::new(None)).collect();
-        let next = AtomicUsize::new(0);
-        let work = |slot: &Mutex<Option<Running>>| {
-            while let Some((batch, answer)) = {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                batches.get(index).zip(answers.get(index))
-            } {
-                let scored = self.score_batch(slot, batch);
-                *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
-            }
-        };
-        thread::scope(|scope| {
-            for slot in self.copies.iter().take(batches.len()) {
-                scope.spawn(|| work(slot));
-            }
-        });
-        let mut all = Vec::with_capacity(attempts.len());
-        for answer in answers {
-            let answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
-            all.extend(answer.expect("every batch was taken by a copy by contract")?);
-        }
-        Ok(all)
+    fn score(&self, attempts: &[Attempt<'_>]) -> Vec<PlugInScore> {
+        // Two for each copy: one writes down what comes next while the copy works on what the other has.
+        let copies = self.copies.len();
+        let lanes: Vec<usize> = (0..2 * copies).map(|lane| lane % copies).collect();
+        in_batches(&lanes, attempts, self.config.batch, |slot, batch| self.score_batch(*slot, batch))
     }
 }
 
@@ -198,14 +163,15 @@ impl Running {
         let (pipe, kept) = (child.stderr.take().expect(piped), Arc::clone(&stderr));
         thread::spawn(move || keep_end(pipe, &kept));
         let mut running = Self { child, input, output, stderr, asked: 0 };
-        let mut hello = serde_json::to_string(&Hello::of(name)).expect("a greeting is JSON by contract");
-        hello.push('\n');
-        Hello::check(&running.exchange(hello, Duration::from_millis(config.start_timeout_ms))?)?;
+        Hello::check(
+            &running.exchange(Hello::of(name).text(), Duration::from_millis(config.start_timeout_ms))?,
+        )?;
         Ok(running)
     }
 
     /// Says a line and waits for one.
-    fn exchange(&mut self, line: String, timeout: Duration) -> Result<String, PlugInError> {
+    fn exchange(&mut self, mut line: String, timeout: Duration) -> Result<String, PlugInError> {
+        line.push('\n');
         self.input.send(line).map_err(|_| self.ended())?;
         match self.output.recv_timeout(timeout) {
             Ok(line) => Ok(line?),

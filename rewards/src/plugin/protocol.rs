@@ -34,10 +34,15 @@ impl<'a> Hello<'a> {
         Self { protocol: PROTOCOL, version: VERSION, reward: Some(reward) }
     }
 
+    /// The greeting, without a line end.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).expect("a greeting is JSON by contract")
+    }
+
     /// Reads the plug-in's first line.
     pub(super) fn check(line: &str) -> Result<(), PlugInError> {
         let wanted =
-            || format!("wanted {{\"protocol\": \"{PROTOCOL}\", \"version\": {VERSION}}} as its first line");
+            || format!("wanted {{\"protocol\": \"{PROTOCOL}\", \"version\": {VERSION}}} as its first answer");
         let garbage = || PlugInError::Garbage { answer: shown(line), wanted: wanted() };
         let hello: Hello<'_> = serde_json::from_str(line).map_err(|_| garbage())?;
         if hello.protocol != PROTOCOL {
@@ -50,15 +55,15 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// A batch of attempts.
-#[derive(Debug, Serialize)]
-pub(super) struct Request<'a> {
-    id: u64,
-    attempts: Vec<SeenAttempt<'a>>,
+/// A batch of attempts, written down once, whoever is asked and however often.
+pub(super) struct Request {
+    attempts: String,
+    count: usize,
 }
 
+/// An attempt, as plug-ins and the templates of judges see it.
 #[derive(Debug, Serialize)]
-struct SeenAttempt<'a> {
+pub(crate) struct SeenAttempt<'a> {
     task: SeenTask<'a>,
     prompt: &'a str,
     completion: &'a str,
@@ -91,22 +96,27 @@ struct SeenVerdict<'a> {
     stderr: &'a str,
 }
 
-impl<'a> Request<'a> {
-    pub(super) fn of(id: u64, attempts: &'a [Attempt<'_>]) -> Self {
-        Self { id, attempts: attempts.iter().map(SeenAttempt::of).collect() }
+impl Request {
+    pub(super) fn of(attempts: &[Attempt<'_>]) -> Self {
+        let count = attempts.len();
+        let attempts: Vec<SeenAttempt<'_>> = attempts.iter().map(SeenAttempt::of).collect();
+        let attempts = serde_json::to_string(&attempts);
+        Self { attempts: attempts.expect("attempts of texts and whole numbers are JSON by contract"), count }
     }
 
-    /// The request on a line of its own.
-    pub(super) fn line(&self) -> String {
-        let mut line =
-            serde_json::to_string(self).expect("a request of texts and whole numbers is JSON by contract");
-        line.push('\n');
-        line
+    /// How many attempts there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The request, without a line end.
+    pub(super) fn text(&self, id: u64) -> String {
+        format!("{{\"id\":{id},\"attempts\":{}}}", self.attempts)
     }
 }
 
 impl<'a> SeenAttempt<'a> {
-    fn of(attempt: &'a Attempt<'_>) -> Self {
+    pub(crate) fn of(attempt: &'a Attempt<'_>) -> Self {
         let (task, verdict) = (attempt.task, attempt.verdict);
         Self {
             task: SeenTask {
@@ -187,7 +197,7 @@ pub(super) fn check_range(scores: &[Option<f64>], range: &RangeInclusive<f64>) -
 }
 
 /// The beginning of a text, on one line.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let text = text.trim();
     let short: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     let more = if text.chars().count() > SHOWN { "…" } else { "" };

@@ -1,11 +1,10 @@
 //! `ast_match`: subtrees of the reference found in the program.
 
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::both;
+use super::counts::Counts;
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
 
@@ -45,21 +44,15 @@ impl AstMatch {
 }
 
 /// How much of `reference` is in `candidate`.
-pub(super) fn matched(
-    reference: &HashMap<u64, u32>,
-    candidate: &HashMap<u64, u32>,
-    form: AstMatchForm,
-) -> f64 {
-    let total = |subtrees: &HashMap<u64, u32>| f64::from(subtrees.values().sum::<u32>());
-    let common = reference.iter().map(|(shape, count)| match (candidate.get(shape), form) {
-        (None, _) => 0,
-        (Some(_), AstMatchForm::Upstream) => *count,
-        (Some(there), AstMatchForm::F1) => *count.min(there),
+pub(super) fn matched(reference: &Counts<u64>, candidate: &Counts<u64>, form: AstMatchForm) -> f64 {
+    let common = reference.common(candidate).map(|(wanted, there)| match form {
+        AstMatchForm::Upstream => wanted,
+        AstMatchForm::F1 => wanted.min(there),
     });
-    let common = f64::from(common.sum::<u32>());
+    let (common, total) = (f64::from(common.sum::<u32>()), f64::from(reference.total()));
     match form {
-        AstMatchForm::Upstream => common / total(reference),
-        AstMatchForm::F1 => 2.0 * common / (total(reference) + total(candidate)),
+        AstMatchForm::Upstream => common / total,
+        AstMatchForm::F1 => 2.0 * common / (total + f64::from(candidate.total())),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `codebleu`: words, keywords, structure and data flow of the reference, found in the program.
 
 use super::ast_match::{AstMatchForm, matched};
-use super::bleu::{bleu, weighted_bleu};
-use super::{both, dataflow_match};
+use super::bleu::{Grams, bleu, keywords, weighted_bleu};
+use super::{Language, Syntax, both, dataflow_match};
 use crate::reward::Shown;
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
@@ -26,9 +26,11 @@ reward_config! {
 
 /// CodeBLEU (Ren et al. 2020, arXiv 2009.10297). Words are what white space separates, comments and all, as in the authors' code;
 /// an empty data-flow graph of the reference leaves three parts instead of counting as 0 or as 1.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CodeBleu {
     shares: [f64; 4],
+    /// The keywords of each language, in the order of [`Language::ALL`].
+    keywords: [Vec<u64>; Language::ALL.len()],
 }
 
 impl CodeBleu {
@@ -38,20 +40,20 @@ impl CodeBleu {
         if !shares.iter().all(|share| *share >= 0.0) || !sum.is_finite() || sum == 0.0 {
             return Err(format!("the shares are {shares:?}, wanted finite numbers from 0, not all 0"));
         }
-        Ok(Self { shares })
+        Ok(Self { shares, keywords: Language::ALL.map(|language| keywords(language.keywords())) })
     }
 
     /// The four parts, in the order of the shares.
-    fn parts(attempt: &Attempt<'_>) -> Option<[Option<f64>; 4]> {
+    fn parts(&self, attempt: &Attempt<'_>) -> Option<[Option<f64>; 4]> {
         let (reference, candidate) = both(attempt)?;
-        let wanted: Vec<&str> = reference.source().split_whitespace().collect();
-        let found: Vec<&str> = attempt.program.split_whitespace().collect();
+        let deep = candidate.is_none().then(|| Grams::of(attempt.program));
+        let (wanted, found) = (reference.grams(), candidate.map(Syntax::grams).or(deep.as_ref())?);
         let structure = candidate.map_or(0.0, |candidate| {
             matched(reference.subtrees(), candidate.subtrees(), AstMatchForm::Upstream)
         });
         Some([
-            Some(bleu(&wanted, &found)),
-            Some(weighted_bleu(&wanted, &found, reference.language().keywords())),
+            Some(bleu(wanted, found)),
+            Some(weighted_bleu(wanted, found, &self.keywords[reference.language() as usize])),
             Some(structure),
             dataflow_match::score(attempt),
         ])
@@ -68,7 +70,7 @@ impl Reward for CodeBleu {
     }
 
     fn score(&self, attempt: &Attempt<'_>) -> Option<f64> {
-        let parts = Self::parts(attempt)?;
+        let parts = self.parts(attempt)?;
         let known = parts.iter().zip(self.shares).filter_map(|(part, share)| Some((((*part)?), share)));
         let (mut sum, mut shares) = (0.0, 0.0);
         for (part, share) in known {
@@ -79,7 +81,7 @@ impl Reward for CodeBleu {
     }
 
     fn explain(&self, attempt: &Attempt<'_>) -> String {
-        match Self::parts(attempt) {
+        match self.parts(attempt) {
             Some(parts) => {
                 let [words, keywords, structure, dataflow] = parts.map(Shown);
                 format!("BLEU {words}, keywords {keywords}, AST {structure}, data flow {dataflow}")

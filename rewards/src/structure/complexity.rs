@@ -1,8 +1,6 @@
 //! How large and how twisted a program is.
 
-use tree_sitter::Node;
-
-use super::Syntax;
+use super::{Node, Syntax};
 
 /// Measures of a program, without its comments and docstrings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,32 +51,57 @@ const FLAT: [&str; 11] = [
     "ternary_expression",
 ];
 
+/// What a node does to the ways through a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Branching {
+    /// Opens another one, and nests.
+    Nests,
+    /// Opens another one.
+    Flat,
+    /// Nothing.
+    None,
+}
+
+impl Branching {
+    pub(super) fn of(kind: &str, named: bool) -> Branching {
+        match kind {
+            kind if named && NESTING.contains(&kind) => Branching::Nests,
+            kind if named && FLAT.contains(&kind) => Branching::Flat,
+            _ => Branching::None,
+        }
+    }
+}
+
 pub(crate) fn nests(node: Node<'_>) -> bool {
-    node.is_named() && NESTING.contains(&node.kind())
+    node.known().branching == Branching::Nests
 }
 
 impl Complexity {
     pub(crate) fn of(syntax: &Syntax) -> Self {
         let mut measured = Self { nodes: 0, cyclomatic: 1, cognitive: 0, lines: 0 };
-        let mut last_line = None;
-        measured.visit(syntax, syntax.root(), 0, &mut last_line);
+        measured.visit(syntax.root(), 0, &mut None);
         measured
     }
 
-    fn visit(&mut self, syntax: &Syntax, node: Node<'_>, nesting: u32, last_line: &mut Option<usize>) {
+    fn visit(&mut self, node: Node<'_>, nesting: u32, last_line: &mut Option<usize>) {
         self.nodes += u32::from(node.is_named());
-        let (nests, flat) = (nests(node), node.is_named() && FLAT.contains(&node.kind()));
-        self.cyclomatic += u32::from(nests || flat);
-        self.cognitive += if nests { 1 + nesting } else { u32::from(flat) };
+        let branching = node.known().branching;
+        self.cyclomatic += u32::from(branching != Branching::None);
+        self.cognitive += match branching {
+            Branching::Nests => 1 + nesting,
+            Branching::Flat => 1,
+            Branching::None => 0,
+        };
         if node.child_count() == 0 && node.start_byte() < node.end_byte() {
-            for row in node.start_position().row..=node.end_position().row {
+            for row in node.first_row()..=node.last_row() {
                 if last_line.is_none_or(|last| row > last) {
                     self.lines += 1;
                     *last_line = Some(row);
                 }
             }
         }
-        syntax.children(node, |child, _| self.visit(syntax, child, nesting + u32::from(nests), last_line));
+        let nesting = nesting + u32::from(branching == Branching::Nests);
+        node.children().for_each(|child| self.visit(child, nesting, last_line));
     }
 }
 

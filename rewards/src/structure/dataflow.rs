@@ -15,10 +15,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tree_sitter::Node;
-
-use super::syntax_roles::{Role, Sides, alternative, last_child, role, sides};
-use super::{Language, Syntax};
+use super::counts::Counts;
+use super::syntax_roles::{Role, Sides, alternative, sides};
+use super::{Language, Node, Syntax};
 
 /// Nodes that are visited at most: nested loops are followed twice each, so that twenty of them would take a million passes.
 const MOST_VISITS: u32 = 200_000;
@@ -66,21 +65,17 @@ struct Graph<'a> {
 }
 
 /// How often each item occurs in the graph of a program.
-pub(super) fn items(syntax: &Syntax) -> Option<HashMap<Item, u32>> {
+pub(super) fn items(syntax: &Syntax) -> Option<Counts<Item>> {
     if syntax.language() == Language::Sql {
         return None;
     }
     let mut graph = Graph { syntax, edges: Vec::new(), state: State::new(), visits: 0 };
     graph.follow(syntax.root()).ok()?;
-    let mut counts = HashMap::new();
-    for item in normalised(merged(graph.edges)) {
-        *counts.entry(item).or_default() += 1;
-    }
-    Some(counts)
+    Some(Counts::of(normalised(merged(graph.edges)).collect()))
 }
 
 fn is_leaf(node: Node<'_>) -> bool {
-    node.child_count() == 0 || matches!(node.kind(), "string_literal" | "string" | "character_literal")
+    node.child_count() == 0 || node.known().literal
 }
 
 impl<'a> Graph<'a> {
@@ -91,7 +86,7 @@ impl<'a> Graph<'a> {
     /// The tokens below a node that stand for something other than themselves.
     fn variables(&self, node: Node<'a>, found: &mut Vec<Token<'a>>) {
         if !is_leaf(node) {
-            self.syntax.children(node, |child, _| self.variables(child, found));
+            node.children().for_each(|child| self.variables(child, found));
         } else if node.kind() != self.syntax.text(node) {
             found.push(self.token(node));
         }
@@ -114,7 +109,7 @@ impl<'a> Graph<'a> {
             self.read(node);
             return Ok(());
         }
-        match role(self.syntax.language(), node) {
+        match node.known().role {
             Role::Definition => self.define(node),
             Role::Assignment => self.assign(node),
             Role::Update => {
@@ -130,11 +125,10 @@ impl<'a> Graph<'a> {
     }
 
     fn follow_children(&mut self, node: Node<'a>) -> Result<(), Exhausted> {
-        let children = self.syntax.child_list(node);
         // The clauses of a comprehension bind what its head reads.
-        let (first, rest): (Vec<_>, Vec<_>) =
-            children.into_iter().partition(|child| child.kind() == "for_in_clause");
-        first.into_iter().chain(rest).try_for_each(|child| self.follow(child))
+        let clause = |child: &Node<'_>| child.kind() == "for_in_clause";
+        node.children().filter(clause).try_for_each(|child| self.follow(child))?;
+        node.children().filter(|child| !clause(child)).try_for_each(|child| self.follow(child))
     }
 
     fn read(&mut self, node: Node<'a>) {
@@ -181,11 +175,7 @@ impl<'a> Graph<'a> {
     }
 
     fn assign_sides(&mut self, left: Node<'a>, right: Node<'a>, pairwise: bool) -> Result<(), Exhausted> {
-        let parts = |node| {
-            let mut parts = self.syntax.child_list(node);
-            parts.retain(|part| part.kind() != ",");
-            parts
-        };
+        let parts = |node: Node<'a>| node.children().filter(|part| part.kind() != ",").collect::<Vec<_>>();
         let (mut lefts, mut rights) = (parts(left), parts(right));
         if !pairwise || lefts.len() != rights.len() || lefts.is_empty() {
             (lefts, rights) = (vec![left], vec![right]);
@@ -202,12 +192,10 @@ impl<'a> Graph<'a> {
 
     fn branch(&mut self, node: Node<'a>) -> Result<(), Exhausted> {
         let before = self.state.clone();
-        let mut children = Vec::new();
-        self.syntax.children(node, |child, field| children.push((child, alternative(child, field))));
-        let exhaustive = children.iter().any(|(child, _)| child.kind().contains("else"));
+        let exhaustive = node.children().any(|child| child.kind().contains("else"));
         let mut others = Vec::new();
-        for (child, alternative) in children {
-            if alternative {
+        for child in node.children() {
+            if alternative(child) {
                 let main = std::mem::replace(&mut self.state, before.clone());
                 self.follow(child)?;
                 others.push(std::mem::replace(&mut self.state, main));
@@ -226,7 +214,7 @@ impl<'a> Graph<'a> {
         let Sides { left: Some(left), right: Some(right) } = sides(node) else {
             return self.twice(|graph| graph.follow_children(node));
         };
-        let body = node.child_by_field_name("body").filter(|body| Some(*body) == last_child(node));
+        let body = node.child_by_field_name("body").filter(|body| Some(*body) == node.last_child());
         self.twice(|graph| {
             graph.assign_sides(left, right, true)?;
             body.map_or(Ok(()), |body| graph.follow(body))
@@ -297,9 +285,7 @@ mod tests {
 
     fn items_of(text: &str) -> Vec<(Item, u32)> {
         let syntax = Syntax::parse(text, Language::Python).unwrap();
-        let mut items: Vec<_> = items(&syntax).unwrap().into_iter().collect();
-        items.sort();
-        items
+        items(&syntax).unwrap().into_list()
     }
 
     fn item(variable: u32, relation: Relation, parents: &[u32]) -> Item {

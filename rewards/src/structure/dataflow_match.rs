@@ -1,8 +1,7 @@
 //! `dataflow_match`: where values come from, in the program and in the reference.
 
-use std::collections::HashMap;
-
 use super::both;
+use super::counts::Counts;
 use super::dataflow::Item;
 use crate::term::reward_config;
 use crate::{Attempt, Input, Reward};
@@ -20,10 +19,11 @@ reward_config! {
 pub struct DataflowMatch;
 
 /// How much of `reference` is in `candidate`; `None` if there is nothing to find.
-fn matched(reference: &HashMap<Item, u32>, candidate: Option<&HashMap<Item, u32>>) -> Option<f64> {
-    let total: u32 = reference.values().sum();
-    let there = |item| candidate.and_then(|candidate| candidate.get(item)).copied().unwrap_or(0);
-    let common: u32 = reference.iter().map(|(item, count)| *count.min(&there(item))).sum();
+fn matched(reference: &Counts<Item>, candidate: Option<&Counts<Item>>) -> Option<f64> {
+    let total = reference.total();
+    let common = candidate.map_or(0, |candidate| {
+        reference.common(candidate).map(|(wanted, there)| wanted.min(there)).sum::<u32>()
+    });
     (total > 0).then(|| f64::from(common) / f64::from(total))
 }
 

@@ -61,7 +61,7 @@ impl Language {
         })
     }
 
-    fn grammar(self) -> tree_sitter::Language {
+    pub(super) fn grammar(self) -> tree_sitter::Language {
         match self {
             Language::Python => tree_sitter_python::LANGUAGE.into(),
             Language::JavaScript => tree_sitter_javascript::LANGUAGE.into(),

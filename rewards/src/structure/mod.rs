@@ -4,18 +4,23 @@ mod ast_match;
 mod bleu;
 mod codebleu;
 mod complexity;
+mod counts;
 mod dataflow;
 mod dataflow_match;
+mod grammar;
 mod language;
 mod syntax;
 mod syntax_roles;
+mod tree;
 
 pub use ast_match::{AstMatch, AstMatchConfig, AstMatchForm};
 pub use codebleu::{CodeBleu, CodeBleuConfig};
 pub(crate) use complexity::{Complexity, nests};
 pub use dataflow_match::{DataflowMatch, DataflowMatchConfig};
 pub use language::Language;
+pub(crate) use syntax::mixed;
 pub use syntax::{ParseOnce, Syntax};
+pub(crate) use tree::Node;
 
 use crate::Attempt;
 

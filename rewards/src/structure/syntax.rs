@@ -1,19 +1,16 @@
 //! A program as a tree, parsed once and shared between rewards.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
-use tree_sitter::{Node, Tree};
-
-use super::Language;
+use super::bleu::Grams;
+use super::counts::Counts;
 use super::dataflow::{self, Item};
+use super::grammar::Grammar;
+use super::tree::{Node, Nodes};
+use super::{Complexity, Language};
 
 /// Longest program that is parsed, in bytes. Nothing that a model writes in one go is longer.
 const MOST_BYTES: usize = 256 * 1024;
-
-/// Deepest tree that is looked at. Walks over it are recursive, and a model may well write a thousand brackets.
-const MOST_DEPTH: usize = 400;
 
 /// A tree that is made when somebody first asks for it.
 #[derive(Debug, Default)]
@@ -26,14 +23,16 @@ impl ParseOnce {
     }
 }
 
-/// The syntax tree of a program, and what is derived from it.
+/// The syntax tree of a program, and what is derived from it, once for all rewards that want it.
 #[derive(Debug)]
 pub struct Syntax {
     source: String,
     language: Language,
-    tree: Tree,
-    subtrees: OnceLock<HashMap<u64, u32>>,
-    dataflow: OnceLock<Option<HashMap<Item, u32>>>,
+    nodes: Nodes,
+    subtrees: OnceLock<Counts<u64>>,
+    dataflow: OnceLock<Option<Counts<Item>>>,
+    complexity: OnceLock<Complexity>,
+    grams: OnceLock<Grams>,
 }
 
 impl Syntax {
@@ -42,19 +41,21 @@ impl Syntax {
         if text.len() > MOST_BYTES {
             return None;
         }
-        let tree = language.parse(text)?;
-        (depth(&tree) <= MOST_DEPTH).then(|| Self {
+        let nodes = Nodes::of(&language.parse(text)?, Grammar::of(language))?;
+        Some(Self {
             source: text.to_owned(),
             language,
-            tree,
+            nodes,
             subtrees: OnceLock::new(),
             dataflow: OnceLock::new(),
+            complexity: OnceLock::new(),
+            grams: OnceLock::new(),
         })
     }
 
     /// Whether something in the program is not of its language.
     pub fn broken(&self) -> bool {
-        self.tree.root_node().has_error()
+        self.nodes.broken()
     }
 
     /// The language it was parsed as.
@@ -62,133 +63,78 @@ impl Syntax {
         self.language
     }
 
-    /// The text.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
-    }
-
     pub(crate) fn root(&self) -> Node<'_> {
-        self.tree.root_node()
+        self.nodes.root()
     }
 
     /// The text of a node.
     pub(crate) fn text(&self, node: Node<'_>) -> &str {
-        self.source.get(node.byte_range()).unwrap_or_default()
+        self.source.get(node.start_byte()..node.end_byte()).unwrap_or_default()
     }
 
     /// Every node in the order of the text, without comments and docstrings.
-    pub(crate) fn walk(&self, mut visit: impl FnMut(Node<'_>, usize)) {
-        fn step<'a>(
-            syntax: &'a Syntax,
-            node: Node<'a>,
-            depth: usize,
-            visit: &mut impl FnMut(Node<'_>, usize),
-        ) {
-            visit(node, depth);
-            syntax.children(node, |child, _| step(syntax, child, depth + 1, visit));
+    pub(crate) fn walk<'a>(&'a self, mut visit: impl FnMut(Node<'a>)) {
+        fn step<'a>(node: Node<'a>, visit: &mut impl FnMut(Node<'a>)) {
+            visit(node);
+            node.children().for_each(|child| step(child, visit));
         }
-        step(self, self.root(), 0, &mut visit);
+        step(self.root(), &mut visit);
     }
 
-    /// The children of a node with their field names, without comments and docstrings.
-    pub(crate) fn children<'a>(&'a self, node: Node<'a>, mut each: impl FnMut(Node<'a>, Option<&'a str>)) {
-        let mut cursor = node.walk();
-        let mut more = cursor.goto_first_child();
-        while more {
-            let child = cursor.node();
-            if !is_comment(child) && !self.is_docstring(child) {
-                each(child, cursor.field_name());
-            }
-            more = cursor.goto_next_sibling();
-        }
+    /// How large and how twisted the program is.
+    pub(crate) fn complexity(&self) -> Complexity {
+        *self.complexity.get_or_init(|| Complexity::of(self))
     }
 
-    /// Children as a list, without comments and docstrings.
-    pub(crate) fn child_list<'a>(&'a self, node: Node<'a>) -> Vec<Node<'a>> {
-        let mut children = Vec::with_capacity(node.child_count() as usize);
-        self.children(node, |child, _| children.push(child));
-        children
-    }
-
-    /// A statement that is nothing but a string: in Python a docstring or as good as one.
-    pub(crate) fn is_docstring(&self, node: Node<'_>) -> bool {
-        self.language == Language::Python
-            && node.kind() == "expression_statement"
-            && node.child_count() == 1
-            && node.child(0).is_some_and(|child| child.kind() == "string")
+    /// The n-grams of its words.
+    pub(super) fn grams(&self) -> &Grams {
+        self.grams.get_or_init(|| Grams::of(&self.source))
     }
 
     /// How often each subtree occurs, by its shape: the kinds and fields of its named nodes, whatever their text. A subtree is a
     /// node with children; the whole program is one, whether it has any or not.
-    pub(crate) fn subtrees(&self) -> &HashMap<u64, u32> {
+    pub(crate) fn subtrees(&self) -> &Counts<u64> {
         self.subtrees.get_or_init(|| {
-            let mut counts = HashMap::new();
-            let (shape, has_children) = self.shape(self.root(), &mut counts);
+            let mut shapes = Vec::new();
+            let (shape, has_children) = shape(self.root(), &mut shapes);
             if !has_children {
-                counts.insert(shape, 1);
+                shapes.push(shape);
             }
-            counts
+            Counts::of(shapes)
         })
-    }
-
-    /// The shape of a node, counting it and all below it.
-    fn shape(&self, node: Node<'_>, counts: &mut HashMap<u64, u32>) -> (u64, bool) {
-        let mut hasher = DefaultHasher::new();
-        node.kind_id().hash(&mut hasher);
-        let has_children = self.shape_of_children(node, &mut hasher, counts);
-        let shape = hasher.finish();
-        if has_children {
-            *counts.entry(shape).or_default() += 1;
-        }
-        (shape, has_children)
-    }
-
-    fn shape_of_children(
-        &self,
-        node: Node<'_>,
-        hasher: &mut DefaultHasher,
-        counts: &mut HashMap<u64, u32>,
-    ) -> bool {
-        let mut any = false;
-        self.children(node, |child, field| {
-            any = true;
-            if child.is_named() || child.child_count() > 0 {
-                field.hash(hasher);
-                self.shape(child, counts).0.hash(hasher);
-            }
-        });
-        // The end of the list, so that a shape cannot run on into the next.
-        u64::MAX.hash(hasher);
-        any
     }
 
     /// How often each item of the data-flow graph occurs; `None` if following it would take too long, or if the language has no
     /// variables.
-    pub(crate) fn dataflow(&self) -> Option<&HashMap<Item, u32>> {
+    pub(crate) fn dataflow(&self) -> Option<&Counts<Item>> {
         self.dataflow.get_or_init(|| dataflow::items(self)).as_ref()
     }
 }
 
-fn is_comment(node: Node<'_>) -> bool {
-    node.is_extra() && node.kind().contains("comment")
-}
-
-fn depth(tree: &Tree) -> usize {
-    let mut cursor = tree.walk();
-    let (mut depth, mut deepest) = (0, 0);
-    loop {
-        if cursor.goto_first_child() {
-            depth += 1;
-            deepest = deepest.max(depth);
-            continue;
-        }
-        while !cursor.goto_next_sibling() {
-            if !cursor.goto_parent() {
-                return deepest;
-            }
-            depth -= 1;
+/// The shape of a node, and whether it has children; those of all subtrees at and below it are added to `shapes`.
+fn shape(node: Node<'_>, shapes: &mut Vec<u64>) -> (u64, bool) {
+    let mut all = u64::from(node.kind_id());
+    let mut any = false;
+    for child in node.children() {
+        any = true;
+        if child.is_named() || child.child_count() > 0 {
+            all = mixed(all, u64::from(child.field_id()));
+            all = mixed(all, shape(child, shapes).0);
         }
     }
+    // The end of the list, so that a shape cannot run on into the next.
+    all = mixed(all, u64::MAX);
+    if any {
+        shapes.push(all);
+    }
+    (all, any)
+}
+
+/// Mixes a number into others: the two halves of a product, as in wyhash. The constants are those of wyhash, odd and with as many
+/// ones as zeros.
+pub(crate) fn mixed(all: u64, next: u64) -> u64 {
+    let product = u128::from(all ^ 0xa076_1d64_78bd_642f) * u128::from(next ^ 0xe703_7ed1_a0b4_28db);
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
@@ -215,7 +161,7 @@ mod tests {
             let syntax = Syntax::parse(program, language).unwrap();
             assert!(!syntax.broken(), "{language:?}");
             assert!(Syntax::parse("(]", language).unwrap().broken(), "{language:?}");
-            assert!(syntax.subtrees().len() > 1, "{language:?}");
+            assert!(syntax.subtrees().total() > 1, "{language:?}");
         }
     }
 

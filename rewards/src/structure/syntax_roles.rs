@@ -1,8 +1,6 @@
 //! What the nodes of each grammar do, as far as the data-flow graph needs to know.
 
-use tree_sitter::Node;
-
-use super::Language;
+use super::{Language, Node};
 
 /// What a node does to variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +27,8 @@ pub(super) struct Sides<'a> {
     pub(super) right: Option<Node<'a>>,
 }
 
-pub(super) fn role(language: Language, node: Node<'_>) -> Role {
-    match (language, node.kind()) {
+pub(super) fn role(language: Language, kind: &str, named: bool) -> Role {
+    match (language, kind) {
         (Language::Python, "default_parameter") => Role::Definition,
         (Language::Python, "assignment" | "augmented_assignment" | "for_in_clause") => Role::Assignment,
         (Language::Python, "for_statement") => Role::Iteration,
@@ -53,7 +51,7 @@ pub(super) fn role(language: Language, node: Node<'_>) -> Role {
         (Language::Ruby, "operator_assignment" | "assignment") => Role::Assignment,
         (Language::Ruby, "for") => Role::Iteration,
         (Language::Ruby, "while" | "until") => Role::Loop,
-        (Language::Ruby, "if" | "unless" | "elsif") if node.is_named() => Role::Branch,
+        (Language::Ruby, "if" | "unless" | "elsif") if named => Role::Branch,
         (_, "assignment_expression") => Role::Assignment,
         (_, "update_expression") => Role::Update,
         (_, "if_statement") => Role::Branch,
@@ -70,18 +68,14 @@ pub(super) fn sides<'a>(node: Node<'a>) -> Sides<'a> {
     let field = |names: &[&str]| names.iter().find_map(|name| node.child_by_field_name(name));
     let right = match node.kind() {
         // The grammar calls every clause's iterable its right side; of several the last one counts.
-        "for_in_clause" => last_child(node),
+        "for_in_clause" => node.last_child(),
         _ => field(&RIGHT),
     };
     Sides { left: field(&LEFT), right }
 }
 
-pub(super) fn last_child(node: Node<'_>) -> Option<Node<'_>> {
-    node.child(node.child_count().checked_sub(1)?)
-}
-
 /// Whether a child of a branch begins another way through it.
-pub(super) fn alternative(child: Node<'_>, field: Option<&str>) -> bool {
-    field == Some("alternative")
+pub(super) fn alternative(child: Node<'_>) -> bool {
+    child.field() == Some("alternative")
         || matches!(child.kind(), "elif_clause" | "else_clause" | "elsif" | "else" if child.is_named())
 }

@@ -22,7 +22,7 @@ pub(super) enum Command {
         /// Name of the reward, which is a folder and a Python module: letters, digits and `_`
         #[arg(value_name = "NAME")]
         name: String,
-        /// What it is: a program that answers JSON lines
+        /// What it is
         #[arg(long, value_enum, default_value = "process")]
         kind: Kind,
     },
@@ -44,6 +44,10 @@ pub(super) enum Command {
 pub(super) enum Kind {
     /// A program that reads batches from standard input
     Process,
+    /// A server that is sent batches over HTTP
+    Http,
+    /// A WebAssembly component that runs in rltrain itself, in a sandbox
+    Wasm,
 }
 
 /// What the user gave us cannot be used.
@@ -62,14 +66,18 @@ enum InputError {
 /// Runs one of the subcommands.
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::New { name, kind: Kind::Process } => new_process(name),
+        Command::New { name, kind } => new(name, *kind),
         Command::Try { recipe, task, program } => try_program(recipe, task, program),
     }
 }
 
-fn new_process(name: &str) -> Result<(), Failure> {
-    let skeleton = Skeleton::process(name, name)
-        .ok_or_else(|| Failure::plain_input(InputError::Name(name.to_owned())))?;
+fn new(name: &str, kind: Kind) -> Result<(), Failure> {
+    let skeleton = match kind {
+        Kind::Process => Skeleton::process(name, name),
+        Kind::Http => Skeleton::http(name),
+        Kind::Wasm => Skeleton::wasm(name, name),
+    };
+    let skeleton = skeleton.ok_or_else(|| Failure::plain_input(InputError::Name(name.to_owned())))?;
     let folder = Path::new(name);
     fs_err::create_dir(folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::plain_input(InputError::Exists(folder.to_owned())),
@@ -80,9 +88,12 @@ fn new_process(name: &str) -> Result<(), Failure> {
         print_line(format_args!("wrote {}", folder.join(file).display()));
     }
     print_line("");
-    print_line(format_args!(
-        "Test it with `python3 -m unittest` in {name}/. In a recipe beside that folder:"
-    ));
+    print_line(format_args!("In {name}/:"));
+    for (command, why) in &skeleton.commands {
+        print_line(format_args!("    {command:<28} {why}"));
+    }
+    print_line("");
+    print_line("In a recipe beside that folder:");
     print_line("");
     print_line(skeleton.table.trim_end());
     Ok(())

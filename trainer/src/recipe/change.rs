@@ -5,7 +5,7 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-/// Keys, and sections, that may change when a run is resumed. Each leaves the steps as they would have been,
+/// Keys, and sections, that may change when a run is resumed; `*` stands for any name. Each leaves the steps as they would have been,
 /// up to float rounding:
 ///
 /// - `steps`: a run may be made longer or shorter, if `optimizer.schedule` is `constant`; the others depend
@@ -15,9 +15,11 @@ use toml::{Table, Value};
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
 ///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
 /// - `eval.every`, `checkpoint`: when to look and when to save.
+/// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
+///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 15] = [
+pub const MAY_CHANGE: [&str; 26] = [
     "steps",
     "run",
     "model.path",
@@ -33,6 +35,17 @@ pub const MAY_CHANGE: [&str; 15] = [
     "optimizer.micro_batch_tokens",
     "eval.every",
     "checkpoint",
+    "rewards.process.*.directory",
+    "rewards.process.*.copies",
+    "rewards.http.*.url",
+    "rewards.http.*.key_variable",
+    "rewards.http.*.concurrency",
+    "rewards.judge.*.url",
+    "rewards.judge.*.key_variable",
+    "rewards.judge.*.concurrency",
+    "rewards.judge.*.most_requests",
+    "rewards.judge.*.most_tokens",
+    "rewards.judge.*.folder",
 ];
 
 /// One key that two recipes give different values; `None` where a recipe does not have it.
@@ -82,7 +95,8 @@ pub(super) fn may_change(key: &str, new: &Table) -> bool {
     let constant =
         || new.contains_key("optimizer") && is_constant(new.get("optimizer")) && is_constant(critic());
     let names = |allowed: &str| {
-        key.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let mut parts = key.split('.');
+        allowed.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
     };
     let ahead = new.get("rollout").and_then(|rollout| rollout.get("staleness"));
     let is_ahead = ahead.and_then(toml::Value::as_integer).is_some_and(|staleness| staleness > 0);
@@ -167,5 +181,7 @@ mod tests {
         let allowed = |key| may_change(key, &Table::new());
         assert!(allowed("checkpoint.keep_last") && allowed("model.path"));
         assert!(!allowed("runs") && !allowed("rollout.max_tokens") && !allowed("eval"));
+        assert!(allowed("rewards.http.style.url") && allowed("rewards.judge.style.folder"));
+        assert!(!allowed("rewards.http.style.least") && !allowed("rewards.judge.style.model"));
     }
 }

@@ -1,7 +1,7 @@
 //! What a recipe says that cannot work, whatever machine it runs on.
 
 use minijinja::{Environment, UndefinedBehavior, context};
-use rltrain_rewards::RewardSet;
+use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
 use super::{Recipe, algorithm, unread};
@@ -254,12 +254,21 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
     }
 }
 
+/// Where the tables of rewards stand: those of plug-ins and judges have names of the user's.
+const REWARDS: [&str; 5] = ["rewards.process", "rewards.http", "rewards.wasm", "rewards.judge", "rewards"];
+
 /// The rewards can be built.
 pub(super) fn rewards(recipe: &Recipe, problems: &mut Problems<'_>) {
-    if let Err(error) = RewardSet::build(&recipe.rewards) {
-        let help = "add a table, such as `[rewards.all_passed]` with `weight = 1.0`";
-        problems.require(false, &["rewards"], error.to_string(), help);
-    }
+    let Err(error) = RewardSet::build(&recipe.rewards) else { return };
+    let (named, help) = match &error {
+        RewardsError::Invalid { reward, .. } | RewardsError::UnknownGate { reward, .. } => {
+            (Some(reward), "recipes/README.md says what the keys of this table mean")
+        }
+        _ => (None, "add a table, such as `[rewards.all_passed]` with `weight = 1.0`"),
+    };
+    let tables = named.into_iter().flat_map(|name| REWARDS.map(|section| format!("{section}.{name}")));
+    let place = tables.into_iter().find(|key| problems.value_of(key).is_some());
+    problems.require(false, &[place.as_deref().unwrap_or("rewards")], error.to_string(), help);
 }
 
 /// Schedules that fit into the run.

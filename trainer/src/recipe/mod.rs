@@ -187,7 +187,7 @@ impl Recipe {
         for path in paths.into_iter().chain(optional) {
             *path = join(folder, path);
         }
-        self.rewards.place_paths(|path| join(folder, path));
+        self.rewards.place_paths(&self.run, |path| join(folder, path));
         self
     }
 }

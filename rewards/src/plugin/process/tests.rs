@@ -36,7 +36,7 @@ fn score_with(process: &Process, programs: &[&str]) -> Result<Vec<Option<f64>>, 
     let (task, verdict): (_, Verdict) = (task(), verdict(vec![Outcome::Passed]));
     let attempts: Vec<_> =
         programs.iter().map(|program| Attempt::new(&task, "", program, &verdict)).collect();
-    process.score(&attempts)
+    process.score(&attempts).into_iter().collect()
 }
 
 const LENGTHS: &str =

@@ -22,8 +22,8 @@ fn score(language: Language, reference: &str, program: &str) -> ([Option<f64>; 4
     let task = Task { reference: Some(reference), language, ..Task::default() };
     let verdict = verdict(vec![]);
     let attempt = Attempt::new(&task, "", program, &verdict);
-    let whole = CodeBleu::new(&CodeBleuConfig::default()).unwrap().score(&attempt).unwrap();
-    (CodeBleu::parts(&attempt).unwrap(), whole)
+    let codebleu = CodeBleu::new(&CodeBleuConfig::default()).unwrap();
+    (codebleu.parts(&attempt).unwrap(), codebleu.score(&attempt).unwrap())
 }
 
 /// Languages whose data flow the package reads by rules of their own that ours agree with. It reads C and C++ by the rules for C#,
