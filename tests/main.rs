@@ -4,6 +4,7 @@ mod algorithms;
 mod architectures;
 mod bad_input;
 mod batch_sizes;
+mod critic;
 mod episodes;
 mod exec;
 mod first_light;

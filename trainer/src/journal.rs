@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rltrain_executor::{Ending, Verdict};
+use rltrain_executor::{Ending, OutcomeClass, Verdict};
 use serde::Serialize;
 
 use crate::attempts::Attempts;
@@ -30,6 +30,9 @@ struct Line<'a> {
     fuel: Option<u64>,
     /// Why the program did not load, or why the first test that did not pass did not; the outcome where no more is known.
     failure: Option<String>,
+    /// The verdict in one word, and how the first thing ended that did not pass: what a verifier learns from.
+    class: Option<OutcomeClass>,
+    ending: Option<&'a Ending>,
     /// What failed in the infrastructure.
     error: Option<String>,
     /// The turns before the last one, which is all the above.
@@ -49,8 +52,8 @@ fn earlier<'a>(task: &Task, completion: &'a Completion) -> Vec<Earlier<'a>> {
 }
 
 /// The first thing that kept a program from passing all tests.
-fn failure(verdict: &Verdict) -> Option<String> {
-    verdict.endings().find(|ending| !ending.passed()).map(Ending::reason)
+fn not_passed(verdict: &Verdict) -> Option<&Ending> {
+    verdict.endings().find(|ending| !ending.passed())
 }
 
 impl Journal {
@@ -87,7 +90,9 @@ impl Journal {
                     passed: judged.map(|verdict| verdict.passed()),
                     tests: judged.map(|verdict| verdict.total()),
                     fuel: judged.map(|verdict| verdict.fuel),
-                    failure: judged.and_then(failure),
+                    failure: judged.and_then(not_passed).map(Ending::reason),
+                    class: judged.map(Verdict::class),
+                    ending: judged.and_then(not_passed),
                     error: verdict.as_ref().err().map(ToString::to_string),
                     earlier: earlier(task, completion),
                 };

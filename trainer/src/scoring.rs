@@ -3,6 +3,7 @@
 use rltrain_executor::{InfraError, Verdict};
 use rltrain_rewards::{Attempt, Length, Part, RewardError, Scored};
 
+use crate::critic::verifier::Forecast;
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
 use crate::recipe::Recipe;
@@ -25,6 +26,8 @@ pub struct Scores {
     pub weights: Vec<f64>,
     /// The reward of the greedy attempt at each group's task, where the estimator compares with it.
     pub greedy: Vec<Option<f64>>,
+    /// What the verifier says of each completion of each group, if there is one; `None` without a verdict.
+    pub forecasts: Vec<Vec<Option<Forecast>>>,
     /// Every part of the reward by name: `(name, values of all attempts that have one)`.
     pub parts: Vec<(String, Vec<f64>)>,
     /// Attempts that all hidden tests passed.
@@ -138,6 +141,7 @@ impl Scores {
         self.rewards.extend(round.rewards);
         self.rows.extend(round.rows);
         self.greedy.extend(round.greedy);
+        self.forecasts.extend(round.forecasts);
         self.weights = round.weights;
         for (name, values) in round.parts {
             self.part(&name).extend(values);
@@ -154,6 +158,7 @@ impl Scores {
             rows: indices.iter().map(|group| self.rows[*group].clone()).collect(),
             greedy: indices.iter().filter_map(|group| self.greedy.get(*group).copied()).collect(),
             weights: self.weights.clone(),
+            forecasts: indices.iter().filter_map(|group| self.forecasts.get(*group).cloned()).collect(),
             ..Scores::default()
         }
     }

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use crate::algorithm::{AdvantageEstimator, Refill};
 use crate::attempts::Attempts;
+use crate::critic::verifier::foretell;
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::eval::heldout;
@@ -110,7 +111,10 @@ fn attempt_tasks(
             times.rollout(|| sample(session, recipe, drawn, place, samples, temperature))?;
         session.telemetry.phase("execution");
         let verdicts = times.execution(|| executions.wait(groups.len()));
-        let scores = score(session, recipe, &groups, &verdicts)?;
+        let mut scores = score(session, recipe, &groups, &verdicts)?;
+        if let (Some(verifier), Some(config)) = (&session.verifier, &recipe.verifier) {
+            foretell(verifier, config, &session.tasks, (&groups, &verdicts), &mut scores);
+        }
         Ok(Attempts { tasks: Vec::new(), groups, verdicts, scores, prefill })
     };
     let mut attempts = run(samples, temperature)?;

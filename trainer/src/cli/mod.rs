@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
 mod check;
+mod critic;
 mod doctor;
 mod exec;
 mod failure;
@@ -47,6 +48,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
     Selfcheck(selfcheck::Arguments),
+    /// Train a verifier from the attempts that a run has logged, and say how good it is
+    Critic(critic::Arguments),
     /// Write a reward, or look at what the rewards of a recipe say
     #[command(subcommand)]
     Reward(reward::Command),
@@ -86,6 +89,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Selfcheck(arguments)), _) => {
             startup::settle();
             selfcheck::run(&arguments)
+        }
+        (Some(Command::Critic(arguments)), _) => {
+            startup::settle();
+            critic::run(&arguments)
         }
         (Some(Command::Reward(command)), _) => reward::run(&command),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
