@@ -3,7 +3,7 @@
 //! A linear layer reads the number off the hidden state after the program's last token, as in muCode (Jain et al. 2025,
 //! arXiv:2502.20380).
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::rng::{Stream, uniform};
 
@@ -30,8 +30,8 @@ pub fn bradley_terry(score_s: &Tensor, pairs: &[Pair]) -> Option<Tensor> {
         score_s.index_select(0, &Tensor::from_slice(&places).to_device(score_s.device()))
     };
     let (right_p, wrong_p) = (side(|pair| pair.0), side(|pair| pair.1));
-    let square = Tensor::cat(&[&right_p, &wrong_p], 0).square().mean(Kind::Float);
-    Some((wrong_p - right_p).softplus().mean(Kind::Float) + square * SQUARE)
+    let square = Tensor::cat(&[&right_p, &wrong_p], 0).square().mean(score_s.kind());
+    Some((wrong_p - right_p).softplus().mean(score_s.kind()) + square * SQUARE)
 }
 
 /// Binary cross entropy `[S]` of `sigmoid(score)` with `passed_s` (1 for a program that passes all tests, else 0), in nats.
@@ -61,6 +61,7 @@ pub fn pairs(passed: &[bool], most: usize, seed: u64, counters: [u64; 2]) -> Vec
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tch::Kind;
 
     use super::*;
 

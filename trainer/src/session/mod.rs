@@ -113,7 +113,7 @@ impl Session {
             step,
             optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
             critic: new_critic(recipe, &policy)?,
-            verifier: new_verifier(recipe, &policy)?,
+            verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
             policy,

@@ -108,8 +108,13 @@ impl Verifier {
         Ok(state)
     }
 
-    /// Takes over the weights of the checkpoint that the recipe starts from, if it names one.
-    pub(super) fn take_start(&mut self) -> Result<(), TrainError> {
+    /// Takes over the weights of the checkpoint that the recipe starts from, if it names one: what a new run does, and one that
+    /// goes on does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::restore`].
+    pub fn take_start(&mut self) -> Result<(), TrainError> {
         if let Some(start) = self.config.start.clone() {
             self.take_weights(&Checkpoint::open(&start)?)?;
         }

@@ -57,12 +57,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier on the model in `folder`, computed like `policy`, that knows nothing but what the checkpoint `config.start`
-    /// has in it. Its head derives from `seed`.
+    /// A verifier on the model in `folder`, computed as `like` says, that knows nothing. Its head derives from `seed`.
     ///
     /// # Errors
     ///
-    /// If the model or the checkpoint cannot be loaded, or the checkpoint is of another objective.
+    /// If the model cannot be loaded.
     pub fn new(
         config: &VerifierConfig,
         folder: &Path,
@@ -85,10 +84,7 @@ impl Verifier {
         };
         let optimizer = Optimizer::new(config.optimizer.kind, &weights);
         let config = config.clone();
-        let mut verifier =
-            Verifier { config, seed, architecture, tokenizer, compute, weights, head, reference, optimizer };
-        verifier.take_start()?;
-        Ok(verifier)
+        Ok(Verifier { config, seed, architecture, tokenizer, compute, weights, head, reference, optimizer })
     }
 
     /// Updates applied so far.

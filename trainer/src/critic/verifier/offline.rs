@@ -95,7 +95,10 @@ pub fn train_offline(recipe: &Recipe, stop: &StopFlag) -> Result<Option<OfflineR
     }
     let (compute, device) = arithmetic.kind_and_device()?;
     let model = config.path.as_ref().unwrap_or(&recipe.model.path);
-    let verifier = Verifier::new(config, model, Arithmetic { compute, device }, recipe.seed)?;
+    let mut verifier = Verifier::new(config, model, Arithmetic { compute, device }, recipe.seed)?;
+    if newest.is_none() {
+        verifier.take_start()?;
+    }
     let rollouts = read_rollouts(recipe, &verifier.tokenizer)?;
     fs_err::create_dir_all(&folder)?;
     let lock = RunLock::acquire(&folder)?;

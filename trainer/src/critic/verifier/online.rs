@@ -19,18 +19,21 @@ use crate::telemetry::Metrics;
 /// Name of the forecast among the parts of a reward.
 const PART: &str = "verifier";
 
-/// The verifier of a new run, if the recipe has one.
+/// The verifier of a run, if the recipe has one; of a new run (`is_new`), with what it starts from.
 ///
 /// # Errors
 ///
-/// If its model cannot be loaded, or reads other tokens than the policy writes.
-pub fn new_verifier(recipe: &Recipe, policy: &Policy) -> Result<Option<Verifier>, TrainError> {
+/// If its model or its start cannot be loaded, or reads other tokens than the policy writes.
+pub fn new_verifier(recipe: &Recipe, policy: &Policy, is_new: bool) -> Result<Option<Verifier>, TrainError> {
     let Some(config) = &recipe.verifier else { return Ok(None) };
     let folder = config.path.as_ref().unwrap_or(&recipe.model.path);
     let like = Arithmetic { compute: policy.compute, device: policy.weights.device() };
-    let verifier = Verifier::new(config, folder, like, recipe.seed)?;
+    let mut verifier = Verifier::new(config, folder, like, recipe.seed)?;
     if !verifier.tokenizer.same_as(&policy.tokenizer) {
         return Err(TrainError::OtherTokenizer { path: folder.clone() });
+    }
+    if is_new {
+        verifier.take_start()?;
     }
     Ok(Some(verifier))
 }
