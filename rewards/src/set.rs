@@ -48,9 +48,10 @@ fn list(others: &[String]) -> String {
 }
 
 /// One part of an attempt's reward, at the three stages from a reward's score to what is learnt from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Name of the reward.
+    #[serde(serialize_with = "write_name", deserialize_with = "read_name")]
     pub name: Arc<str>,
     /// The reward's own score; `None` if it does not apply.
     pub raw: Option<f64>,
@@ -59,6 +60,14 @@ pub struct Part {
     pub shaped: Option<f64>,
     /// Weight times shaped score: what the part adds to the total. 0 where there is no shaped score.
     pub effective: f64,
+}
+
+fn write_name<S: Serializer>(name: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
 }
 
 /// The score of one attempt, in parts and in total.

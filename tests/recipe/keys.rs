@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind};
 use rltrain::critic::CriticKind;
+use rltrain::critic::verifier::VerifierConfig;
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
 use rltrain::tasks::CurriculumConfig;
@@ -27,6 +28,11 @@ pub(super) fn full() -> Recipe {
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.critic.kind = CriticKind::Separate;
     recipe.critic.path = Some("critic".into());
+    recipe.verifier = Some(VerifierConfig {
+        path: Some("verifier".into()),
+        start: Some("verifier/step-00000001".into()),
+        ..VerifierConfig::default()
+    });
     recipe.rewards = every_reward();
     recipe.model.lora = Some(LoraConfig::default());
     recipe

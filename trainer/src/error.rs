@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rltrain_executor::InfraError;
 use thiserror::Error;
 
+use crate::critic::verifier::Objective;
 use crate::policy::PolicyError;
 use crate::tasks::TasksError;
 
@@ -59,6 +60,54 @@ pub enum TrainError {
         attempts: usize,
         /// What happened to the first.
         cause: String,
+    },
+    /// `rltrain critic` without anything to train.
+    #[error(
+        "the recipe has no section `[verifier]`, so that there is nothing to train; add one, such as `[verifier]` with `objective = \"outcome\"`"
+    )]
+    NoVerifier,
+    /// `rltrain critic` without anything to learn from.
+    #[error("`{}` has no samples with a verdict; train the policy first, `rltrain RECIPE`", run.display())]
+    NoRollouts {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// A logged attempt is at a task that the recipe's files do not have.
+    #[error("`{}` has an attempt at `{task}`, which is in neither of the recipe's task files", path.display())]
+    UnknownTask {
+        /// The task.
+        task: String,
+        /// The file of samples.
+        path: PathBuf,
+    },
+    /// `rltrain critic` was started with other rollouts or settings.
+    #[error(
+        "`{}` was started with other samples or another `[verifier]`; restore them, or remove the folder to start anew",
+        folder.display()
+    )]
+    OtherRollouts {
+        /// Folder of the verifier.
+        folder: PathBuf,
+    },
+    /// A verifier's checkpoint is of another objective.
+    #[error("the verifier in `{}` has learnt `{}`, wanted `{}`: `verifier.objective`", path.display(), .found.name(), .wanted.name())]
+    OtherObjective {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What it has learnt.
+        found: Objective,
+        /// What the recipe says.
+        wanted: Objective,
+    },
+    /// A verifier reads other tokens than the policy writes.
+    #[error(
+        "the verifier's model `{}` has another tokenizer than the policy's, whose tokens it would have to read; take a \
+         model of the same family for `verifier.path`",
+        path.display()
+    )]
+    OtherTokenizer {
+        /// Folder of the verifier's model.
+        path: PathBuf,
     },
     /// Gradients stopped being numbers.
     #[error("the gradient was not finite in {in_a_row} steps in a row, up to step {step}")]
@@ -123,6 +172,12 @@ impl TrainError {
                 | TrainError::Tasks(_)
                 | TrainError::Rewards(_)
                 | TrainError::TooLong { .. }
+                | TrainError::NoVerifier
+                | TrainError::NoRollouts { .. }
+                | TrainError::UnknownTask { .. }
+                | TrainError::OtherRollouts { .. }
+                | TrainError::OtherObjective { .. }
+                | TrainError::OtherTokenizer { .. }
                 | TrainError::TasksChanged { .. }
                 | TrainError::RecipeChanged { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })

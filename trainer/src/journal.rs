@@ -113,8 +113,8 @@ fn earlier(task: &Task, completion: &Completion) -> Vec<Earlier> {
 }
 
 /// The first thing that kept a program from passing all tests.
-fn failure(verdict: &Verdict) -> Option<String> {
-    verdict.endings().find(|ending| !ending.passed()).map(Ending::reason)
+pub fn not_passed(verdict: &Verdict) -> Option<&Ending> {
+    verdict.endings().find(|ending| !ending.passed())
 }
 
 impl Journal {
@@ -210,7 +210,7 @@ impl Line {
                 passed: Some(verdict.passed()),
                 tests: Some(verdict.total()),
                 fuel: Some(verdict.fuel),
-                failure: failure(verdict),
+                failure: not_passed(verdict).map(Ending::reason),
                 verdict: Some(Verdict { wall: WallTime::default(), ..verdict.clone() }),
                 ..self
             },

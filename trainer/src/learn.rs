@@ -13,6 +13,7 @@ use crate::algorithm::{
 };
 use crate::attempts::Attempts;
 use crate::batch::{Batch, Values, pass, plans};
+use crate::critic::verifier::{self, Told};
 use crate::optim::{self, Settings, UpdateReport, learning_rate};
 use crate::policy::{Network, PolicyError, token_logprobs};
 use crate::recipe::Recipe;
@@ -36,6 +37,8 @@ pub struct LearnReport {
     pub kl_coefficient: f64,
     /// How well the critic knew what would come.
     pub critic: Option<ValueReport>,
+    /// What the verifier made of the verdicts, if there is one.
+    pub verifier: Option<Told>,
     /// Attempts that the token limit cut off and that were left out of the loss.
     pub filtered: usize,
     /// Share of attempts that are imitated, where the estimator rejects some.
@@ -116,6 +119,11 @@ pub fn learn(
         updates.push(optim::apply(&session.policy, &mut session.optimizer, None, references, &[], &settings));
     }
     report.update = UpdateReport::together(&updates);
+    if let Some(verifier) = &mut session.verifier {
+        let Attempts { groups, verdicts, scores, .. } = attempts;
+        let told = (&groups[..], verdicts, scores);
+        report.verifier = Some(verifier::tell(verifier, recipe, session.step, &session.tasks, told)?);
+    }
     Ok(report)
 }
 
@@ -277,6 +285,9 @@ impl Learner<'_> {
             },
         );
         batch.advantages_n = batch.column(targets.advantages);
+        if let Some(verifier) = &self.recipe.verifier {
+            verifier::shape_advantages(verifier, groups, scores, batch);
+        }
         batch.values_n = values_n.map(|old_n| Values { old_n, returns_n: batch.column(targets.returns) });
     }
 

@@ -23,6 +23,14 @@ pub enum Stream {
     Dropout = 7,
     /// Whether a curriculum takes a task; counters: place in the walk over tasks.
     Curriculum = 8,
+    /// Pairs of a right and a wrong program that a verifier compares; counters: update, task, number of the pair.
+    VerifierPairs = 20,
+    /// First values of a verifier's head; counters: place of the tensor, place of the number.
+    VerifierHead = 21,
+    /// Which tasks a verifier is measured on; counters: name of the task, hashed.
+    VerifierSplit = 22,
+    /// The order in which a verifier reads logged tasks; counters: epoch, place.
+    VerifierOrder = 23,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

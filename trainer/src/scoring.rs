@@ -8,6 +8,7 @@ use rltrain_rewards::{
 use serde::{Deserialize, Serialize};
 
 use crate::audit::bypass_signs;
+use crate::critic::verifier::Forecast;
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
 use crate::facts::{AttemptFacts, Bench, Closer, TaskFacts, Wanted, language};
@@ -32,6 +33,8 @@ pub struct Scores {
     pub weights: Vec<f64>,
     /// The reward of the greedy attempt at each group's task, where the estimator compares with it.
     pub greedy: Vec<Option<f64>>,
+    /// What the verifier says of each completion of each group, if there is one; `None` without a verdict.
+    pub forecasts: Vec<Vec<Option<Forecast>>>,
     /// The parts of each attempt's reward at all their stages; empty if it has no reward.
     pub parts: Vec<Vec<Vec<Part>>>,
     /// Attempts that all hidden tests passed.
@@ -260,6 +263,7 @@ impl Scores {
         self.rewards.extend(round.rewards);
         self.rows.extend(round.rows);
         self.greedy.extend(round.greedy);
+        self.forecasts.extend(round.forecasts);
         self.weights = round.weights;
         self.parts.extend(round.parts);
         self.solved += round.solved;
@@ -274,6 +278,7 @@ impl Scores {
             rows: indices.iter().map(|group| self.rows[*group].clone()).collect(),
             greedy: indices.iter().filter_map(|group| self.greedy.get(*group).copied()).collect(),
             weights: self.weights.clone(),
+            forecasts: indices.iter().filter_map(|group| self.forecasts.get(*group).cloned()).collect(),
             ..Scores::default()
         }
     }

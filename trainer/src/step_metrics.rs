@@ -71,6 +71,9 @@ pub fn step_metrics(
     }
     add_policy(&mut metrics, learnt);
     add_critic(&mut metrics, learnt);
+    if let Some(told) = &learnt.verifier {
+        told.push_to(&mut metrics);
+    }
     (metrics, timings(attempts, &learnt.update, times, now))
 }
 

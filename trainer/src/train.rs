@@ -17,6 +17,7 @@ use rltrain_rewards::Input;
 
 use crate::algorithm::{AdvantageEstimator, Refill};
 use crate::attempts::{Attempts, Greedy};
+use crate::critic::verifier::foretell;
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::eval::heldout;
@@ -25,7 +26,7 @@ use crate::learn::{LearnReport, learn};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Group, PrefillTokens, Request};
-use crate::scoring::{look_closer, score};
+use crate::scoring::{Scores, look_closer, score};
 use crate::session::Session;
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
@@ -143,15 +144,25 @@ fn attempt_tasks(
         greedy = Some(attempts);
     }
     let mut attempts = execute(session, recipe, round, times)?;
-    attempts.scores = score(session, recipe, &attempts.groups, &attempts.verdicts, &attempts.facts)?;
+    attempts.scores = worth(session, recipe, &attempts)?;
     if let Some(greedy) = greedy {
         if remax {
-            let scores = score(session, recipe, &greedy.groups, &greedy.verdicts, &greedy.facts)?;
+            let scores = worth(session, recipe, &greedy)?;
             attempts.scores.greedy = scores.rewards.iter().map(|rewards| rewards[0]).collect();
         }
         attempts.greedy = Greedy { groups: greedy.groups, verdicts: greedy.verdicts };
     }
     Ok(attempts)
+}
+
+/// What executed attempts are worth, by the rewards of the recipe and by its verifier, if there is one.
+fn worth(session: &Session, recipe: &Recipe, attempts: &Attempts) -> Result<Scores, TrainError> {
+    let Attempts { groups, verdicts, facts, .. } = attempts;
+    let mut scores = score(session, recipe, groups, verdicts, facts)?;
+    if let (Some(verifier), Some(config)) = (&session.verifier, &recipe.verifier) {
+        foretell(verifier, config, &session.tasks, (groups, verdicts), &mut scores);
+    }
+    Ok(scores)
 }
 
 /// Samples a round of attempts and executes them, without scores.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod critic;
 mod doctor;
 mod exec;
 mod failure;
@@ -49,6 +50,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
     Selfcheck(selfcheck::Arguments),
+    /// Train a verifier from the attempts that a run has logged, and say how good it is
+    Critic(critic::Arguments),
     /// Write a reward, or look at what the rewards of a recipe say
     #[command(subcommand)]
     Reward(reward::Command),
@@ -92,6 +95,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Selfcheck(arguments)), _) => {
             startup::settle();
             selfcheck::run(&arguments)
+        }
+        (Some(Command::Critic(arguments)), _) => {
+            startup::settle();
+            critic::run(&arguments)
         }
         (Some(Command::Reward(command)), _) => reward::run(&command),
         (Some(Command::AuditReward(arguments)), _) => audit::run(&arguments),

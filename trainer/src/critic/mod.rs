@@ -1,10 +1,21 @@
-//! The critic: how much reward can still be expected before each token.
+//! Models that learn beside the policy: the critic, and [verifiers](verifier).
+//!
+//! The critic says how much reward can still be expected before each token; it is here. What verifiers are made of is in files
+//! of its own, as pure functions: losses ([`outcome`], [`preference`], [`fault`], [`implicit`]), and how good forecasts are
+//! ([`quality`], [`accept`]).
 //!
 //! Values are a linear function of hidden states: of the policy's own (`kind = "head"`: one number more per token, and the
 //! value loss shapes the trunk), or of a model's of its own (`kind = "separate"`: twice the memory, and nothing of the value
 //! loss reaches the policy).
 
+pub mod accept;
 mod config;
+pub mod fault;
+pub mod implicit;
+pub mod outcome;
+pub mod preference;
+pub mod quality;
+pub mod verifier;
 
 use std::path::Path;
 

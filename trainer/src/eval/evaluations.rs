@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 use super::pass_at_k::TaskCounts;
+use crate::critic::quality::Selection;
 use crate::error::TrainError;
 use crate::recipe::Recipe;
 use crate::rng::{Stream, uniform};
@@ -14,8 +15,9 @@ use crate::rng::{Stream, uniform};
 /// Name of the file inside a run folder.
 const FILE: &str = "evaluations.json";
 
-/// Version of the file's keys that this build writes. Format 1, which it reads too, does not name the tasks.
-const FORMAT: u64 = 2;
+/// Version of the file's keys that this build writes. Those before, which it reads too: format 1 does not name the tasks, format
+/// 2 has no selection.
+const FORMAT: u64 = 3;
 
 /// One evaluation of the policy on the held-out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,9 @@ pub struct Evaluation {
     pub pass_at_k: Vec<PassAtK>,
     /// Samples and successes of each task, in the order of the task file.
     pub tasks: Vec<TaskCounts>,
+    /// Choosing one attempt of each task by the verifier, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
 }
 
 /// pass@k before and after training, and the paired difference.
@@ -143,7 +148,12 @@ mod tests {
     use super::*;
 
     fn evaluation(step: u64) -> Evaluation {
-        Evaluation { step, pass_at_k: Vec::new(), tasks: vec![TaskCounts { samples: 8, correct: 3 }] }
+        Evaluation {
+            step,
+            pass_at_k: Vec::new(),
+            tasks: vec![TaskCounts { samples: 8, correct: 3 }],
+            selection: None,
+        }
     }
 
     #[test]

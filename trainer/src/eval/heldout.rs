@@ -4,14 +4,17 @@ use std::time::Instant;
 
 use super::evaluations::{Evaluation, interval};
 use super::pass_at_k::TaskCounts;
+use crate::critic::quality::{Judged, Selection};
+use crate::critic::verifier::{Verifier, forecast_groups};
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::execution::Verdicts;
 use crate::recipe::Recipe;
 use crate::rng::Stream;
-use crate::rollout::Request;
+use crate::rollout::{Group, Request, collect};
 use crate::scoring::within_budget;
 use crate::session::Session;
+use crate::tasks::TaskSet;
 use crate::telemetry::Metrics;
 
 /// Evaluates before the first update, after the last, and in between as often as the recipe says; never twice.
@@ -26,7 +29,7 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     }
     session.telemetry.phase("evaluation");
     let start = Instant::now();
-    let tasks = count_successes(session, recipe)?;
+    let Counted { tasks, selection } = count_successes(session, recipe)?;
     let took = start.elapsed();
     let pass_at_k: Vec<_> = recipe.eval.k.iter().map(|k| interval(&tasks, *k, recipe.seed)).collect();
     let mut metrics = Metrics::new();
@@ -35,18 +38,29 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
         metrics.push(&format!("eval/pass@{}_low", found.k), found.low);
         metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
     }
+    if let Some(selection) = &selection {
+        metrics.push("eval/ranked@1", selection.ranked);
+        metrics.push("eval/selection_gap", selection.gap());
+    }
     session.telemetry.log_evaluation(step, &metrics, took)?;
     // The smallest k: what a single attempt is worth.
     let single = pass_at_k.iter().min_by_key(|found| found.k);
     if let Some(warning) = single.and_then(|found| session.traps.parting.evaluated(found.mean, found.high)) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
-    session.evaluations.push(Evaluation { step, pass_at_k, tasks })
+    session.evaluations.push(Evaluation { step, pass_at_k, tasks, selection })
+}
+
+/// What an evaluation counted.
+struct Counted {
+    tasks: Vec<TaskCounts>,
+    /// How good it is to choose by the verifier, if there is one.
+    selection: Option<Selection>,
 }
 
 /// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An
 /// attempt that the infrastructure lost counts neither as a sample nor as a failure.
-fn count_successes(session: &Session, recipe: &Recipe) -> Result<Vec<TaskCounts>, TrainError> {
+fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainError> {
     let mut requests = Vec::with_capacity(session.heldout.len());
     for (place, task) in session.heldout.iter().enumerate() {
         let prompt = session.prompter.prompt(task, &session.policy.tokenizer)?;
@@ -56,10 +70,31 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Vec<TaskCounts>
     let sampling =
         recipe.rollout.sampling(recipe.seed, Stream::Evaluation, session.step, recipe.eval.temperature);
     let tasks: Vec<_> = session.heldout.iter().collect();
-    let Played { executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
+    let Played { completions, executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());
     within_budget(&verdicts)?;
-    Ok(counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1)))
+    let selection = session.verifier.as_ref().and_then(|verifier| {
+        let places: Vec<usize> = (0..requests.len()).collect();
+        let groups = collect(&places, requests, completions);
+        select(verifier, &session.heldout, &groups, &verdicts)
+    });
+    let tasks = counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1));
+    Ok(Counted { tasks, selection })
+}
+
+/// How good it is to choose one attempt of each task by what the verifier says; `None` if no attempt has a verdict.
+fn select(verifier: &Verifier, tasks: &TaskSet, groups: &[Group], verdicts: &Verdicts) -> Option<Selection> {
+    let forecasts = forecast_groups(verifier, tasks, groups, verdicts);
+    let judged = forecasts.iter().zip(&verdicts.groups).map(|(forecasts, verdicts)| {
+        let attempts = forecasts.iter().zip(verdicts);
+        let judged = attempts.filter_map(|(forecast, verdict)| {
+            let (forecast, verdict) = (forecast.as_ref()?, verdict.as_ref().ok()?);
+            Some(Judged { pass: forecast.pass, passed: verdict.all_passed() })
+        });
+        judged.collect::<Vec<_>>()
+    });
+    let judged: Vec<Vec<Judged>> = judged.collect();
+    Selection::of(judged.iter().map(Vec::as_slice))
 }
 
 /// Per task: samples with a verdict, and those that passed. Tasks with fewer samples than the largest `k` asks for keep

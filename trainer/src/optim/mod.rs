@@ -12,4 +12,5 @@ pub use config::{OptimizerConfig, OptimizerKind, Schedule};
 pub use optimizer::{Optimizer, clip_factor, gradient_norm};
 pub use report::{CriticReport, TokenReport, UpdateReport};
 pub use schedule::learning_rate;
+pub(crate) use update::descend;
 pub use update::{Settings, accumulate, apply};

@@ -70,7 +70,7 @@ pub fn apply(
 }
 
 /// Applies the gradients of `weights`, or forgets them if they are not finite: their norm, and whether they were applied.
-fn descend(
+pub(crate) fn descend(
     weights: &Weights,
     optimizer: &mut Optimizer,
     config: &OptimizerConfig,

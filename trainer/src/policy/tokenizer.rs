@@ -48,6 +48,11 @@ impl Tokenizer {
         Ok(Tokenizer { inner, path, template, stop_ids: stop_ids(folder)?, special })
     }
 
+    /// Whether both give the same ids to the same tokens.
+    pub fn same_as(&self, other: &Tokenizer) -> bool {
+        self.inner.get_vocab(true) == other.inner.get_vocab(true)
+    }
+
     /// Token ids of `text`, in which special tokens are recognised and none are added.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, unread};
+use super::{Recipe, algorithm, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::rollout::{GroupSizes, Shaping};
@@ -30,6 +30,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     rewards(recipe, problems);
     optimizer(recipe, problems);
     eval(recipe, problems);
+    verifier::check(recipe, problems);
 }
 
 /// Numbers with a range of their own.
@@ -47,6 +48,9 @@ fn numbers(recipe: &Recipe, problems: &mut Problems<'_>) {
     }
     optimizer_numbers("optimizer", &recipe.optimizer, problems);
     optimizer_numbers("critic.optimizer", &recipe.critic.optimizer, problems);
+    if let Some(verifier) = &recipe.verifier {
+        optimizer_numbers("verifier.optimizer", &verifier.optimizer, problems);
+    }
 }
 
 /// Numbers of a section about gradients.

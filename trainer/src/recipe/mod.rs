@@ -20,6 +20,7 @@ mod reading;
 mod rewards_file;
 mod schema;
 mod unread;
+mod verifier;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithm::AlgorithmConfig;
 use crate::critic::CriticConfig;
+use crate::critic::verifier::VerifierConfig;
 use crate::episode::EpisodeConfig;
 use crate::eval::EvalConfig;
 use crate::optim::OptimizerConfig;
@@ -85,6 +87,9 @@ pub struct Recipe {
     /// Who says what can be expected, where the algorithm asks.
     #[serde(default)]
     pub critic: CriticConfig,
+    /// A model that learns to foretell verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<VerifierConfig>,
     /// How gradients change the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -184,7 +189,10 @@ impl Recipe {
     fn resolve(mut self, folder: &Path) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
         let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
-        for path in paths.into_iter().chain(optional) {
+        let of_verifier = self.verifier.iter_mut();
+        let of_verifier =
+            of_verifier.flat_map(|verifier| verifier.path.iter_mut().chain(&mut verifier.start));
+        for path in paths.into_iter().chain(optional).chain(of_verifier) {
             *path = join(folder, path);
         }
         self.rewards.place_paths(&self.run, |path| join(folder, path));

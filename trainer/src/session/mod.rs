@@ -13,6 +13,7 @@ use saving::TrainerState;
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::attempts::Attempts;
 use crate::critic::Critic;
+use crate::critic::verifier::{Verifier, new_verifier};
 use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::execution::start_executor;
@@ -43,6 +44,8 @@ pub struct Session {
     pub optimizer: Optimizer,
     /// Who says what can be expected, if the estimator asks.
     pub critic: Option<Critic>,
+    /// Who foretells verdicts, if the recipe wants that.
+    pub verifier: Option<Verifier>,
     /// What the policy is kept near, if divergence costs anything.
     pub reference: Option<Reference>,
     /// What a nat of divergence costs.
@@ -121,6 +124,7 @@ impl Session {
             step,
             optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
             critic: new_critic(recipe, &policy)?,
+            verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
             policy,

@@ -5,6 +5,7 @@
 //! optimizer.safetensors     its running means
 //! critic.safetensors        the critic's weights, if there is one
 //! critic-optimizer.safetensors
+//! verifier.json, …          a verifier, as `critic/verifier/checkpoint.rs` says
 //! reference.safetensors     the reference, if it follows the policy; a frozen one is read from where the run started
 //! rewards.json              what rewards know of tasks: from earlier steps, and from running the tasks' own programs
 //! trainer.json              everything that is not a tensor
@@ -185,6 +186,9 @@ impl Session {
             let means = checkpoint.read_tensors(CRITIC_OPTIMIZER)?;
             critic.restore(&recipe.critic, state.critic_updates, &weights, &means)?;
         }
+        if let Some(verifier) = &mut self.verifier {
+            verifier.restore(checkpoint)?;
+        }
         if let (Some(reference), true) = (&mut self.reference, follows(recipe)) {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
         }
@@ -242,6 +246,9 @@ impl Session {
         if let Some(critic) = &self.critic {
             draft.tensors(CRITIC, views(&critic.weights), &format)?;
             draft.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;
+        }
+        if let Some(verifier) = &self.verifier {
+            verifier.save(draft, &verifier.state())?;
         }
         let reference = self.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
         if let Some(reference) = reference {
