@@ -18,6 +18,7 @@ pub mod execution;
 pub mod import;
 pub mod journal;
 pub mod learn;
+pub mod memory;
 pub mod mkl;
 pub mod optim;
 pub mod policy;

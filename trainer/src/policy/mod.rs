@@ -15,6 +15,7 @@ mod encoder_decoder;
 mod error;
 mod families;
 mod feed_forward;
+mod footprint;
 mod interjection;
 mod kv_cache;
 mod network;
@@ -38,10 +39,11 @@ pub use config::*;
 use dropout::Dropout;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
 pub use error::PolicyError;
+pub use footprint::{MASTER, PassBytes, Training};
 pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
-pub use pack::{Pack, Pass, logprobs_and_entropy};
+pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
@@ -83,8 +85,7 @@ impl Policy {
     ///
     /// If a file is missing or damaged, or the model family is not known.
     pub fn load(folder: &Path, compute: Kind, device: Device) -> Result<Policy, PolicyError> {
-        let json = weights::read_json(&folder.join("config.json"))?;
-        let architecture = Architecture::from_json(&json)?;
+        let architecture = Architecture::in_folder(folder)?;
         let weights = Weights::load(folder, &architecture.shapes(), device)?;
         let tokenizer = Tokenizer::load(folder)?;
         Ok(Policy {

@@ -122,9 +122,19 @@ pub fn backward(
     Tensor::cat(&gradients, 0)
 }
 
+/// Rows of logits that exist at one time.
+fn chunk_rows(vocabulary: i64) -> i64 {
+    (ELEMENTS / vocabulary).max(16)
+}
+
+/// Numbers of a tensor of logits that exists at one time, at most.
+pub fn chunk_elements(vocabulary: i64) -> i64 {
+    chunk_rows(vocabulary) * vocabulary
+}
+
 /// Rows of `hidden_ne` and `target_n`, a few at a time; one empty piece if there are none.
 fn chunks(model: &Network, hidden_ne: &Tensor, target_n: &Tensor) -> Vec<(Tensor, Tensor)> {
-    let rows = (ELEMENTS / model.sizes().vocab_size).max(16);
+    let rows = chunk_rows(model.sizes().vocab_size);
     hidden_ne.split(rows, 0).into_iter().zip(target_n.split(rows, 0)).collect()
 }
 

@@ -7,7 +7,8 @@
 use tch::{Kind, Tensor};
 
 use super::histories::{Histories, Known};
-use super::prefill::{Prefilled, ROWS, padding, prefill};
+use super::kv_room::{COLUMNS, KvRoom, Wanted};
+use super::prefill::{Prefilled, padding, prefill};
 use super::request::{Completion, Finish, Request, Sampling};
 use super::sampler::{Draw, draw};
 use super::stop::StopStrings;
@@ -15,10 +16,6 @@ use super::transcript::Transcript;
 use super::waiting::{Queue, Waiting};
 use crate::policy::attention::{DecodeAttention, additive_mask};
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
-
-/// Columns that attention looks at come in multiples of this, so that shapes (and with them the library's cached kernels)
-/// change every 16 tokens only, and rounding does not depend on the longest row.
-const COLUMNS: usize = 16;
 
 /// Samples every request and hands over each completion the moment it ends, while others still decode.
 ///
@@ -111,22 +108,25 @@ impl<'a, 'm> Engine<'a, 'm> {
         sampling: &'a Sampling,
     ) -> Result<Engine<'a, 'm>, PolicyError> {
         let model = histories.model;
-        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
-        let total: usize = requests.iter().map(|request| request.samples).sum();
-        let columns = (longest + sampling.max_tokens).next_multiple_of(COLUMNS);
-        let per_row = columns * KvCache::bytes_per_token(model.sizes(), model.kind());
-        let most_rows = rows_within(total.min(sampling.max_batch), per_row, sampling.kv_memory_mib)?;
-        let padded = most_rows + padding(most_rows);
-        // What the rows leave of the memory allowed; as much again as they take where no limit is set.
-        let taken = padded * per_row;
-        let left = sampling.kv_memory_mib.map(|mib| (mib << 20).saturating_sub(taken + per_row));
-        histories.limit(left.unwrap_or(taken));
+        let room = KvRoom::of(
+            &Wanted {
+                attempts: requests.iter().map(|request| request.samples).sum(),
+                longest_prompt: requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0),
+                max_tokens: sampling.max_tokens,
+                max_batch: sampling.max_batch,
+                kv_memory_mib: sampling.kv_memory_mib,
+            },
+            model.sizes(),
+            model.kind(),
+        )?;
+        histories.limit(room.left);
+        let (rows, columns) = (room.padded_rows as i64, room.columns as i64);
         Ok(Engine {
-            cache: KvCache::new(model.sizes(), padded as i64, columns as i64, model.kind(), model.device()),
+            cache: KvCache::new(model.sizes(), rows, columns, model.kind(), model.device()),
             stop: StopStrings::new(&sampling.stop),
             queue: Queue::new(requests),
-            rows: Vec::with_capacity(most_rows),
-            most_rows,
+            rows: Vec::with_capacity(room.rows),
+            most_rows: room.rows,
             kept: None,
             model,
             histories,
@@ -293,24 +293,4 @@ impl<'a, 'm> Engine<'a, 'm> {
         }
         Ok(())
     }
-}
-
-/// How many of the `wanted` rows fit into the memory allowed; in steps of 16 where not all do.
-///
-/// # Errors
-///
-/// If not even 16 do.
-fn rows_within(
-    wanted: usize,
-    bytes_per_row: usize,
-    allowed_mib: Option<usize>,
-) -> Result<usize, PolicyError> {
-    let Some(allowed) = allowed_mib else { return Ok(wanted) };
-    // One more is what the prompt takes whose samples have started in part.
-    let fitting = ((allowed << 20) / bytes_per_row.max(1)).saturating_sub(1) / ROWS * ROWS;
-    if fitting == 0 {
-        let needed = ((ROWS + 1) * bytes_per_row).div_ceil(1 << 20);
-        return Err(PolicyError::KvMemory { allowed, needed });
-    }
-    Ok(wanted.min(fitting))
 }

@@ -3,6 +3,7 @@
 mod config;
 mod engine;
 mod histories;
+mod kv_room;
 mod prefill;
 mod prompt;
 mod radix_tree;
@@ -16,6 +17,8 @@ mod waiting;
 pub use config::*;
 pub use engine::{generate, generate_from};
 pub use histories::{Histories, PrefillTokens};
+pub use kv_room::{KvRoom, Wanted};
+pub use prefill::TOKENS as PREFILL_TOKENS;
 pub use prompt::Prompter;
 pub use request::{Completion, EarlierTurn, Finish, Request, Sampling};
 pub use sampler::{Draw, Drawn, draw};

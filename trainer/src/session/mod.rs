@@ -15,7 +15,7 @@ use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::execution::start_executor;
 use crate::journal::Journal;
-use crate::optim::{Optimizer, UpdateReport};
+use crate::optim::{Optimizer, TokenBudget, UpdateReport};
 use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
@@ -40,6 +40,8 @@ pub struct Session {
     pub optimizer: Optimizer,
     /// Who says what can be expected, if the estimator asks.
     pub critic: Option<Critic>,
+    /// How many tokens go through the network together in the update.
+    pub token_budget: TokenBudget,
     /// What the policy is kept near, if divergence costs anything.
     pub reference: Option<Reference>,
     /// What a nat of divergence costs.
@@ -112,6 +114,7 @@ impl Session {
             critic: new_critic(recipe, &policy)?,
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
+            token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
             policy,
             prompter,
             executor,

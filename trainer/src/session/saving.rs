@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Session;
 use crate::algorithm::ReferenceKind;
 use crate::error::TrainError;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, TokenBudget};
 use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
@@ -52,6 +53,10 @@ pub(super) struct TrainerState {
     kl_coefficient: f64,
     /// Tasks drawn so far.
     tasks_drawn: u64,
+    /// Most tokens through the network together, where memory did not suffice for what the recipe says. Absent otherwise, so that
+    /// older programs read what they can go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    micro_batch_tokens: Option<NonZeroUsize>,
     /// What `auto` came to when the run started.
     pub(super) compute: Compute,
     /// BLAKE3 of the task files, so that a changed file is noticed.
@@ -110,6 +115,9 @@ impl Session {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
         }
         self.kl_coefficient = state.kl_coefficient;
+        if let Some(tokens) = state.micro_batch_tokens {
+            self.token_budget = TokenBudget::new(tokens.min(recipe.optimizer.micro_batch_tokens));
+        }
         self.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
         self.saved = Some(state.step);
@@ -168,6 +176,8 @@ impl Session {
                 skipped_in_a_row: self.skipped_in_a_row,
                 kl_coefficient: self.kl_coefficient,
                 tasks_drawn: self.tasks_drawn,
+                micro_batch_tokens: NonZeroUsize::new(self.token_budget.tokens())
+                    .filter(|tokens| *tokens < recipe.optimizer.micro_batch_tokens),
                 compute: self.policy.compute.into(),
                 train_tasks_blake3: self.tasks.blake3().to_owned(),
                 heldout_tasks_blake3: self.heldout.blake3().to_owned(),
