@@ -50,6 +50,9 @@ pub struct RolloutConfig {
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
+    /// Completions that are words of a language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<GrammarConfig>,
 }
 
 impl Default for RolloutConfig {
@@ -69,6 +72,7 @@ impl Default for RolloutConfig {
             min_p: 0.0,
             repetition_penalty: 1.0,
             stop: Vec::new(),
+            grammar: None,
         }
     }
 }
@@ -84,7 +88,7 @@ impl RolloutConfig {
         }
     }
 
-    /// How a step samples at a temperature of its own.
+    /// How a step samples at a temperature of its own. The language of `grammar` is compiled apart.
     pub fn sampling(&self, seed: u64, stream: Stream, step: u64, temperature: f64) -> Sampling {
         Sampling {
             seed,
@@ -95,6 +99,7 @@ impl RolloutConfig {
             entropy: false,
             max_tokens: self.max_tokens.get(),
             stop: self.stop.clone(),
+            grammar: None,
             max_batch: self.max_batch.get(),
             kv_memory_mib: self.kv_memory_mib.map(NonZeroUsize::get),
         }

@@ -6,11 +6,12 @@
 
 use tch::{Kind, Tensor};
 
+use super::grammar::{Constrained, Constraints};
 use super::histories::{Histories, Known};
 use super::kv_room::{COLUMNS, KvRoom, Wanted};
 use super::prefill::{Prefilled, padding, prefill};
 use super::request::{Completion, Finish, Request, Sampling};
-use super::sampler::{Draw, draw};
+use super::sampler::{Draw, Drawn, draw};
 use super::stop::StopStrings;
 use super::transcript::Transcript;
 use super::waiting::{Queue, Waiting};
@@ -82,6 +83,8 @@ struct Row {
     transcript: Transcript,
     /// Prompt length: position of the first sampled token.
     start: usize,
+    /// The language that it follows.
+    constrained: Option<Constrained>,
     finish: Option<Finish>,
 }
 
@@ -98,6 +101,7 @@ struct Engine<'a, 'm> {
     queue: Queue<'a>,
     /// The prompt whose samples have started in part.
     kept: Option<(usize, Prefilled)>,
+    constraints: Option<Constraints>,
 }
 
 impl<'a, 'm> Engine<'a, 'm> {
@@ -128,6 +132,10 @@ impl<'a, 'm> Engine<'a, 'm> {
             rows: Vec::with_capacity(room.rows),
             most_rows: room.rows,
             kept: None,
+            constraints: sampling
+                .grammar
+                .clone()
+                .map(|(language, method)| Constraints::new(language, method)),
             model,
             histories,
             tokenizer,
@@ -179,6 +187,7 @@ impl<'a, 'm> Engine<'a, 'm> {
             entropies: Vec::new(),
             transcript: Transcript::default(),
             start,
+            constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
             finish: None,
         }));
     }
@@ -225,6 +234,7 @@ impl<'a, 'm> Engine<'a, 'm> {
 
     /// Draws the next token of the rows from `first_row` on.
     fn draw(&mut self, first_row: usize, logits_bv: &Tensor) -> Result<(), PolicyError> {
+        let weights_bv = self.weights(first_row, logits_bv.size()[1] as usize)?;
         let rows = &self.rows[first_row..];
         let uniform_b: Vec<f32> = rows
             .iter()
@@ -233,28 +243,39 @@ impl<'a, 'm> Engine<'a, 'm> {
         let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
         let seen: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..]).collect();
         let Sampling { temperature, shaping, entropy, .. } = *self.sampling;
-        let drawn = draw(logits_bv, &uniform_b, &Draw { temperature, shaping, seen: &seen, entropy });
-        let tokens = Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64");
-        let floats = |x: &Tensor| Vec::<f32>::try_from(x).expect("logprobs are a vector of f32");
-        let logprobs = floats(&drawn.logprob_b);
-        let unshaped = floats(&drawn.unshaped_logprob_b);
-        let entropies = drawn.entropy_b.as_ref().map(floats);
+        let weights_bv = weights_bv.as_ref();
+        let how = Draw { temperature, shaping, seen: &seen, weights_bv, entropy };
+        let drawn = Numbers::of(&draw(logits_bv, &uniform_b, &how));
         for (index, row) in self.rows[first_row..].iter_mut().enumerate() {
-            row.tokens.push(tokens[index]);
-            row.logprobs.push(logprobs[index]);
-            row.unshaped_logprobs.push(unshaped[index]);
-            row.entropies.extend(entropies.as_ref().map(|entropies| entropies[index]));
+            let token = drawn.tokens[index];
+            row.tokens.push(token);
+            row.logprobs.push(drawn.logprobs[index]);
+            row.unshaped_logprobs.push(drawn.unshaped[index]);
+            row.entropies.extend(drawn.entropies.as_ref().map(|entropies| entropies[index]));
+            if let (Some(constraints), Some(sample)) = (&mut self.constraints, &mut row.constrained) {
+                let probability = f64::from(drawn.unshaped[index]).exp();
+                let allowed = drawn.allowed.as_ref().map_or(1.0, |allowed| f64::from(allowed[index]));
+                constraints.accept(sample, token, probability, allowed)?;
+            }
             // The growing text says when to look; the whole text, which is what counts, says whether it is so.
             let has_stop_text = !self.stop.is_empty()
                 && row.transcript.push(&row.tokens, self.tokenizer, &self.stop)?
                 && self.stop.find(&self.tokenizer.decode(&row.tokens)?).is_some();
-            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&tokens[index]) {
+            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&token) {
                 Some(Finish::Stop)
             } else {
                 (row.tokens.len() >= self.sampling.max_tokens).then_some(Finish::Length)
             };
         }
         Ok(())
+    }
+
+    /// What the language adds to the log-probabilities of the rows from `first_row` on, if there is one.
+    fn weights(&mut self, first_row: usize, vocabulary: usize) -> Result<Option<Tensor>, PolicyError> {
+        let Some(constraints) = &self.constraints else { return Ok(None) };
+        let mut samples: Vec<_> =
+            self.rows[first_row..].iter_mut().filter_map(|row| row.constrained.as_mut()).collect();
+        Ok(Some(constraints.weights(&mut samples, vocabulary, self.model.device())?))
     }
 
     /// Hands over finished rows and closes the gaps they leave.
@@ -266,6 +287,9 @@ impl<'a, 'm> Engine<'a, 'm> {
                 continue;
             };
             let row = self.rows.swap_remove(index);
+            if let (Some(constraints), Some(sample)) = (&mut self.constraints, &row.constrained) {
+                constraints.end(sample);
+            }
             if finish == Finish::Stop && self.histories.keeps() {
                 // The last token has been drawn and not been read.
                 let read = &row.tokens[..row.tokens.len() - 1];
@@ -292,5 +316,27 @@ impl<'a, 'm> Engine<'a, 'm> {
             });
         }
         Ok(())
+    }
+}
+
+/// What was drawn, on the host.
+struct Numbers {
+    tokens: Vec<i64>,
+    logprobs: Vec<f32>,
+    unshaped: Vec<f32>,
+    entropies: Option<Vec<f32>>,
+    allowed: Option<Vec<f32>>,
+}
+
+impl Numbers {
+    fn of(drawn: &Drawn) -> Numbers {
+        let floats = |x: &Tensor| Vec::<f32>::try_from(x).expect("logprobs are a vector of f32");
+        Numbers {
+            tokens: Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64"),
+            logprobs: floats(&drawn.logprob_b),
+            unshaped: floats(&drawn.unshaped_logprob_b),
+            entropies: drawn.entropy_b.as_ref().map(floats),
+            allowed: drawn.allowed_b.as_ref().map(floats),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod engine;
+pub mod grammar;
 mod histories;
 mod kv_room;
 mod prefill;

@@ -1,8 +1,11 @@
 //! What is asked of the engine, and what it hands over.
 
+use std::rc::Rc;
+
 use crate::policy::{Continuation, Interjection};
 use crate::rng::{Stream, uniform};
 
+use super::grammar::{GrammarMethod, Language};
 use super::shaping::Shaping;
 
 /// One prompt and how many samples are wanted of it.
@@ -39,6 +42,8 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Texts that end a completion.
     pub stop: Vec<String>,
+    /// The language that completions are words of, and how they are drawn from it.
+    pub grammar: Option<(Rc<dyn Language>, GrammarMethod)>,
     /// Most sequences decoded together.
     pub max_batch: usize,
     /// Most memory of keys and values, in MiB; `None` is what `max_batch` needs.
@@ -57,6 +62,7 @@ impl Default for Sampling {
             entropy: false,
             max_tokens: 256,
             stop: Vec::new(),
+            grammar: None,
             max_batch: 64,
             kv_memory_mib: None,
         }

@@ -1,0 +1,89 @@
+//! Languages in the engine: one acceptor for each sample, and one tree for each prompt.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tch::{Device, Tensor};
+
+use super::asap::{Asap, Place};
+use super::{GrammarError, GrammarMethod, Language, PrefixAcceptor};
+
+/// The language of one call of the engine, and what its samples have shown.
+pub(in crate::rollout) struct Constraints {
+    language: Rc<dyn Language>,
+    method: GrammarMethod,
+    /// By the place of the prompt.
+    trees: BTreeMap<usize, Asap>,
+}
+
+/// A sample that follows a language.
+pub(in crate::rollout) struct Constrained {
+    acceptor: Box<dyn PrefixAcceptor>,
+    prompt: usize,
+    place: Place,
+}
+
+impl Constraints {
+    pub(in crate::rollout) fn new(language: Rc<dyn Language>, method: GrammarMethod) -> Constraints {
+        Constraints { language, method, trees: BTreeMap::new() }
+    }
+
+    /// A sample of a prompt, at its beginning.
+    pub(in crate::rollout) fn start(&self, prompt: usize) -> Constrained {
+        Constrained { acceptor: self.language.acceptor(), prompt, place: Asap::ROOT }
+    }
+
+    /// What is added to the log-probabilities of each sample's next token, `[B, vocabulary]` f32: 0, minus infinity where the
+    /// language does not allow a token, and with ASAp what is expected behind it.
+    ///
+    /// # Errors
+    ///
+    /// If the engine of the grammar gives up, or allows no token at all.
+    pub(in crate::rollout) fn weights(
+        &self,
+        samples: &mut [&mut Constrained],
+        vocabulary: usize,
+        device: Device,
+    ) -> Result<Tensor, GrammarError> {
+        let rows = samples.len();
+        let mut weights = vec![0.0; rows * vocabulary];
+        for (row, sample) in weights.chunks_mut(vocabulary).zip(samples) {
+            sample.acceptor.allowed()?.write(row);
+            if let Some(tree) = self.trees.get(&sample.prompt) {
+                for (token, weight) in tree.weights(sample.place) {
+                    row[token as usize] += weight as f32;
+                }
+            }
+            if row.iter().all(|weight| *weight == f32::NEG_INFINITY) {
+                return Err(GrammarError("no token is allowed, not even an end".to_owned()));
+            }
+        }
+        Ok(Tensor::from_slice(&weights).view([rows as i64, vocabulary as i64]).to_device(device))
+    }
+
+    /// Goes on by a token. `probability` is the model's, and `allowed` that of all tokens that the language allows.
+    ///
+    /// # Errors
+    ///
+    /// If the language does not allow the token.
+    pub(in crate::rollout) fn accept(
+        &mut self,
+        sample: &mut Constrained,
+        token: i64,
+        probability: f64,
+        allowed: f64,
+    ) -> Result<(), GrammarError> {
+        if self.method == GrammarMethod::Asap {
+            let tree = self.trees.entry(sample.prompt).or_default();
+            sample.place = tree.extend(sample.place, token, probability, allowed);
+        }
+        sample.acceptor.accept(token)
+    }
+
+    /// Takes over what a finished sample has shown.
+    pub(in crate::rollout) fn end(&mut self, sample: &Constrained) {
+        if let Some(tree) = self.trees.get_mut(&sample.prompt) {
+            tree.end(sample.place);
+        }
+    }
+}
