@@ -21,6 +21,7 @@ mod packing;
 mod rollout;
 mod surrogate;
 mod trl_losses;
+mod truncation;
 mod vectors;
 
 use std::collections::BTreeMap;

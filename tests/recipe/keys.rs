@@ -24,7 +24,7 @@ pub(super) fn full() -> Recipe {
     recipe.critic.kind = CriticKind::Separate;
     recipe.critic.path = Some("critic".into());
     recipe.rewards = every_reward();
-    recipe.model.lora = Some(LoraConfig::default());
+    recipe.model.lora = Some(LoraConfig { path: Some("adapter".into()), ..LoraConfig::default() });
     recipe
 }
 

@@ -8,7 +8,7 @@ use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::batch::{Batch, plans};
 use crate::optim::OptimizerConfig;
 use crate::policy::token_logprobs::chunk_elements;
-use crate::policy::{Architecture, KvCache, MASTER, PackSize, PolicyError, Training};
+use crate::policy::{Architecture, KvCache, LoraConfig, MASTER, PackSize, PolicyError, Training};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Group, KvRoom, PREFILL_TOKENS, Shaping, Wanted};
 
@@ -26,6 +26,8 @@ pub struct Planned<'a> {
     pub architecture: &'a Architecture,
     /// The critic's own trunk, if it has one.
     pub trunk: Option<&'a Architecture>,
+    /// The adapters that are trained, if any are: the recipe's, or those of the folder that it names.
+    pub lora: Option<&'a LoraConfig>,
     /// Dtype of the matrix products.
     pub kind: Kind,
     /// Prompts of the training tasks.
@@ -80,7 +82,7 @@ struct Sampled {
 
 impl Planned<'_> {
     fn training(&self) -> Training<'_> {
-        Training::of(&self.recipe.model)
+        Training { lora: self.lora, ..Training::of(&self.recipe.model) }
     }
 
     fn has_critic(&self) -> bool {
@@ -90,8 +92,11 @@ impl Planned<'_> {
     /// Whether the reference is a model of its own.
     fn has_reference(&self) -> bool {
         let algorithm = &self.recipe.algorithm;
-        let adapted = self.recipe.model.lora.is_some();
-        let shared = adapted && matches!(algorithm.reference, ReferenceKind::Frozen | ReferenceKind::LoraOff);
+        let shared = self.recipe.model.lora.as_ref().is_some_and(|lora| match algorithm.reference {
+            ReferenceKind::LoraOff => true,
+            ReferenceKind::Frozen => lora.path.is_none(),
+            _ => false,
+        });
         algorithm.needs_reference() && !shared
     }
 
@@ -100,7 +105,7 @@ impl Planned<'_> {
         let parameters = self.architecture.parameters() * MASTER;
         let trained = self.architecture.trained_parameters(self.training()) * MASTER;
         // Adapters are trained beside the weights.
-        let adapters = if self.recipe.model.lora.is_some() { trained } else { 0 };
+        let adapters = if self.lora.is_some() { trained } else { 0 };
         let means = |optimizer: &OptimizerConfig| optimizer.kind.means().len();
         let mut footprint = Footprint::default()
             .with(Class::Weights, parameters + adapters)
@@ -121,7 +126,7 @@ impl Planned<'_> {
 
     /// The network that samples and judges.
     fn network_bytes(&self, learns: bool) -> usize {
-        self.architecture.network_bytes(self.kind, self.recipe.model.lora.as_ref(), learns)
+        self.architecture.network_bytes(self.kind, self.lora, learns)
     }
 
     fn rollout(&self, lengths: Lengths) -> Result<Phase, PolicyError> {

@@ -9,7 +9,7 @@ use super::lengths::{Lengths, TaskLengths};
 use super::plan::{Plan, Planned};
 use crate::critic::CriticKind;
 use crate::error::TrainError;
-use crate::policy::{Architecture, PolicyError, Tokenizer};
+use crate::policy::{Adapter, Architecture, LoraConfig, PolicyError, Tokenizer};
 use crate::recipe::Recipe;
 use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
@@ -49,10 +49,17 @@ impl Report {
             Ok(TaskLengths::of(&TaskSet::load(path)?, &prompter, &tokenizer)?)
         };
         let trunk = trunk(recipe)?;
+        let lora = match &recipe.model.lora {
+            Some(LoraConfig { path: Some(folder), dropout, .. }) => {
+                Some(LoraConfig { dropout: *dropout, ..Adapter::config_in(folder)? })
+            }
+            lora => lora.clone(),
+        };
         let planned = Planned {
             recipe,
             architecture: &architecture,
             trunk: trunk.as_ref(),
+            lora: lora.as_ref(),
             kind,
             train: lengths(&recipe.tasks.train)?,
             heldout: lengths(&recipe.tasks.heldout)?,

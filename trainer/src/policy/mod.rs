@@ -49,6 +49,8 @@ use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub use weights::{HostView, Weights, load_tensor};
 
+use crate::rollout::Shaping;
+
 /// Files of a model folder beside the weights, copied unchanged into every checkpoint.
 const COMPANIONS: [&str; 7] = [
     "config.json",
@@ -76,6 +78,8 @@ pub struct Policy {
     seed: u64,
     /// Whether updates compute layers again instead of keeping what they computed.
     recomputes: bool,
+    /// What sampling leaves of the distributions, where importance ratios compare what is left.
+    pub truncation: Option<Shaping>,
 }
 
 impl Policy {
@@ -96,6 +100,7 @@ impl Policy {
             folder: folder.to_owned(),
             seed: 0,
             recomputes: false,
+            truncation: None,
         })
     }
 
@@ -104,7 +109,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If an adapter is wanted for a matrix that the network does not have.
+    /// If an adapter is wanted for a matrix that the network does not have, or the folder of adapters to go on from is damaged
+    /// or does not fit the network.
     pub fn prepare(&mut self, config: &ModelConfig, seed: u64) -> Result<(), PolicyError> {
         self.seed = seed;
         self.recomputes = config.gradient_checkpointing;
@@ -112,14 +118,22 @@ impl Policy {
             self.weights.freeze(&self.architecture.embeddings());
         }
         if let Some(lora) = &config.lora {
-            self.weights.adapt(Adapter::new(lora, &self.architecture, seed, self.weights.device())?);
+            let device = self.weights.device();
+            self.weights.adapt(match &lora.path {
+                Some(folder) => {
+                    let mut adapter = Adapter::load(folder, &self.architecture, device)?;
+                    adapter.config.dropout = lora.dropout;
+                    adapter
+                }
+                None => Adapter::new(lora, &self.architecture, seed, device)?,
+            });
         }
         Ok(())
     }
 
     /// The network in the compute dtype; part of the gradient graph unless gradients are off.
     pub fn model(&self) -> Network {
-        Network::new(&self.architecture, &self.weights, self.compute)
+        Network::new(&self.architecture, &self.weights, self.compute).truncating(self.truncation)
     }
 
     /// The network for the optimizer's update number `update`, from 0: what adapters read loses a part if the recipe says

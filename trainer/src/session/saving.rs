@@ -19,7 +19,7 @@ use super::Session;
 use crate::algorithm::ReferenceKind;
 use crate::error::TrainError;
 use crate::optim::{Optimizer, TokenBudget};
-use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
+use crate::policy::{Compute, HostView, Weights};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 
@@ -154,7 +154,7 @@ impl Session {
     }
 
     fn fill(&self, draft: &mut Draft, recipe: &Recipe) -> Result<(), WriteError> {
-        self.policy.save(draft, MAX_SHARD_BYTES)?;
+        self.policy.save(draft, recipe.checkpoint.max_shard_bytes.get())?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         draft.tensors(OPTIMIZER, means(&self.optimizer), &BTreeMap::new())?;
         if let Some(critic) = &self.critic {
