@@ -7,6 +7,7 @@ use tch::Kind;
 
 use super::architecture::{Architecture, Layer};
 use super::config::{LoraConfig, ModelConfig};
+use super::norm::{Norm, NormFormula};
 use super::pack::PackSize;
 use super::projection::{Projection, RowOrder};
 
@@ -125,15 +126,17 @@ impl Architecture {
     /// Bytes of a pass over a pack with its backward pass, up to the final hidden states.
     pub fn training_bytes(&self, pack: PackSize, kind: Kind, training: Training<'_>) -> PassBytes {
         let size = kind.elt_size_in_bytes();
-        let hidden = pack.tokens * self.sizes.hidden_size as usize * size;
+        let width = self.sizes.hidden_size as usize;
+        let hidden = pack.tokens * width * size;
         let layers = self.layers.iter().map(|layer| layer.kept(pack, kind, training));
         let backward = self.layers.iter().map(|layer| layer.backward(pack, kind)).max().unwrap_or(0);
-        // The final norm keeps its input and reads it; the hidden states that predict are gathered.
-        let last = 2 * hidden + pack.predicted * self.sizes.hidden_size as usize * size;
+        // The hidden states that predict are gathered out of what the final norm gives.
+        let gathered = pack.predicted * width * size;
         if training.recomputes {
-            let kept = (self.layers.len() + 1) * hidden + last;
+            let kept = (self.layers.len() + 1) * hidden + gathered;
             return PassBytes { kept, passing: layers.max().unwrap_or(0) + backward };
         }
+        let last = pack.tokens * self.final_norm.kept(size, training) + gathered;
         PassBytes { kept: layers.sum::<usize>() + last, passing: backward }
     }
 
@@ -151,6 +154,18 @@ impl Projection {
     /// Whether the f32 network multiplies with the master weight itself.
     fn is_alias(&self) -> bool {
         self.modules.len() == 1 && self.order == RowOrder::Whole && self.neighbours.is_none()
+    }
+}
+
+impl Norm {
+    /// Bytes that the graph keeps of one token. Root mean squares are computed in f32, and keep what they read in that, and what
+    /// the weight is multiplied with where the weight is trained.
+    fn kept(&self, size: usize, training: Training<'_>) -> usize {
+        let width = self.width as usize;
+        match self.formula {
+            NormFormula::Layer => width * size,
+            _ => width * MASTER * if training.lora.is_none() { 2 } else { 1 },
+        }
     }
 }
 
@@ -190,11 +205,11 @@ impl Layer {
             let input = if training.keeps_input(projection) { width } else { 0 };
             input + adapters + if dropped { 2 * width } else { 0 }
         };
-        let norms =
-            1 + usize::from(self.feed_norm.is_some()) + if self.output_norms.is_some() { 2 } else { 0 };
-        // Each norm keeps what it reads.
-        let mut elements = norms * hidden;
-        elements += keeps(&self.attention.qkv, hidden);
+        let size = kind.elt_size_in_bytes();
+        let outputs = self.output_norms.iter().flat_map(|(attention, feed)| [attention, feed]);
+        let norms = std::iter::once(&self.input_norm).chain(&self.feed_norm).chain(outputs);
+        let of_norms: usize = norms.map(|norm| norm.kept(size, training)).sum();
+        let mut elements = keeps(&self.attention.qkv, hidden);
         // Values are cut out of the product, which lives as long as they do; where heads share them, they are copied.
         elements += if grouped { 2 * query } else { query + 2 * key };
         // Queries and keys after they turned; queries are cut out of it.
@@ -213,7 +228,7 @@ impl Layer {
         let of_keys = 2 * query;
         // The softmax's denominators are f32.
         let denominators = pack.tokens * self.attention.heads as usize * MASTER;
-        (pack.tokens * elements + pack.keys * of_keys) * kind.elt_size_in_bytes() + denominators
+        (pack.tokens * elements + pack.keys * of_keys) * size + pack.tokens * of_norms + denominators
     }
 
     /// Bytes that the backward pass of this layer needs beside what the graph keeps.

@@ -183,6 +183,9 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
     problems.require_value((0.0..1.0).contains(&min_p), &key("min_p"), min_p, "a number from 0, below 1");
     let holds = repetition_penalty >= 1.0 && repetition_penalty.is_finite();
     problems.require_value(holds, &key("repetition_penalty"), repetition_penalty, "a finite number from 1");
+    let guard = recipe.rollout.repetition_guard;
+    let holds = guard > 0.0 && guard <= 1.0;
+    problems.require_value(holds, &key("repetition_guard"), guard, "a number above 0, at most 1");
     let has_ratio = recipe.algorithm.policy_loss != PolicyLoss::Reinforce;
     let off = Shaping::default();
     let truncated = recipe.rollout.truncated_ratio;
@@ -191,6 +194,7 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
         ("top_p", top_p == off.top_p, truncated),
         ("min_p", min_p == off.min_p, truncated),
         ("repetition_penalty", repetition_penalty == off.repetition_penalty, false),
+        ("repetition_guard", recipe.rollout.repetition_guard == 1.0, false),
     ] {
         problems.require(
             is_off || !has_ratio || is_compared,

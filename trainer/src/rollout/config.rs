@@ -48,6 +48,11 @@ pub struct RolloutConfig {
     /// Default 1: off.
     #[schemars(extend("minimum" = 1.0))]
     pub repetition_penalty: f64,
+    /// Multiplies the probability of the token that would open another copy of what the completion ends in, once for each copy that
+    /// is there: of the same tokens, or of lines whose tokens are of the same kinds (Dong et al. 2025, arXiv:2504.12608). Above 0, at
+    /// most 1; the paper's value is 0.9. Default 1: off. As with `repetition_penalty`, only losses without a ratio are allowed.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+    pub repetition_guard: f64,
     /// Whether importance ratios compare what `top_k`, `top_p` and `min_p` leave: probabilities among what they leave of the
     /// policy's distribution as it is now, the drawn token always included, over those recorded at sampling. What is left counts as
     /// given, so that no gradient comes of what is dropped. Default false.
@@ -73,6 +78,7 @@ impl Default for RolloutConfig {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            repetition_guard: 1.0,
             truncated_ratio: false,
             stop: Vec::new(),
         }
@@ -106,6 +112,7 @@ impl RolloutConfig {
             entropy: false,
             max_tokens: self.max_tokens.get(),
             stop: self.stop.clone(),
+            repetition_guard: self.repetition_guard,
             grammar: None,
             max_batch: self.max_batch.get(),
             kv_memory_mib: self.kv_memory_mib.map(NonZeroUsize::get),

@@ -10,6 +10,7 @@ use super::grammar::{Constrained, Constraints};
 use super::histories::{Histories, Known};
 use super::kv_room::{COLUMNS, KvRoom, Wanted};
 use super::prefill::{Prefilled, padding, prefill};
+use super::repetition_guard::{Held, held};
 use super::request::{Completion, Finish, Request, Sampling};
 use super::sampler::{Draw, Drawn, draw};
 use super::stop::StopStrings;
@@ -270,12 +271,31 @@ impl<'a, 'm> Engine<'a, 'm> {
         Ok(())
     }
 
-    /// What the language adds to the log-probabilities of the rows from `first_row` on, if there is one.
+    /// What is added to the log-probabilities of the rows from `first_row` on, if anything is: by the language that they follow,
+    /// and by the guard against copies.
     fn weights(&mut self, first_row: usize, vocabulary: usize) -> Result<Option<Tensor>, PolicyError> {
-        let Some(constraints) = &self.constraints else { return Ok(None) };
-        let mut samples: Vec<_> =
-            self.rows[first_row..].iter_mut().filter_map(|row| row.constrained.as_mut()).collect();
-        Ok(Some(constraints.weights(&mut samples, vocabulary, self.model.device())?))
+        let mut weights = None;
+        if let Some(constraints) = &self.constraints {
+            let rows = self.rows[first_row..].iter_mut();
+            let mut samples: Vec<_> = rows.filter_map(|row| row.constrained.as_mut()).collect();
+            weights = Some(constraints.weights(&mut samples, vocabulary)?);
+        }
+        let rows = self.rows.len() - first_row;
+        if self.sampling.repetition_guard < 1.0 {
+            let weights = weights.get_or_insert_with(|| vec![0.0; rows * vocabulary]);
+            for (row, weights) in self.rows[first_row..].iter().zip(weights.chunks_mut(vocabulary)) {
+                let text = |count: usize| self.tokenizer.decode(&row.tokens[..count]);
+                let Held { tokens, end } = held(&row.tokens, self.sampling.repetition_guard, text)?;
+                let ends = self.tokenizer.stop_ids.iter().map(|id| (*id, end));
+                for (token, weight) in tokens.into_iter().chain(ends) {
+                    if let Some(number) = weights.get_mut(token as usize) {
+                        *number += weight as f32;
+                    }
+                }
+            }
+        }
+        let shape = [rows as i64, vocabulary as i64];
+        Ok(weights.map(|weights| Tensor::from_slice(&weights).view(shape).to_device(self.model.device())))
     }
 
     /// Hands over finished rows and closes the gaps they leave.

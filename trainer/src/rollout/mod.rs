@@ -8,6 +8,7 @@ mod kv_room;
 mod prefill;
 mod prompt;
 mod radix_tree;
+mod repetition_guard;
 mod request;
 mod sampler;
 mod shaping;

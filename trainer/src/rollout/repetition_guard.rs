@@ -13,9 +13,9 @@ const END_FACTOR: f64 = 1.0 / 0.8;
 
 /// Words that open a statement, in the languages of the runtimes.
 const KEYWORDS: [&str; 34] = [
-    "assert", "async", "await", "break", "case", "catch", "class", "const", "continue", "def", "del", "do", "elif",
-    "else", "except", "finally", "for", "from", "function", "global", "if", "import", "let", "pass", "print", "raise",
-    "return", "switch", "throw", "try", "var", "while", "with", "yield",
+    "assert", "async", "await", "break", "case", "catch", "class", "const", "continue", "def", "del", "do",
+    "elif", "else", "except", "finally", "for", "from", "function", "global", "if", "import", "let", "pass",
+    "print", "raise", "return", "switch", "throw", "try", "var", "while", "with", "yield",
 ];
 
 /// What is added to log-probabilities.
@@ -53,7 +53,8 @@ pub(super) fn held<E>(
         if !held.tokens.iter().any(|(token, _)| *token == opening) {
             held.tokens.push((opening, of_copies(tail.copies)));
         }
-        let word: String = line.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let word: String =
+            line.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if KEYWORDS.contains(&&*word) {
             held.end = tail.copies as f64 * END_FACTOR.ln();
         }
@@ -159,7 +160,9 @@ mod tests {
     /// Bytes as tokens.
     fn of(text: &str) -> Held {
         let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
-        let decode = |count: usize| Ok::<_, Infallible>(String::from_utf8_lossy(&text.as_bytes()[..count]).into_owned());
+        let decode = |count: usize| {
+            Ok::<_, Infallible>(String::from_utf8_lossy(&text.as_bytes()[..count]).into_owned())
+        };
         held(&tokens, 0.9, decode).unwrap()
     }
 

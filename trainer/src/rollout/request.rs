@@ -42,6 +42,8 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Texts that end a completion.
     pub stop: Vec<String>,
+    /// Factor of the probability of a token that would open another copy of what a completion ends in, for each copy; 1 is off.
+    pub repetition_guard: f64,
     /// The language that completions are words of, and how they are drawn from it.
     pub grammar: Option<(Rc<dyn Language>, GrammarMethod)>,
     /// Most sequences decoded together.
@@ -62,6 +64,7 @@ impl Default for Sampling {
             entropy: false,
             max_tokens: 256,
             stop: Vec::new(),
+            repetition_guard: 1.0,
             grammar: None,
             max_batch: 64,
             kv_memory_mib: None,

@@ -19,10 +19,19 @@ pub struct Asap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(usize);
 
+/// The tokens that a grammar allows behind a prefix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowed {
+    /// How many they are.
+    pub count: usize,
+    /// Their probability together, as the model has it.
+    pub probability: f64,
+}
+
 #[derive(Clone, Debug)]
 struct Node {
-    /// Probability of all tokens that the grammar allows, once it is known.
-    allowed: Option<f64>,
+    /// What the grammar allows, once it is known.
+    allowed: Option<Allowed>,
     /// What was sampled here: probability, and where it leads.
     children: BTreeMap<i64, (f64, usize)>,
     parent: Option<usize>,
@@ -57,9 +66,8 @@ impl Asap {
         children.map(|(token, (_, child))| (*token, self.nodes[*child].success.ln()))
     }
 
-    /// Goes on by a token of probability `probability` that was drawn at `place`, where the grammar allows tokens of probability
-    /// `allowed` together; returns where it leads.
-    pub fn extend(&mut self, place: Place, token: i64, probability: f64, allowed: f64) -> Place {
+    /// Goes on by a token of probability `probability` that was drawn at `place`; returns where it leads.
+    pub fn extend(&mut self, place: Place, token: i64, probability: f64, allowed: Allowed) -> Place {
         let next = self.nodes.len();
         let node = &mut self.nodes[place.0];
         node.allowed.get_or_insert(allowed);
@@ -74,14 +82,23 @@ impl Asap {
     pub fn end(&mut self, place: Place) {
         let mut next = Some(place.0);
         while let Some(index) = next {
-            let node = &self.nodes[index];
-            if let Some(allowed) = node.allowed {
-                let lost: f64 =
-                    node.children.values().map(|(p, child)| p * (1.0 - self.nodes[*child].success)).sum();
-                self.nodes[index].success = (allowed - lost).clamp(0.0, 1.0);
+            if let Some(allowed) = self.nodes[index].allowed {
+                self.nodes[index].success = self.expected(index, allowed);
             }
             next = self.nodes[index].parent;
         }
+    }
+}
+
+impl Asap {
+    /// What the children of a node come to. The rest of what is allowed is nothing where every token was seen, which rounding must not
+    /// hide: what is behind them can be smaller than the last bit of their sum.
+    fn expected(&self, index: usize, allowed: Allowed) -> f64 {
+        let children = &self.nodes[index].children;
+        let seen: f64 = children.values().map(|(p, _)| p).sum();
+        let rest = if children.len() < allowed.count { (allowed.probability - seen).max(0.0) } else { 0.0 };
+        let known: f64 = children.values().map(|(p, child)| p * self.nodes[*child].success).sum();
+        (known + rest).min(1.0)
     }
 }
 
@@ -116,7 +133,8 @@ mod tests {
                 }
             }
             probability *= weight(&drawn) / total;
-            place = asap.extend(place, drawn, 0.5, 0.5 * choices.len() as f64);
+            let allowed = Allowed { count: choices.len(), probability: 0.5 * choices.len() as f64 };
+            place = asap.extend(place, drawn, 0.5, allowed);
             word.push(drawn);
         }
         asap.end(place);
@@ -159,8 +177,8 @@ mod tests {
     #[test]
     fn a_prefix_behind_which_nothing_is_a_word_is_not_drawn_again() {
         let mut asap = Asap::default();
-        let dead = asap.extend(Asap::ROOT, 3, 0.25, 1.0);
-        let end = asap.extend(dead, 4, 0.0, 0.0);
+        let dead = asap.extend(Asap::ROOT, 3, 0.25, Allowed { count: 2, probability: 1.0 });
+        let end = asap.extend(dead, 4, 0.0, Allowed { count: 1, probability: 0.0 });
         asap.end(end);
         assert_eq!(asap.weights(Asap::ROOT).collect::<Vec<_>>(), [(3, f64::NEG_INFINITY)]);
         assert_eq!(asap.success(Asap::ROOT), 0.75);

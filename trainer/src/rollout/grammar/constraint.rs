@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tch::{Device, Tensor};
-
-use super::asap::{Asap, Place};
+use super::asap::{Allowed, Asap, Place};
 use super::{GrammarError, GrammarMethod, Language, PrefixAcceptor};
 
 /// The language of one call of the engine, and what its samples have shown.
@@ -21,6 +19,8 @@ pub(in crate::rollout) struct Constrained {
     acceptor: Box<dyn PrefixAcceptor>,
     prompt: usize,
     place: Place,
+    /// How many tokens were allowed when its weights were asked for.
+    allowed: usize,
 }
 
 impl Constraints {
@@ -30,10 +30,10 @@ impl Constraints {
 
     /// A sample of a prompt, at its beginning.
     pub(in crate::rollout) fn start(&self, prompt: usize) -> Constrained {
-        Constrained { acceptor: self.language.acceptor(), prompt, place: Asap::ROOT }
+        Constrained { acceptor: self.language.acceptor(), prompt, place: Asap::ROOT, allowed: 0 }
     }
 
-    /// What is added to the log-probabilities of each sample's next token, `[B, vocabulary]` f32: 0, minus infinity where the
+    /// What is added to the log-probabilities of each sample's next token, `vocabulary` numbers for each: 0, minus infinity where the
     /// language does not allow a token, and with ASAp what is expected behind it.
     ///
     /// # Errors
@@ -43,12 +43,12 @@ impl Constraints {
         &self,
         samples: &mut [&mut Constrained],
         vocabulary: usize,
-        device: Device,
-    ) -> Result<Tensor, GrammarError> {
-        let rows = samples.len();
-        let mut weights = vec![0.0; rows * vocabulary];
+    ) -> Result<Vec<f32>, GrammarError> {
+        let mut weights = vec![0.0; samples.len() * vocabulary];
         for (row, sample) in weights.chunks_mut(vocabulary).zip(samples) {
-            sample.acceptor.allowed()?.write(row);
+            let allowed = sample.acceptor.allowed()?;
+            sample.allowed = allowed.count();
+            allowed.write(row);
             if let Some(tree) = self.trees.get(&sample.prompt) {
                 for (token, weight) in tree.weights(sample.place) {
                     row[token as usize] += weight as f32;
@@ -58,7 +58,7 @@ impl Constraints {
                 return Err(GrammarError("no token is allowed, not even an end".to_owned()));
             }
         }
-        Ok(Tensor::from_slice(&weights).view([rows as i64, vocabulary as i64]).to_device(device))
+        Ok(weights)
     }
 
     /// Goes on by a token. `probability` is the model's, and `allowed` that of all tokens that the language allows.
@@ -75,6 +75,7 @@ impl Constraints {
     ) -> Result<(), GrammarError> {
         if self.method == GrammarMethod::Asap {
             let tree = self.trees.entry(sample.prompt).or_default();
+            let allowed = Allowed { count: sample.allowed, probability: allowed };
             sample.place = tree.extend(sample.place, token, probability, allowed);
         }
         sample.acceptor.accept(token)

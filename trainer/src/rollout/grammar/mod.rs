@@ -10,7 +10,7 @@ mod constraint;
 
 use std::fmt::Debug;
 
-pub use asap::{Asap, Place};
+pub use asap::{Allowed, Asap, Place};
 pub use config::{GrammarConfig, GrammarMethod, GrammarNotation};
 pub(super) use constraint::{Constrained, Constraints};
 use thiserror::Error;
@@ -49,6 +49,11 @@ impl TokenSet {
     /// Whether the set has a token.
     pub fn has(&self, token: usize) -> bool {
         self.words.get(token / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Whether the set has none.
@@ -115,7 +120,7 @@ mod tests {
                     prop_assert_eq!(*number, if tokens.contains(&token) { 0.0 } else { f32::NEG_INFINITY });
                 }
             }
-            prop_assert_eq!(set.is_empty(), tokens.is_empty());
+            prop_assert_eq!((set.is_empty(), set.count()), (tokens.is_empty(), tokens.len()));
         }
     }
 }
