@@ -9,6 +9,7 @@ mod exec;
 mod first_light;
 mod learn;
 mod numerics;
+mod plan;
 mod recipe;
 mod reward;
 mod rltrain;

@@ -29,6 +29,10 @@ const MIB: f64 = (1 << 20) as f64;
 const BARE: &str = "RLTRAIN_BENCH_BARE";
 
 fn main() -> Result<(), Failure> {
+    if std::env::args().nth(1).as_deref() == Some("exec-worker") {
+        let _ = rltrain_executor::worker_main();
+        return Ok(());
+    }
     if std::env::var_os(BARE).is_some() {
         return bare();
     }
@@ -184,7 +188,7 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
     Ok(Some((predicted / measured - 1.0).abs()))
 }
 
-/// Resident bytes of a process that has libtorch, its threads and its kernels, and no model.
+/// Resident bytes of a process that has libtorch, its threads and its kernels, and the sandbox, and no model.
 fn bare_process() -> Result<u64, Failure> {
     let output =
         Command::new(std::env::current_exe()?).env(BARE, "1").env("OMP_NUM_THREADS", "2").output()?;
@@ -199,6 +203,9 @@ fn bare() -> Result<(), Failure> {
         let x = x.to_kind(kind);
         x.matmul(&x).softmax(-1, Kind::Float).sum(Kind::Float).backward();
     }
+    let without = resident_bytes().ok_or("the system does not tell")?;
+    let _executor = rltrain::execution::start_executor(&rltrain_executor::ExecutorConfig::default())?;
+    eprintln!("a process without a model: {:.0} MiB, with the sandbox started {:.0} MiB", without as f64 / MIB, resident_bytes().unwrap_or(0) as f64 / MIB);
     println!("{}", resident_bytes().ok_or("the system does not tell")?);
     Ok(())
 }

@@ -271,9 +271,9 @@ impl Planned<'_> {
     fn largest_pack(&self, lengths: Lengths) -> PackSize {
         let rollout = &self.recipe.rollout;
         let budget = self.recipe.optimizer.micro_batch_tokens.get();
-        let samples = rollout.group_size.get();
-        let of_group = lengths.prompt + samples * lengths.completion;
         // What comes after twice the budget is cut as what came before.
+        let samples = rollout.group_size.get().min((2 * budget).div_ceil(lengths.completion) + 1);
+        let of_group = lengths.prompt + samples * lengths.completion;
         let enough = (2 * budget).div_ceil(of_group) + 1;
         let in_mini_batch = rollout.tasks_per_step.get().div_ceil(self.recipe.algorithm.mini_batches.get());
         let completion = Completion {
