@@ -10,7 +10,9 @@ fn a_plan_says_what_takes_how_much_and_loads_no_weights() {
     // Weights that cannot be loaded.
     std::fs::write(folder.path().join("model/model.safetensors"), "").unwrap();
     let (out, _) = expect(folder.path(), &["plan", "recipe.toml", "--mean-tokens", "20"], 0);
-    for line in ["weights", "gradients", "optimizer", "keys and values", "activations", "logits", "update", "rollout"] {
+    for line in
+        ["weights", "gradients", "optimizer", "keys and values", "activations", "logits", "update", "rollout"]
+    {
         assert!(out.contains(line), "no `{line}` in\n{out}");
     }
     // 976,640 parameters in f32, and with AdamW as many gradients and twice as many means.

@@ -23,6 +23,11 @@ type Failure = Box<dyn std::error::Error>;
 /// How far an estimate may be off.
 const BOUND: f64 = 0.15;
 
+/// Has glibc give memory back at once, so that what is resident is what is in use: by default we keep it, and what starting the
+/// sandbox had is there for tensors later.
+const GIVE_BACK: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=131072");
+
 const MIB: f64 = (1 << 20) as f64;
 
 /// Set in the process that shows what one without a model has.
@@ -168,8 +173,10 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
         tiny::edit(folder.path(), from, &to.replace("MODEL", &model));
     }
     let path = folder.path().join("recipe.toml");
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_rltrain")).arg(&path).env("OMP_NUM_THREADS", "2").output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_rltrain"))
+        .arg(&path)
+        .envs([("OMP_NUM_THREADS", "2"), GIVE_BACK])
+        .output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
@@ -190,8 +197,9 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
 
 /// Resident bytes of a process that has libtorch, its threads and its kernels, and the sandbox, and no model.
 fn bare_process() -> Result<u64, Failure> {
-    let output =
-        Command::new(std::env::current_exe()?).env(BARE, "1").env("OMP_NUM_THREADS", "2").output()?;
+    let output = Command::new(std::env::current_exe()?)
+        .envs([(BARE, "1"), ("OMP_NUM_THREADS", "2"), GIVE_BACK])
+        .output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
@@ -203,9 +211,7 @@ fn bare() -> Result<(), Failure> {
         let x = x.to_kind(kind);
         x.matmul(&x).softmax(-1, Kind::Float).sum(Kind::Float).backward();
     }
-    let without = resident_bytes().ok_or("the system does not tell")?;
     let _executor = rltrain::execution::start_executor(&rltrain_executor::ExecutorConfig::default())?;
-    eprintln!("a process without a model: {:.0} MiB, with the sandbox started {:.0} MiB", without as f64 / MIB, resident_bytes().unwrap_or(0) as f64 / MIB);
     println!("{}", resident_bytes().ok_or("the system does not tell")?);
     Ok(())
 }

@@ -14,8 +14,8 @@ pub(super) struct Arguments {
     /// The recipe
     #[arg(value_name = "RECIPE")]
     recipe: PathBuf,
-    /// Mean length of an attempt that the estimate is for, in tokens, all turns together; without it, what the run's newest
-    /// step had, if it has run, else the longest
+    /// Mean length of an attempt that the estimate is for, in tokens, all turns together; without it, what the run's longest
+    /// step had, if it has run, else the longest there can be
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
     mean_tokens: Option<f64>,
 }

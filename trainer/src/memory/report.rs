@@ -15,6 +15,9 @@ use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
 use crate::telemetry::METRICS_FILE;
 
+/// Bytes that this process needs for a moment to start the sandbox of `python-3.15`, measured: `docs/performance.md`.
+const STARTING_SANDBOX: u64 = 330 << 20;
+
 /// A plan for the longest attempts and one for mean ones, beside the device.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -89,7 +92,9 @@ impl Report {
 
     /// Most bytes that the run may need of the device.
     pub fn needed(&self) -> u64 {
-        self.bound.1.peak().footprint.total() as u64 + self.program + self.sandbox
+        // What starting the sandbox took is free again, and tensors take its place.
+        let starting = if self.program > 0 { STARTING_SANDBOX } else { 0 };
+        (self.bound.1.peak().footprint.total() as u64).max(starting) + self.program + self.sandbox
     }
 
     /// Whether the run fits; also if nobody knows how much memory there is.
@@ -106,11 +111,14 @@ fn trunk(recipe: &Recipe) -> Result<Option<Architecture>, PolicyError> {
     separate.then(|| Architecture::in_folder(folder)).transpose()
 }
 
-/// The newest step of the run in `folder` and the mean length of its attempts, if there is one.
+/// The step of the run in `folder` whose attempts were longest, and their mean length, if there is one.
 fn measured_length(folder: &Path) -> Option<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join(METRICS_FILE)).ok()?;
-    let line: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
-    Some((line["step"].as_u64()?, line["completions/mean_length"].as_f64()?))
+    let of_line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some((line["step"].as_u64()?, line["completions/mean_length"].as_f64()?))
+    };
+    text.lines().filter_map(of_line).max_by(|one, other| one.1.total_cmp(&other.1))
 }
 
 /// Most bytes that the programs of all workers may take together.
