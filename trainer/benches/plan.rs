@@ -110,9 +110,10 @@ fn graph(name: &str, folder: &Path) -> Result<(), Failure> {
             let mut policy = Policy::load(folder, kind, Device::Cpu)?;
             policy.prepare(&config, 1)?;
             let mut pack = Pack::default();
-            for _ in 0..3 {
-                let completions = [vec![5; 80], vec![6; 80], vec![7; 80]];
-                pack.add(&[4; 40], completions.iter().map(|tokens| &tokens[..]));
+            // As many tokens as fit behind each other in the smallest of the golden models.
+            for _ in 0..12 {
+                let completions = [vec![5; 20], vec![6; 20], vec![7; 20]];
+                pack.add(&[4; 10], completions.iter().map(|tokens| &tokens[..]));
             }
             let model = policy.training_model(0);
             drop(pack.pass(&model));
