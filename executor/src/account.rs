@@ -1,6 +1,5 @@
 //! What a job may still use up, and what is known of it so far, while there is no instance that holds it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::files::{Content, Files};
@@ -112,7 +111,7 @@ pub(crate) fn files(job: &Job) -> Result<Files, InfraError> {
 pub(crate) fn placed(files: &[File]) -> impl Iterator<Item = (String, Content)> {
     files.iter().map(|file| {
         let path = if file.path.starts_with('/') { file.path.clone() } else { format!("/{}", file.path) };
-        (path, Arc::new(file.text.clone().into_bytes()))
+        (path, Content::from(file.text.clone().into_bytes()))
     })
 }
 

@@ -1,11 +1,58 @@
 //! The files of a program's world: a tree in memory that never changes.
 
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
+use memmap2::Mmap;
 use thiserror::Error;
 
 /// What a file holds. Shared: the standard library is the same in every world.
-pub(crate) type Content = Arc<Vec<u8>>;
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// Bytes of its own.
+    Owned(Arc<Vec<u8>>),
+    /// A file of the host as it lies on the disk. All workers have it in memory once, and starting one costs no reading.
+    Mapped(Arc<Mmap>),
+}
+
+impl Content {
+    /// The content of a file that nobody changes while this lives: what is pinned by its hash, or in a folder of the user's alone.
+    #[expect(unsafe_code, reason = "a mapping changes with its file")]
+    pub(crate) fn map(path: &Path) -> io::Result<Self> {
+        // SAFETY: the file is one of those that this program or its user's `make fetch` has written, whole, aside and renamed.
+        // Where somebody cuts it short all the same, the worker that reads it ends, which costs a job and not the run.
+        let mapped = unsafe { Mmap::map(&File::open(path)?)? };
+        Ok(Self::Mapped(Arc::new(mapped)))
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Owned(Arc::new(bytes))
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Mapped(mapped) => mapped,
+        }
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Content {}
 
 /// Files that a tree may hold: what looking through a folder costs stays bounded.
 const MOST_FILES: usize = 1000;
@@ -136,7 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn tree(paths: &[&str]) -> Result<Files, FilesError> {
-        Files::new(paths.iter().map(|path| ((*path).to_owned(), Arc::new(path.as_bytes().to_vec()))))
+        Files::new(paths.iter().map(|path| ((*path).to_owned(), path.as_bytes().to_vec().into())))
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::account::{placed, run_tests};
 use crate::assertion::{self, Comparison};
-use crate::files::FilesError;
+use crate::files::{Content, FilesError};
 use crate::guest::{Author, Broken, Guest, Interpreter, Source};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
@@ -25,7 +25,7 @@ const MOST_KNOWN: usize = 10_000;
 /// One interpreter module, and what is known of the tests seen so far.
 pub(crate) struct Judge {
     interpreter: Interpreter,
-    stdlib: Arc<Vec<u8>>,
+    stdlib: Content,
     /// The world of a job without files.
     world: World,
     /// Expected values of statements, by their source; `None` where the host cannot compare.
@@ -36,7 +36,7 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// A judge that uses the given interpreter.
-    pub(crate) fn new(interpreter: Interpreter, stdlib: Arc<Vec<u8>>) -> Result<Self, FilesError> {
+    pub(crate) fn new(interpreter: Interpreter, stdlib: Content) -> Result<Self, FilesError> {
         let world = World::of_python(&stdlib, [], [])?;
         Ok(Self { interpreter, stdlib, world, expected: HashMap::new(), passes_before: HashMap::new() })
     }

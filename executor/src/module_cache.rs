@@ -113,7 +113,7 @@ impl ModuleCache {
         progress: &mut dyn FnMut(&str),
     ) -> Result<PythonFiles, InfraError> {
         let stdlib = files.path(source.stdlib);
-        let library = read_checked(files, source.stdlib, runtime)?;
+        check(files, source.stdlib, runtime)?;
         let engine = engine(Vec::new())?;
         let code_key = key(&[
             source.wasm.hash.as_bytes(),
@@ -142,6 +142,7 @@ impl ModuleCache {
             self.compile(runtime, &engine, &exposed.module, &prepared.module, progress)?;
         }
         if !has_snapshot {
+            let library = read_checked(files, source.stdlib, runtime)?;
             let taken = snapshot::take(&prepared.module, &exposed.memory, source.starters, library)?;
             write_whole(&prepared.snapshot, &taken).map_err(|source| self.error(source))?;
         }
@@ -217,19 +218,35 @@ fn key(parts: &[&[u8]]) -> String {
 
 fn read_checked(files: &RuntimeFiles, file: PinnedFile, runtime: Runtime) -> Result<Vec<u8>, InfraError> {
     let path = files.path(file);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(source) => {
-            let (runtime, provider) = (runtime.name(), runtime.provider());
-            return Err(InfraError::MissingRuntime { path, runtime, provider, source: Arc::new(source) });
-        }
-    };
-    let found = hash(&bytes);
+    let bytes = std::fs::read(&path).map_err(|source| missing(&path, runtime, source))?;
+    check_hash(&path, hash(&bytes), file, runtime)?;
+    Ok(bytes)
+}
+
+/// As [`read_checked`], for a file that this process itself has no use for.
+fn check(files: &RuntimeFiles, file: PinnedFile, runtime: Runtime) -> Result<(), InfraError> {
+    let path = files.path(file);
+    let found = hash_of_file(&path).map_err(|source| missing(&path, runtime, source))?;
+    check_hash(&path, found, file, runtime)
+}
+
+fn check_hash(path: &Path, found: String, file: PinnedFile, runtime: Runtime) -> Result<(), InfraError> {
     if found == file.hash {
-        Ok(bytes)
-    } else {
-        Err(InfraError::WrongRuntime { path, found, wanted: file.hash, provider: runtime.provider() })
+        return Ok(());
     }
+    let provider = runtime.provider();
+    Err(InfraError::WrongRuntime { path: path.to_owned(), found, wanted: file.hash, provider })
+}
+
+fn missing(path: &Path, runtime: Runtime, source: io::Error) -> InfraError {
+    let (path, source) = (path.to_owned(), Arc::new(source));
+    InfraError::MissingRuntime { path, runtime: runtime.name(), provider: runtime.provider(), source }
+}
+
+/// The hash of a file, which is not copied into memory and is hashed on all cores: native code has hundreds of megabytes, and
+/// every start waits for this.
+fn hash_of_file(path: &Path) -> io::Result<String> {
+    Ok(blake3::Hasher::new().update_mmap_rayon(path)?.finalize().to_hex().to_string())
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -242,8 +259,8 @@ fn hash_path(entry: &Path) -> PathBuf {
 }
 
 fn is_whole(module: &Path) -> bool {
-    match (std::fs::read(module), std::fs::read_to_string(hash_path(module))) {
-        (Ok(bytes), Ok(wanted)) => hash(&bytes) == wanted,
+    match (hash_of_file(module), std::fs::read_to_string(hash_path(module))) {
+        (Ok(found), Ok(wanted)) => found == wanted,
         _ => false,
     }
 }

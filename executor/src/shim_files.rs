@@ -143,7 +143,7 @@ fn read_file(
     list: u32,
     count: u32,
 ) -> wasmtime::Result<Option<u32>> {
-    let Some(content) = caller.data().world.files.content(open.node).map(Arc::clone) else { return Ok(None) };
+    let Some(content) = caller.data().world.files.content(open.node).cloned() else { return Ok(None) };
     scatter(caller, rest(&content, from), list, count)
 }
 

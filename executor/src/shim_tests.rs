@@ -1,7 +1,5 @@
 //! The system interface as a program sees it: the calls of a module that only passes them on.
 
-use std::sync::Arc;
-
 use wasmtime::{Engine, Instance, Memory, Module, Store, TypedFunc, WasmParams};
 
 use super::{errno, linker};
@@ -62,7 +60,7 @@ impl Program {
     fn with(arguments: &[&str], stdin: &[u8], files: &[(&str, &[u8])]) -> Self {
         let engine = Engine::new(wasmtime::Config::new().consume_fuel(true)).unwrap();
         let module = Module::new(&engine, wat::parse_str(INTERFACE).unwrap()).unwrap();
-        let files = files.iter().map(|(path, bytes)| ((*path).to_owned(), Arc::new(bytes.to_vec())));
+        let files = files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec().into()));
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         let world = World::of_command(arguments, stdin, Files::new(files).unwrap());
         let limits = Limits { fuel: Fuel::try_from(1_000_000).unwrap(), ..Limits::default() };

@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{HOST_STACK_BYTES, engine, load};
+use crate::files::Content;
 use crate::guest::preparation::PreparedMemory;
 use crate::guest::{Broken, Guest, Objects};
 use crate::interpreter_memory::InterpreterMemory;
@@ -113,7 +113,7 @@ fn prepare(
     let memory = InterpreterMemory::new(&file, memory.len(), memory.len()).map_err(failed)?;
     let engine = engine(vec![memory])?;
     let module = load(&engine, module).map_err(failed)?;
-    let world = World::of_python(&Arc::new(stdlib), [], []).map_err(failed)?;
+    let world = World::of_python(&Content::from(stdlib), [], []).map_err(failed)?;
     let linker = shim::linker(&engine, &module).map_err(failed)?;
     let instances = linker.instantiate_pre(&module).map_err(failed)?;
     match Guest::prepare(&instances, world, starters) {

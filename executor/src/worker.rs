@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{HOST_STACK_BYTES, engine, load};
+use crate::files::Content;
 use crate::guest::Interpreter;
 use crate::inbox::{Inbox, Next};
 use crate::judge::Judge;
@@ -120,7 +120,7 @@ impl AnyJudge {
 fn prepare(work: &Work) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
     let (engine, judge) = match work {
         Work::Python(files) => {
-            let stdlib = Arc::new(std::fs::read(&files.stdlib)?);
+            let stdlib = Content::map(&files.stdlib)?;
             let Snapshot { memories, objects } = Snapshot::open(&files.snapshot)?;
             let engine = engine(memories)?;
             let module = load(&engine, &files.module)?;

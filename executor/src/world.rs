@@ -34,7 +34,7 @@ impl World {
         stdin: impl Into<Arc<[u8]>>,
         files: impl IntoIterator<Item = (String, Content)>,
     ) -> Result<Self, FilesError> {
-        let stdlib = STDLIB.map(|path| (path.to_owned(), Arc::clone(stdlib)));
+        let stdlib = STDLIB.map(|path| (path.to_owned(), stdlib.clone()));
         let files = Files::new(stdlib.into_iter().chain(files))?;
         Ok(Self { arguments: Arc::default(), stdin: stdin.into(), files: Arc::new(files) })
     }

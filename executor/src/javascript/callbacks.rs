@@ -124,7 +124,7 @@ fn answer(caller: &mut Caller<'_, Sandbox>, name: &str, argument: Argument<'_>) 
             let value = argument(caller, 0)?;
             let path = text(caller, value)?;
             let files = &caller.data().world.files;
-            match files.find("/", &path).and_then(|node| files.content(node)).map(std::sync::Arc::clone) {
+            match files.find("/", &path).and_then(|node| files.content(node)).cloned() {
                 Some(content) => return new_text(caller, &content),
                 None => caller.data_mut().ledger.deny("readFile"),
             }

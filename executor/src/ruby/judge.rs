@@ -1,7 +1,5 @@
 //! From a job to its verdict, for Ruby.
 
-use std::sync::Arc;
-
 use wasmtime::InstancePre;
 
 use super::guest::Guest;
@@ -36,7 +34,7 @@ impl Judge {
             return Err(InfraError::NoTests);
         }
         let tests: Vec<&StdinTest> = job.tests.iter().map(stdin_test).collect::<Result<_, _>>()?;
-        let program = (PROGRAM.to_owned(), Arc::new(job.program.clone().into_bytes()));
+        let program = (PROGRAM.to_owned(), job.program.clone().into_bytes().into());
         let files = Files::new(placed(&job.files).chain([program]))
             .map_err(|error| InfraError::FaultyTest(error.to_string()))?;
         let world = World::of_command([], [], files);

@@ -24,6 +24,7 @@ mod pack;
 mod packed_attention;
 mod projection;
 mod rotary;
+mod rounded_operands;
 mod saving;
 mod self_attention;
 pub mod token_logprobs;

@@ -11,6 +11,7 @@ use super::dropout::{Dropout, TokenDropout};
 use super::feed_forward::LoadedFeedForward;
 use super::norm::LoadedNorm;
 use super::rotary::{Angles, LoadedRotary};
+use super::rounded_operands::with_rounded_operands;
 use super::self_attention::LoadedSelfAttention;
 use super::weights::Weights;
 use crate::rollout::Shaping;
@@ -64,8 +65,7 @@ impl Network {
     /// Casts the master weights to `kind`.
     ///
     /// With gradients enabled the cast is part of the graph, so that a backward pass through this network adds to the
-    /// f32 gradients of the master weights. The output matrix stays f32: logits of magnitude 30 in bf16 would be
-    /// rounded to steps of 0.25.
+    /// f32 gradients of the master weights. The output matrix stays f32, since logits do ([`Network::logits`]).
     pub fn new(architecture: &Architecture, weights: &Weights, kind: Kind) -> Network {
         let embedding_ve = weights.get(&architecture.embedding.tokens).shallow_clone();
         let device = embedding_ve.device();
@@ -190,8 +190,17 @@ impl Network {
     }
 
     /// Logits `[N, V]` in f32 of hidden states `[N, E]`.
+    ///
+    /// Sums and results are f32 in every compute dtype: logits of magnitude 30 in bf16 would be rounded to steps of 0.25.
+    /// Where the compute dtype is bf16, so are the operands ([`Network::head_products`]).
     pub fn logits(&self, hidden_ne: &Tensor) -> Tensor {
-        hidden_ne.to_kind(Kind::Float).linear(&self.head_ve, self.head_bias_v.as_ref())
+        let hidden_ne = hidden_ne.to_kind(Kind::Float);
+        self.head_products(|| hidden_ne.linear(&self.head_ve, self.head_bias_v.as_ref()))
+    }
+
+    /// Runs `products` of the output matrix, or a backward pass through them, with operands of the compute dtype.
+    pub(super) fn head_products<T>(&self, products: impl FnOnce() -> T) -> T {
+        if self.kind == Kind::BFloat16 { with_rounded_operands(products) } else { products() }
     }
 
     fn shared(&self, tokens: &Tokens) -> Shared {

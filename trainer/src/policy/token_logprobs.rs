@@ -121,7 +121,7 @@ pub fn backward(
             let _ = gradient.scatter_add_(-1, &target.unsqueeze(-1), &logprob_gradient);
             tempered(gradient, temperature)
         });
-        logits.flatten(0, -1).dot(&gradient.flatten(0, -1)).backward();
+        model.head_products(|| logits.flatten(0, -1).dot(&gradient.flatten(0, -1)).backward());
         gradients.push(hidden.grad());
         first += rows;
     }

@@ -1,0 +1,94 @@
+//! Products of f32 matrices whose operands are rounded to bf16, while their sums and results stay f32.
+//!
+//! The output layer wants f32 logits: those of magnitude 30 in bf16 are rounded to steps of 0.25. A product in f32 costs four to
+//! eight times one in bf16 on a processor with AMX tiles, though, and for a vocabulary of 50,000 the output layer is a
+//! fifth of a small model. oneDNN multiplies bf16 operands into f32 results where libtorch allows it to round f32 operands
+//! (`torch.backends.mkldnn.matmul.fp32_precision = "bf16"` in Python). Where the processor has no bf16 products, it does not.
+
+use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Runs `products` with operands of f32 products on the processor rounded to bf16. Backward passes started inside round too.
+///
+/// The permission is the library's, not the thread's: f32 products that another thread computes meanwhile may be rounded.
+pub(super) fn with_rounded_operands<T>(products: impl FnOnce() -> T) -> T {
+    let _allowed = Allowed::new();
+    products()
+}
+
+/// How many want it now.
+static HOLDERS: Mutex<usize> = Mutex::new(0);
+
+struct Allowed;
+
+impl Allowed {
+    fn new() -> Allowed {
+        let mut holders = lock();
+        if *holders == 0 {
+            set_precision(PRECISION_BF16);
+        }
+        *holders += 1;
+        Allowed
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        let mut holders = lock();
+        *holders -= 1;
+        if *holders == 0 {
+            set_precision(PRECISION_IEEE);
+        }
+    }
+}
+
+fn lock() -> MutexGuard<'static, usize> {
+    HOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// The numbers of `at::Float32Backend`, `at::Float32Op` and `at::Float32Precision` in ATen/Context.h of PyTorch 2.13.0, the only
+// version that torch-sys 0.26 links with.
+const BACKEND_MKLDNN: c_int = 2;
+const OP_MATMUL: c_int = 3;
+const PRECISION_IEEE: c_int = 1;
+const PRECISION_BF16: c_int = 3;
+
+#[expect(unsafe_code, reason = "torch-sys has no function for it")]
+fn set_precision(precision: c_int) {
+    // SAFETY: the signatures are those of ATen/Context.h: a free function that returns a reference to the one context, which lives
+    // as long as the process, and a member function of three enumerations of the size of an `int`, with the object first.
+    unsafe { set_float32_precision(global_context(), BACKEND_MKLDNN, OP_MATMUL, precision) }
+}
+
+#[expect(unsafe_code, reason = "torch-sys has no function for it")]
+// SAFETY: as above. The names are those of libtorch's C++ functions; another version without them does not link.
+unsafe extern "C" {
+    #[link_name = "_ZN2at13globalContextEv"]
+    safe fn global_context() -> *mut c_void;
+    #[link_name = "_ZN2at7Context19setFloat32PrecisionENS_14Float32BackendENS_9Float32OpENS_16Float32PrecisionE"]
+    fn set_float32_precision(context: *mut c_void, backend: c_int, operation: c_int, precision: c_int);
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    /// Rounded or not, as the processor has it, and nothing between; afterwards as before.
+    #[test]
+    fn operands_are_rounded_inside_only_and_sums_are_f32() {
+        tch::manual_seed(1);
+        let random = |rows| Tensor::randn([rows, 512], (Kind::Float, Device::Cpu));
+        let (x, w) = (random(64), random(320));
+        let product = || x.linear::<&Tensor>(&w, None);
+        let exact = product();
+        let inside = with_rounded_operands(|| with_rounded_operands(product));
+        let rounded = |x: &Tensor| x.to_kind(Kind::BFloat16).to_kind(Kind::Double);
+        let distance = |wanted: &Tensor| (&inside - wanted).abs().max().double_value(&[]);
+        let of_rounded = distance(&rounded(&x).linear::<&Tensor>(&rounded(&w), None));
+        let of_exact = distance(&exact);
+        assert!(of_rounded < 1e-3 || of_exact < 1e-3, "off by {of_rounded} and {of_exact}");
+        assert_eq!(product(), exact);
+    }
+}
