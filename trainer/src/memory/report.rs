@@ -15,9 +15,6 @@ use crate::rollout::Prompter;
 use crate::tasks::TaskSet;
 use crate::telemetry::METRICS_FILE;
 
-/// Bytes that this process needs for a moment to start the sandbox of `python-3.15`, measured: `docs/performance.md`.
-const STARTING_SANDBOX: u64 = 330 << 20;
-
 /// A plan for the longest attempts and one for mean ones, beside the device.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -92,9 +89,7 @@ impl Report {
 
     /// Most bytes that the run may need of the device.
     pub fn needed(&self) -> u64 {
-        // What starting the sandbox took is free again, and tensors take its place.
-        let starting = if self.program > 0 { STARTING_SANDBOX } else { 0 };
-        (self.bound.1.peak().footprint.total() as u64).max(starting) + self.program + self.sandbox
+        self.bound.1.peak().footprint.total() as u64 + self.program + self.sandbox
     }
 
     /// Whether the run fits; also if nobody knows how much memory there is.
