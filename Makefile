@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
+	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
@@ -89,6 +90,10 @@ bench-rewards: fetch
 # Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
 verify-determinism: fetch
 	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
+
+# Estimates of `rltrain plan` beside the peak memory of runs; fails if one is more than 15 % off.
+verify-plan: fetch
+	$(CARGO) bench --locked --workspace --bench plan
 
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch

@@ -12,6 +12,7 @@ mod first_light;
 mod inputs;
 mod learn;
 mod numerics;
+mod plan;
 mod recipe;
 mod rescore;
 mod reward;

@@ -34,7 +34,7 @@ pub(super) fn full() -> Recipe {
         ..VerifierConfig::default()
     });
     recipe.rewards = every_reward();
-    recipe.model.lora = Some(LoraConfig::default());
+    recipe.model.lora = Some(LoraConfig { path: Some("adapter".into()), ..LoraConfig::default() });
     recipe
 }
 

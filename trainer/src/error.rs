@@ -6,6 +6,8 @@ use rltrain_executor::InfraError;
 use thiserror::Error;
 
 use crate::critic::verifier::Objective;
+use crate::memory::Exhausted;
+use crate::optim::TooLarge;
 use crate::policy::PolicyError;
 use crate::tasks::TasksError;
 
@@ -117,6 +119,18 @@ pub enum TrainError {
         /// How many in a row.
         in_a_row: u32,
     },
+    /// A single attempt does not fit into memory.
+    #[error(
+        "an attempt of {tokens} tokens, prompt included, is more than memory bears in an update, and no attempt is split; set \
+         `model.gradient_checkpointing = true`, lower `rollout.max_tokens`, or train `[model.lora]`; `rltrain plan` shows what \
+         takes how much"
+    )]
+    OutOfMemory {
+        /// Tokens of the longest attempt of the step.
+        tokens: usize,
+        /// What the allocator said.
+        source: Exhausted,
+    },
     /// A checkpoint could not be written.
     #[error("the checkpoint of step {step} cannot be written")]
     Write {
@@ -182,5 +196,11 @@ impl TrainError {
                 | TrainError::RecipeChanged { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         )
+    }
+}
+
+impl From<TooLarge> for TrainError {
+    fn from(TooLarge { tokens, exhausted }: TooLarge) -> TrainError {
+        TrainError::OutOfMemory { tokens, source: exhausted }
     }
 }

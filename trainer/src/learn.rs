@@ -4,7 +4,7 @@
 //! attempts -> columns (old and reference logprobs, values) -> advantages -> masks -> epochs x mini-batches of updates
 //! ```
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::algorithm::{
     AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, Outcomes, PolicyLoss, TokenOutcomes,
@@ -14,8 +14,9 @@ use crate::algorithm::{
 use crate::attempts::Attempts;
 use crate::batch::{Batch, Values, pass, plans};
 use crate::critic::verifier::{self, Told};
-use crate::optim::{self, Settings, UpdateReport, learning_rate};
-use crate::policy::{Network, PolicyError, token_logprobs};
+use crate::error::TrainError;
+use crate::optim::{self, Settings, TokenBudget, TooLarge, UpdateReport, learning_rate};
+use crate::policy::{Network, token_logprobs};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Group};
 use crate::scoring::Scores;
@@ -45,6 +46,8 @@ pub struct LearnReport {
     pub accepted: Option<f64>,
     /// Learning rate of the policy; 0 while only the critic learns.
     pub learning_rate: f64,
+    /// How often memory did not suffice, and packs were made smaller.
+    pub halvings: u64,
 }
 
 /// How a critic's values compare with returns, over the tokens of a rollout.
@@ -78,14 +81,12 @@ pub struct Spread {
 ///
 /// # Errors
 ///
-/// If the tokenizer refuses a reference solution that the recipe learns from.
-pub fn learn(
-    session: &mut Session,
-    recipe: &Recipe,
-    attempts: &Attempts,
-) -> Result<LearnReport, PolicyError> {
+/// If the tokenizer refuses a reference solution that the recipe learns from, or a single attempt does not fit into memory.
+pub fn learn(session: &mut Session, recipe: &Recipe, attempts: &Attempts) -> Result<LearnReport, TrainError> {
     let (groups, scores) = attempts.select(&learnt_from(recipe, attempts));
-    let lesson = prepare(session, recipe, &groups, &scores);
+    let mut budget = session.token_budget;
+    let halvings = budget.halvings();
+    let lesson = prepare_within(&mut budget, session, recipe, (&groups, &scores))?;
     let references = references(session, recipe, &attempts.tasks)?;
     let apart = recipe.supervised.mode != SupervisedMode::Mixed;
     let mut settings = settings(session, recipe);
@@ -102,7 +103,9 @@ pub fn learn(
             let mut members = batch.members_of(&groups);
             members.retain(|member| !excluded[*member]);
             let (policy, critic) = (&session.policy, session.critic.as_mut());
-            updates.push(optim::apply(policy, &mut session.optimizer, critic, batch, &members, &settings));
+            let optimizer = &mut session.optimizer;
+            let what = (batch, &members[..]);
+            updates.push(optim::apply_within(&mut budget, policy, optimizer, critic, what, &settings)?);
         }
         if updates.iter().any(|update| update.skipped > 0) {
             keep(session, recipe, batch);
@@ -116,8 +119,19 @@ pub fn learn(
     report.first = updates.first().cloned().unwrap_or_default();
     if let (Some(references), true) = (&references, apart) {
         let settings = Settings { references: Some(references), ..settings };
-        updates.push(optim::apply(&session.policy, &mut session.optimizer, None, references, &[], &settings));
+        let (policy, optimizer) = (&session.policy, &mut session.optimizer);
+        let what = (references, &[][..]);
+        updates.push(optim::apply_within(&mut budget, policy, optimizer, None, what, &settings)?);
     }
+    report.halvings = budget.halvings() - halvings;
+    if report.halvings > 0 {
+        session.telemetry.message(&format!(
+            "memory ran out in the update at {} tokens together; it was done again at {}, and the run goes on so",
+            session.token_budget.tokens(),
+            budget.tokens()
+        ));
+    }
+    session.token_budget = budget;
     report.update = UpdateReport::together(&updates);
     if let Some(verifier) = &mut session.verifier {
         let Attempts { groups, verdicts, scores, .. } = attempts;
@@ -159,14 +173,32 @@ pub struct Lesson {
     pub divergence_n: Option<Tensor>,
 }
 
-/// Everything that comes before the first optimizer step; `None` if there is no attempt to learn from.
-pub fn prepare(session: &Session, recipe: &Recipe, groups: &[Group], scores: &Scores) -> Option<Lesson> {
+/// As [`prepare`], within `budget`.
+fn prepare_within(
+    budget: &mut TokenBudget,
+    session: &Session,
+    recipe: &Recipe,
+    (groups, scores): (&[Group], &Scores),
+) -> Result<Option<Lesson>, TooLarge> {
+    let batch = Batch::new(&scores.judged(groups), Device::Cpu);
+    let members = batch.members();
+    budget.fit(&[(&batch, &members)], |budget| prepare(session, recipe, (groups, scores), budget.get()))
+}
+
+/// Everything that comes before the first optimizer step, with at most `budget` tokens through the network together; `None` if
+/// there is no attempt to learn from.
+pub fn prepare(
+    session: &Session,
+    recipe: &Recipe,
+    (groups, scores): (&[Group], &Scores),
+    budget: usize,
+) -> Option<Lesson> {
     let judged = scores.judged(groups);
     let mut batch = Batch::new(&judged, session.policy.weights.device());
     if batch.sequences.is_empty() {
         return None;
     }
-    let learner = Learner { session, recipe, algorithm: &recipe.algorithm };
+    let learner = Learner { session, recipe, algorithm: &recipe.algorithm, budget };
     let entropy_n = learner.fill_columns(&mut batch);
     let divergence_n = learner.divergence(&batch);
     learner.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
@@ -190,13 +222,11 @@ struct Learner<'a> {
     session: &'a Session,
     recipe: &'a Recipe,
     algorithm: &'a AlgorithmConfig,
+    /// Most tokens through the network together.
+    budget: usize,
 }
 
 impl Learner<'_> {
-    fn budget(&self) -> usize {
-        self.recipe.optimizer.micro_batch_tokens.get()
-    }
-
     fn model(&self) -> Network {
         tch::no_grad(|| self.session.policy.model())
     }
@@ -208,7 +238,7 @@ impl Learner<'_> {
         let corrects = self.algorithm.correction != CorrectionKind::None;
         let mut entropy_n = None;
         if corrects || masks_by_entropy {
-            let own = pass(&self.model(), batch, self.budget(), temperature);
+            let own = pass(&self.model(), batch, self.budget, temperature);
             entropy_n = masks_by_entropy.then_some(own.entropy_n);
             if corrects {
                 batch.old_n = own.logprobs_n;
@@ -219,7 +249,7 @@ impl Learner<'_> {
             .session
             .reference
             .as_ref()
-            .map(|reference| reference.logprobs(&self.session.policy, batch, self.budget(), temperature));
+            .map(|reference| reference.logprobs(&self.session.policy, batch, self.budget, temperature));
         entropy_n
     }
 
@@ -267,7 +297,7 @@ impl Learner<'_> {
             judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
 
         let values_n =
-            self.session.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget()));
+            self.session.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget));
         let energy = if algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline {
             host(&self.energy(batch))
         } else {
@@ -322,7 +352,7 @@ impl Learner<'_> {
     /// How much each token moves the weights.
     fn energy(&self, batch: &Batch) -> Tensor {
         let (model, temperature) = (self.model(), self.recipe.rollout.temperature);
-        let plans = plans(batch, &batch.members(), self.budget());
+        let plans = plans(batch, &batch.members(), self.budget);
         batch.gathered(plans.iter().map(|plan| {
             let hidden_ne = tch::no_grad(|| plan.pack.hidden(&model));
             let target_n = plan.pack.targets(model.device());

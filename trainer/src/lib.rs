@@ -20,6 +20,7 @@ pub mod facts;
 pub mod import;
 pub mod journal;
 pub mod learn;
+pub mod memory;
 pub mod mkl;
 pub mod optim;
 pub mod parting;

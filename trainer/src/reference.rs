@@ -37,6 +37,20 @@ impl Reference {
         Ok(Reference::Own(Box::new(OwnReference { architecture, weights: weights.frozen(), compute })))
     }
 
+    /// The policy as it is now, adapters merged, in memory of its own.
+    pub fn of_start(policy: &Policy) -> Reference {
+        let Policy { architecture, weights, compute, .. } = policy;
+        let merged = tch::no_grad(|| {
+            let copy = |(name, _): (&str, &Tensor)| (name.to_owned(), weights.merged(name).detach().copy());
+            weights.iter().map(copy).collect::<Vec<_>>()
+        });
+        Reference::Own(Box::new(OwnReference {
+            architecture: architecture.clone(),
+            weights: Weights::of(merged).frozen(),
+            compute: *compute,
+        }))
+    }
+
     /// The weights, if they are not the policy's.
     pub fn weights(&self) -> Option<&Weights> {
         match self {

@@ -70,7 +70,7 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
     let backward: Vec<usize> = forward.iter().rev().copied().collect();
     let lesson = |order: &[usize]| {
         let (groups, scores) = attempts.select(order);
-        prepare(session, recipe, &groups, &scores)
+        prepare(session, recipe, (&groups, &scores), session.token_budget.tokens())
     };
     let (Some(mut lesson_forward), Some(mut lesson_backward)) = (lesson(&forward), lesson(&backward)) else {
         return Ok(None);
@@ -82,7 +82,7 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
     }
     let settings = settings(session, recipe);
     // As training computes it: a batch that fits there fits here.
-    let budget = recipe.optimizer.micro_batch_tokens.get();
+    let budget = session.token_budget.tokens();
     let whole = gradient(&session.policy, &lesson_forward, &settings, budget);
     let micro = budget.min(whole.tokens.div_ceil(3)).max(1);
     let ways = [

@@ -8,7 +8,7 @@ use rltrain_rewards::Part;
 use crate::algorithm::has_signal;
 use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
-use crate::optim::UpdateReport;
+use crate::memory::resident_peak_bytes;
 use crate::rollout::{Completion, Finish};
 use crate::telemetry::Metrics;
 
@@ -74,7 +74,7 @@ pub fn step_metrics(
     if let Some(told) = &learnt.verifier {
         told.push_to(&mut metrics);
     }
-    (metrics, timings(attempts, &learnt.update, times, now))
+    (metrics, timings(attempts, learnt, times, now))
 }
 
 fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
@@ -256,7 +256,7 @@ fn add_critic(metrics: &mut Metrics, learnt: &LearnReport) {
     }
 }
 
-fn timings(attempts: &Attempts, update: &UpdateReport, times: &StepTimes, now: Instant) -> Metrics {
+fn timings(attempts: &Attempts, learnt: &LearnReport, times: &StepTimes, now: Instant) -> Metrics {
     let completions = attempts.groups.iter().flat_map(|group| &group.completions);
     let sampled: usize = completions.map(|completion| completion.tokens.len()).sum();
     let mut timings = Metrics::new();
@@ -267,8 +267,12 @@ fn timings(attempts: &Attempts, update: &UpdateReport, times: &StepTimes, now: I
     timings.push("rollout/tokens_per_second", sampled as f64 / times.rollout.as_secs_f64().max(1e-9));
     timings.push(
         "optim/tokens_per_second",
-        update.computed_tokens as f64 / times.update.as_secs_f64().max(1e-9),
+        learnt.update.computed_tokens as f64 / times.update.as_secs_f64().max(1e-9),
     );
+    timings.push("optim/out_of_memory", learnt.halvings as f64);
+    if let Some(bytes) = resident_peak_bytes() {
+        timings.push("memory/peak_mib", bytes as f64 / f64::from(1 << 20));
+    }
     timings
 }
 

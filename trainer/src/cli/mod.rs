@@ -8,6 +8,7 @@ mod exec;
 mod failure;
 mod import;
 mod merge;
+mod plan;
 mod rescore;
 mod reward;
 mod sample;
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Report every problem of a recipe at once, without loading a model
     Check(check::Arguments),
+    /// Say how much memory a recipe takes, and whether this machine has it, without loading the weights
+    Plan(plan::Arguments),
     /// Turn a GGUF file into a Hugging Face folder
     Import(import::Arguments),
     /// Fold a low-rank adapter into the model that it was trained on
@@ -84,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match (cli.command, cli.recipe) {
         (Some(Command::ExecWorker), _) => return rltrain_executor::worker_main(),
         (Some(Command::Check(arguments)), _) => check::run(&arguments),
+        (Some(Command::Plan(arguments)), _) => plan::run(&arguments),
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
         (Some(Command::Merge(arguments)), _) => merge::run(&arguments),
         (Some(Command::Sample(arguments)), _) => {

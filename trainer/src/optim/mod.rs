@@ -6,11 +6,13 @@ mod optimizer;
 mod report;
 mod schedule;
 mod sgd;
+mod token_budget;
 mod update;
 
 pub use config::{OptimizerConfig, OptimizerKind, Schedule};
 pub use optimizer::{Optimizer, clip_factor, gradient_norm};
 pub use report::{CriticReport, TokenReport, UpdateReport};
 pub use schedule::learning_rate;
+pub use token_budget::{TokenBudget, TooLarge, apply_within};
 pub(crate) use update::descend;
 pub use update::{Settings, accumulate, apply};

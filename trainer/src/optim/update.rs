@@ -50,7 +50,18 @@ pub fn apply(
     members: &[usize],
     settings: &Settings<'_>,
 ) -> UpdateReport {
-    let mut report = accumulate(policy, critic.as_deref(), batch, members, settings, optimizer.updates);
+    let report = accumulate(policy, critic.as_deref(), batch, members, settings, optimizer.updates);
+    descend_all(policy, optimizer, critic, settings, report)
+}
+
+/// Applies what [`accumulate`] has added up and reported.
+pub(super) fn descend_all(
+    policy: &Policy,
+    optimizer: &mut Optimizer,
+    critic: Option<&mut Critic>,
+    settings: &Settings<'_>,
+    mut report: UpdateReport,
+) -> UpdateReport {
     if report.trained_tokens == 0 && report.supervised.is_none() {
         return report;
     }

@@ -47,15 +47,9 @@ impl Adapter {
     ///
     /// If a file is missing or damaged, the adapter is of another kind, or does not fit the network.
     pub fn load(folder: &Path, architecture: &Architecture, device: Device) -> Result<Adapter, PolicyError> {
-        let json = read_json(&folder.join(ADAPTER_CONFIG))?;
-        let mut config = read_config(ConfigJson(&json)).map_err(|error| error.of_file(ADAPTER_CONFIG))?;
         let reader = read_safetensors(&folder.join(ADAPTER_WEIGHTS))?;
         let names = reader.names();
-        // `target_modules` may be a pattern; the tensors say what it came to.
-        let modules = names.iter().filter_map(|name| name.strip_suffix(".lora_A.weight"));
-        config.targets = modules.map(|module| last(module).to_owned()).collect();
-        config.targets.sort_unstable();
-        config.targets.dedup();
+        let config = config_of(folder, &names)?;
         let rank = config.rank.get() as i64;
         let adapter = Adapter::with(&config, architecture, |module, [rows, columns]| {
             let load = |factor, shape: [i64; 2]| load_tensor(&reader, &peft_name(module, factor), &shape);
@@ -66,6 +60,15 @@ impl Adapter {
             Some(found) => Err(PolicyError::UnknownTensor { path: folder.join(ADAPTER_WEIGHTS), found }),
             None => Ok(adapter),
         }
+    }
+
+    /// What the adapters in `folder` are, without their numbers.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or the adapter is of another kind.
+    pub fn config_in(folder: &Path) -> Result<LoraConfig, PolicyError> {
+        config_of(folder, &read_safetensors(&folder.join(ADAPTER_WEIGHTS))?.names())
     }
 
     /// `adapter_config.json` as PEFT reads it; `base` is where the adapted model is.
@@ -90,6 +93,17 @@ impl Adapter {
     }
 }
 
+/// What `adapter_config.json` says. `target_modules` may be a pattern; the tensors' `names` say what it came to.
+fn config_of(folder: &Path, names: &[String]) -> Result<LoraConfig, PolicyError> {
+    let json = read_json(&folder.join(ADAPTER_CONFIG))?;
+    let mut config = read_config(ConfigJson(&json)).map_err(|error| error.of_file(ADAPTER_CONFIG))?;
+    let modules = names.iter().filter_map(|name| name.strip_suffix(".lora_A.weight"));
+    config.targets = modules.map(|module| last(module).to_owned()).collect();
+    config.targets.sort_unstable();
+    config.targets.dedup();
+    Ok(config)
+}
+
 fn read_config(json: ConfigJson<'_>) -> Result<LoraConfig, PolicyError> {
     if json.text_or("peft_type", "")? != "LORA" {
         return Err(json.unsupported("peft_type"));
@@ -108,6 +122,7 @@ fn read_config(json: ConfigJson<'_>) -> Result<LoraConfig, PolicyError> {
     }
     let rank = json.count("r")?;
     Ok(LoraConfig {
+        path: None,
         rank: NonZeroUsize::new(rank as usize).expect("a count is above 0"),
         alpha: json.number("lora_alpha")?,
         rank_stabilised: json.flag_or("use_rslora", false)?,

@@ -2,6 +2,8 @@
 //!
 //! A family reads `config.json` into an [`Architecture`]; [`Network`](super::Network) computes any of them.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::config_json::ConfigJson;
@@ -12,6 +14,7 @@ use super::norm::Norm;
 use super::projection::Projection;
 use super::rotary::Rotary;
 use super::self_attention::SelfAttention;
+use super::weights::read_json;
 
 /// The sizes that others need: caches, checks of lengths, tables of logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,15 @@ impl Architecture {
     /// If the family is not known, a key is missing or has the wrong type, or asks for something that is not done here.
     pub fn from_json(json: &Value) -> Result<Architecture, PolicyError> {
         families::read(ConfigJson(json))
+    }
+
+    /// What the `config.json` of a model folder says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Architecture::from_json`], or if the file is missing or damaged.
+    pub fn in_folder(folder: &Path) -> Result<Architecture, PolicyError> {
+        Architecture::from_json(&read_json(&folder.join("config.json"))?)
     }
 
     /// Its sizes.

@@ -72,7 +72,9 @@ impl Attention for PrefillAttention<'_> {
             attend_causally(&cut(query_bhtd), &key, &value, layer)
         });
         let attended = Tensor::cat(&attended.collect::<Vec<_>>(), 2);
-        self.stored.layers.push((key_bktd.squeeze_dim(0), value_bktd.squeeze_dim(0)));
+        // Copies: keys are cut out of what turned together with the queries, and values out of the product of all three, which
+        // would live as long as they do.
+        self.stored.layers.push((key_bktd.squeeze_dim(0).copy(), value_bktd.squeeze_dim(0).copy()));
         attended
     }
 }

@@ -51,6 +51,11 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
+    /// Folder of adapters in PEFT's layout that training goes on from, such as the `adapter` folder of another run's checkpoint.
+    /// A relative path is relative to the recipe. `rank`, `alpha`, `rank_stabilised` and `targets` are then the folder's.
+    /// Default: new adapters, which change nothing yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// Rank of every adapter: each adapted matrix of `m` by `n` gets `rank * (m + n)` trained numbers. Default 16.
     pub rank: NonZeroUsize,
     /// Strength of the adapters: their product is multiplied by `alpha / rank`, or with `rank_stabilised` by
@@ -70,6 +75,7 @@ pub struct LoraConfig {
 impl Default for LoraConfig {
     fn default() -> LoraConfig {
         LoraConfig {
+            path: None,
             rank: NonZeroUsize::new(16).expect("16 is not 0"),
             alpha: 32.0,
             rank_stabilised: false,

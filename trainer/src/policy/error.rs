@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::rollout::grammar::GrammarError;
+
 /// Why a model folder could not be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -147,6 +149,9 @@ pub enum PolicyError {
         /// What 16 sequences take, in MiB.
         needed: usize,
     },
+    /// A completion cannot go on as a word of the grammar's language, or the grammar is not one.
+    #[error("`rollout.grammar` cannot be used")]
+    Grammar(#[from] GrammarError),
 }
 
 impl PolicyError {

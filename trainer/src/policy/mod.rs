@@ -15,6 +15,7 @@ mod encoder_decoder;
 mod error;
 mod families;
 mod feed_forward;
+mod footprint;
 mod interjection;
 mod kv_cache;
 mod network;
@@ -40,14 +41,17 @@ pub use config::*;
 use dropout::Dropout;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
 pub use error::PolicyError;
+pub use footprint::{MASTER, PassBytes, Training};
 pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
-pub use pack::{Pack, Pass, logprobs_and_entropy};
+pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub use weights::{HostView, Weights, load_tensor};
+
+use crate::rollout::Shaping;
 
 /// Files of a model folder beside the weights, copied unchanged into every checkpoint.
 const COMPANIONS: [&str; 7] = [
@@ -76,6 +80,8 @@ pub struct Policy {
     seed: u64,
     /// Whether updates compute layers again instead of keeping what they computed.
     recomputes: bool,
+    /// What sampling leaves of the distributions, where importance ratios compare what is left.
+    pub truncation: Option<Shaping>,
 }
 
 impl Policy {
@@ -85,8 +91,7 @@ impl Policy {
     ///
     /// If a file is missing or damaged, or the model family is not known.
     pub fn load(folder: &Path, compute: Kind, device: Device) -> Result<Policy, PolicyError> {
-        let json = weights::read_json(&folder.join("config.json"))?;
-        let architecture = Architecture::from_json(&json)?;
+        let architecture = Architecture::in_folder(folder)?;
         let weights = Weights::load(folder, &architecture.shapes(), device)?;
         let tokenizer = Tokenizer::load(folder)?;
         Ok(Policy {
@@ -97,6 +102,7 @@ impl Policy {
             folder: folder.to_owned(),
             seed: 0,
             recomputes: false,
+            truncation: None,
         })
     }
 
@@ -105,7 +111,8 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If an adapter is wanted for a matrix that the network does not have.
+    /// If an adapter is wanted for a matrix that the network does not have, or the folder of adapters to go on from is damaged
+    /// or does not fit the network.
     pub fn prepare(&mut self, config: &ModelConfig, seed: u64) -> Result<(), PolicyError> {
         self.seed = seed;
         self.recomputes = config.gradient_checkpointing;
@@ -113,14 +120,22 @@ impl Policy {
             self.weights.freeze(&self.architecture.embeddings());
         }
         if let Some(lora) = &config.lora {
-            self.weights.adapt(Adapter::new(lora, &self.architecture, seed, self.weights.device())?);
+            let device = self.weights.device();
+            self.weights.adapt(match &lora.path {
+                Some(folder) => {
+                    let mut adapter = Adapter::load(folder, &self.architecture, device)?;
+                    adapter.config.dropout = lora.dropout;
+                    adapter
+                }
+                None => Adapter::new(lora, &self.architecture, seed, device)?,
+            });
         }
         Ok(())
     }
 
     /// The network in the compute dtype; part of the gradient graph unless gradients are off.
     pub fn model(&self) -> Network {
-        Network::new(&self.architecture, &self.weights, self.compute)
+        Network::new(&self.architecture, &self.weights, self.compute).truncating(self.truncation)
     }
 
     /// The network for the optimizer's update number `update`, from 0: what adapters read loses a part if the recipe says

@@ -15,6 +15,7 @@ use super::rounded_operands::with_rounded_operands;
 use super::row_kernels;
 use super::self_attention::LoadedSelfAttention;
 use super::weights::Weights;
+use crate::rollout::Shaping;
 
 /// The network with its weights in the compute dtype. A view for one step: made from the f32 master weights, thrown
 /// away when they change.
@@ -31,6 +32,7 @@ pub struct Network {
     head_bias_v: Option<Tensor>,
     dropout: Option<Dropout>,
     recomputes: bool,
+    truncation: Option<Shaping>,
 }
 
 /// The tokens of one forward pass.
@@ -83,6 +85,7 @@ impl Network {
             embedding_ve,
             dropout: None,
             recomputes: false,
+            truncation: None,
         }
     }
 
@@ -94,6 +97,16 @@ impl Network {
     /// The same network; whether its backward pass computes layers again instead of keeping what they computed.
     pub(super) fn recomputing(self, recomputes: bool) -> Network {
         Network { recomputes, ..self }
+    }
+
+    /// The same network, whose [`token_logprobs`](super::token_logprobs) are of what sampling leaves of its distributions.
+    pub fn truncating(self, truncation: Option<Shaping>) -> Network {
+        Network { truncation, ..self }
+    }
+
+    /// What is left of its distributions, if that is not all.
+    pub(super) fn truncation(&self) -> Option<Shaping> {
+        self.truncation
     }
 
     /// Whether the backward pass computes layers again.

@@ -33,6 +33,17 @@ pub struct Pack {
     target_n: Vec<i64>,
 }
 
+/// A pack as far as memory depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackSize {
+    /// Tokens that go through the network.
+    pub tokens: usize,
+    /// Completion tokens that are predicted.
+    pub predicted: usize,
+    /// Keys that the attention of completions reads: for each its prompt's and its own.
+    pub keys: usize,
+}
+
 impl Pack {
     /// A pack of one group, as [`Pack::add`] adds it.
     pub fn new<'a>(
@@ -78,6 +89,14 @@ impl Pack {
             group.completions.push(self.tokens_t.len() as i64 - first);
         }
         self.groups.push(group);
+    }
+
+    /// How much there is to compute.
+    pub fn size(&self) -> PackSize {
+        let keys = self.groups.iter().flat_map(|Stretches { prompt, completions }| {
+            completions.iter().map(move |completion| (prompt + completion) as usize)
+        });
+        PackSize { tokens: self.len(), predicted: self.target_n.len(), keys: keys.sum() }
     }
 
     /// Number of tokens computed.

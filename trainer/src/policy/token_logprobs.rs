@@ -8,6 +8,9 @@ use tch::{Kind, Tensor};
 
 use super::network::Network;
 
+/// Scaled logit of a token that a truncation dropped: its probability is exactly 0, and 0 times it is 0.
+const DROPPED: f64 = -1e4;
+
 /// Logits that exist at one time: 4 MB of f32, which stay in a processor's cache from one operation to the next.
 const ELEMENTS: i64 = 1 << 20;
 
@@ -38,13 +41,15 @@ pub struct Gradients {
 /// entropy = log sum_v exp(z_v) - sum_v p_v z_v
 /// ```
 ///
+/// Where the network truncates, the sums are over what is left, which counts as given: no gradient comes of it.
+///
 /// `hidden_ne` are the final hidden states `[N, E]` that predict the targets. Nothing here is part of a gradient graph:
 /// [`backward`] continues from a gradient of the two results.
 pub fn forward(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperature: f64) -> TokenLogprobs {
     let _no_gradient = tch::no_grad_guard();
     let (mut logprobs, mut entropy, mut log_sum) = (Vec::new(), Vec::new(), Vec::new());
     for (hidden, target) in chunks(model, &hidden_ne.detach(), target_n) {
-        let scaled = tempered(model.logits(&hidden), temperature);
+        let scaled = scaled(model, model.logits(&hidden), &target, temperature);
         let log_sum_n1 = scaled.logsumexp(-1, true);
         let chosen_n1 = scaled.gather(-1, &target.unsqueeze(-1), false);
         let probability = (&scaled - &log_sum_n1).exp_();
@@ -100,7 +105,8 @@ pub fn backward(
         let hidden = hidden.set_requires_grad(true);
         let logits = model.logits(&hidden);
         let gradient = tch::no_grad(|| {
-            let log_probability = tempered(logits.detach(), temperature) - column(&forward.log_sum_n);
+            let scaled = scaled(model, logits.detach(), &target, temperature);
+            let log_probability = scaled - column(&forward.log_sum_n);
             let probability = log_probability.exp();
             let logprob_gradient = column(&by.logprobs_n);
             let of_probability = match &by.log_sum_n {
@@ -122,10 +128,30 @@ pub fn backward(
     Tensor::cat(&gradients, 0)
 }
 
+/// Rows of logits that exist at one time.
+fn chunk_rows(vocabulary: i64) -> i64 {
+    (ELEMENTS / vocabulary).max(16)
+}
+
+/// Numbers of a tensor of logits that exists at one time, at most.
+pub fn chunk_elements(vocabulary: i64) -> i64 {
+    chunk_rows(vocabulary) * vocabulary
+}
+
 /// Rows of `hidden_ne` and `target_n`, a few at a time; one empty piece if there are none.
 fn chunks(model: &Network, hidden_ne: &Tensor, target_n: &Tensor) -> Vec<(Tensor, Tensor)> {
-    let rows = (ELEMENTS / model.sizes().vocab_size).max(16);
+    let rows = chunk_rows(model.sizes().vocab_size);
     hidden_ne.split(rows, 0).into_iter().zip(target_n.split(rows, 0)).collect()
+}
+
+/// Logits `[N, V]` at the temperature. Where the network truncates, what sampling would drop is dropped, but never the target: it
+/// was drawn, when the weights were others.
+fn scaled(model: &Network, logits: Tensor, target_n: &Tensor, temperature: f64) -> Tensor {
+    let scaled = tempered(logits, temperature);
+    let Some(truncation) = model.truncation() else { return scaled };
+    let target_n1 = target_n.unsqueeze(-1);
+    let left = truncation.apply(&scaled, &[]);
+    left.scatter(-1, &target_n1, &scaled.gather(-1, &target_n1, false)).clamp_min(DROPPED)
 }
 
 fn tempered(logits: Tensor, temperature: f64) -> Tensor {

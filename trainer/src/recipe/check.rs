@@ -240,22 +240,57 @@ fn shaping(recipe: &Recipe, problems: &mut Problems<'_>) {
     problems.require_value((0.0..1.0).contains(&min_p), &key("min_p"), min_p, "a number from 0, below 1");
     let holds = repetition_penalty >= 1.0 && repetition_penalty.is_finite();
     problems.require_value(holds, &key("repetition_penalty"), repetition_penalty, "a finite number from 1");
+    let guard = recipe.rollout.repetition_guard;
+    let holds = guard > 0.0 && guard <= 1.0;
+    problems.require_value(holds, &key("repetition_guard"), guard, "a number above 0, at most 1");
     let has_ratio = recipe.algorithm.policy_loss != PolicyLoss::Reinforce;
     let off = Shaping::default();
-    for (name, is_off) in [
-        ("top_k", shaping.top_k == off.top_k),
-        ("top_p", top_p == off.top_p),
-        ("min_p", min_p == off.min_p),
-        ("repetition_penalty", repetition_penalty == off.repetition_penalty),
+    let truncated = recipe.rollout.truncated_ratio;
+    for (name, is_off, is_compared) in [
+        ("top_k", shaping.top_k == off.top_k, truncated),
+        ("top_p", top_p == off.top_p, truncated),
+        ("min_p", min_p == off.min_p, truncated),
+        ("repetition_penalty", repetition_penalty == off.repetition_penalty, false),
+        ("repetition_guard", recipe.rollout.repetition_guard == 1.0, false),
     ] {
         problems.require(
-            is_off || !has_ratio,
+            is_off || !has_ratio || is_compared,
             &[&key(name), "algorithm.policy_loss"],
             format!("`rollout.{name}` samples from another distribution than the one that is trained"),
-            "the importance ratio would compare the two, and is far from 1 before anything is learnt; leave the key out, or \
-             set `policy_loss = \"reinforce\"`, which has no ratio",
+            "the importance ratio would compare the two, and is far from 1 before anything is learnt; leave the key out, set \
+             `policy_loss = \"reinforce\"`, which has no ratio, or for `top_k`, `top_p` and `min_p` `truncated_ratio = true`",
         );
     }
+    truncation(recipe, problems);
+}
+
+/// A ratio of truncated distributions has something to truncate, and nothing else that compares with the whole.
+fn truncation(recipe: &Recipe, problems: &mut Problems<'_>) {
+    if !recipe.rollout.truncated_ratio {
+        return;
+    }
+    let keys = |other| ["rollout.truncated_ratio", other];
+    let Shaping { repetition_penalty, .. } = Shaping::default();
+    let truncates = Shaping { repetition_penalty, ..recipe.rollout.shaping() } != Shaping::default();
+    problems.require(
+        truncates,
+        &keys("rollout.top_p"),
+        "`rollout.truncated_ratio` is set, but nothing is truncated",
+        "take it out, or set `top_k`, `top_p` or `min_p`",
+    );
+    problems.require(
+        recipe.algorithm.policy_loss != PolicyLoss::Reinforce,
+        &keys("algorithm.policy_loss"),
+        "`rollout.truncated_ratio` is set, but `policy_loss = \"reinforce\"` has no ratio",
+        "take it out",
+    );
+    problems.require(
+        !recipe.algorithm.needs_reference(),
+        &keys("algorithm.kl_coefficient"),
+        "`rollout.truncated_ratio` with a reference: the divergence would be of what is left of one distribution from the whole \
+         of another",
+        "set `kl_coefficient = 0`, or sample from the whole distribution",
+    );
 }
 
 /// Where the tables of rewards stand: those of plug-ins and judges have names of the user's.

@@ -5,6 +5,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::MAX_SHARD_BYTES;
+
 /// `[checkpoint]`: how often the run is saved, and how much of the past is kept.
 ///
 /// The last step, and the step during which `Ctrl-C` comes, are saved in any case.
@@ -17,6 +19,9 @@ pub struct CheckpointConfig {
     /// How many of the newest checkpoints are kept. Default 2, so that one that the disk damaged has a
     /// predecessor.
     pub keep_last: NonZeroUsize,
+    /// Largest file of weights in `model/`, in bytes; a larger tensor has a file of its own. Default 5 000 000 000: what
+    /// transformers cuts at, and most file systems and stores bear.
+    pub max_shard_bytes: NonZeroU64,
 }
 
 impl Default for CheckpointConfig {
@@ -24,6 +29,7 @@ impl Default for CheckpointConfig {
         Self {
             every: const { NonZeroU64::new(10).expect("10 is not zero") },
             keep_last: const { NonZeroUsize::new(2).expect("2 is not zero") },
+            max_shard_bytes: const { NonZeroU64::new(MAX_SHARD_BYTES).expect("it is not zero") },
         }
     }
 }

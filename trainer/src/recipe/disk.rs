@@ -19,6 +19,16 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         "the run folder is made when the run starts; choose another name, or move the file away",
     );
     model(&recipe.model.path, problems);
+    if let Some(folder) = recipe.model.lora.as_ref().and_then(|lora| lora.path.as_ref()) {
+        for file in ["adapter_config.json", "adapter_model.safetensors"] {
+            problems.require(
+                folder.join(file).is_file(),
+                &["model.lora.path"],
+                format!("the folder of adapters `{}` has no `{file}`", folder.display()),
+                "name a folder in PEFT's layout, such as the `adapter` folder of a checkpoint",
+            );
+        }
+    }
     for (key, path) in [("tasks.train", &recipe.tasks.train), ("tasks.heldout", &recipe.tasks.heldout)] {
         let (what, help) = if path.is_dir() {
             ("a folder, wanted a file", "task files are JSON lines, one task a line, in one file")

@@ -189,6 +189,7 @@ impl Recipe {
     fn resolve(mut self, folder: &Path) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
         let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
+        let optional = optional.chain(self.model.lora.iter_mut().flat_map(|lora| &mut lora.path));
         let of_verifier = self.verifier.iter_mut();
         let of_verifier =
             of_verifier.flat_map(|verifier| verifier.path.iter_mut().chain(&mut verifier.start));

@@ -9,6 +9,7 @@ use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::episode::{EpisodeConfig, FeedbackLevel};
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
+use crate::policy::LoraConfig;
 use crate::supervised::SupervisedConfig;
 
 /// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own, and
@@ -27,6 +28,15 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     );
     let (set, default) = (&recipe.episode, EpisodeConfig::default());
     section("episode", |key| episode(set, key).filter(|_| differs(set, &default, key)), problems);
+    if let Some(lora) = &recipe.model.lora {
+        let of_folder = |key: &str| {
+            let folders =
+                ["rank", "alpha", "rank_stabilised", "targets"].contains(&key) && lora.path.is_some();
+            folders.then(|| "path".to_owned())
+        };
+        let default = LoraConfig::default();
+        section("model.lora", |key| of_folder(key).filter(|_| differs(lora, &default, key)), problems);
+    }
     let (set, default) = (&recipe.supervised, SupervisedConfig::default());
     let off = |key: &str| (set.coefficient == 0.0 && key == "mode").then(|| "coefficient = 0".to_owned());
     section("supervised", |key| off(key).filter(|_| differs(set, &default, key)), problems);

@@ -49,7 +49,8 @@ pub struct RolloutConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_memory_mib: Option<NonZeroUsize>,
     /// Keeps only so many of the most probable tokens at each place. Default 0: off. Importance ratios compare with the
-    /// whole distribution, so with `top_k`, `top_p`, `min_p` or `repetition_penalty` only losses without a ratio are allowed.
+    /// whole distribution, so with `top_k`, `top_p` or `min_p` only losses without a ratio are allowed, or `truncated_ratio`; with
+    /// `repetition_penalty` only the former.
     pub top_k: usize,
     /// Keeps the most probable tokens that together have this probability, above 0. Default 1: off.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
@@ -61,6 +62,15 @@ pub struct RolloutConfig {
     /// Default 1: off.
     #[schemars(extend("minimum" = 1.0))]
     pub repetition_penalty: f64,
+    /// Multiplies the probability of the token that would open another copy of what the completion ends in, once for each copy that
+    /// is there: of the same tokens, or of lines whose tokens are of the same kinds (Dong et al. 2025, arXiv:2504.12608). Above 0, at
+    /// most 1; the paper's value is 0.9. Default 1: off. As with `repetition_penalty`, only losses without a ratio are allowed.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
+    pub repetition_guard: f64,
+    /// Whether importance ratios compare what `top_k`, `top_p` and `min_p` leave: probabilities among what they leave of the
+    /// policy's distribution as it is now, the drawn token always included, over those recorded at sampling. What is left counts as
+    /// given, so that no gradient comes of what is dropped. Default false.
+    pub truncated_ratio: bool,
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
@@ -85,6 +95,8 @@ impl Default for RolloutConfig {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            repetition_guard: 1.0,
+            truncated_ratio: false,
             stop: Vec::new(),
         }
     }
@@ -107,6 +119,11 @@ impl RolloutConfig {
         Some(GroupSizes { least: least.get(), most: most.get() })
     }
 
+    /// What is left of the distributions that importance ratios compare, if that is not all.
+    pub fn truncation(&self) -> Option<Shaping> {
+        self.truncated_ratio.then(|| self.shaping())
+    }
+
     /// How a step samples at a temperature of its own.
     pub fn sampling(&self, seed: u64, stream: Stream, step: u64, temperature: f64) -> Sampling {
         Sampling {
@@ -118,6 +135,8 @@ impl RolloutConfig {
             entropy: false,
             max_tokens: self.max_tokens.get(),
             stop: self.stop.clone(),
+            repetition_guard: self.repetition_guard,
+            grammar: None,
             max_batch: self.max_batch.get(),
             kv_memory_mib: self.kv_memory_mib.map(NonZeroUsize::get),
         }

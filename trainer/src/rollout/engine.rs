@@ -6,18 +6,18 @@
 
 use tch::Tensor;
 
+use super::grammar::{Constrained, Constraints};
 use super::histories::{Histories, Known};
-use super::prefill::{Prefilled, ROWS, padding, prefill};
+use super::kv_room::{COLUMNS, KvRoom, Wanted};
+use super::prefill::{Prefilled, padding, prefill};
+use super::repetition_guard::{Held, held};
 use super::request::{Completion, Finish, Request, Sampling};
-use super::sampler::{Draw, draw};
+use super::sampler::{Draw, Drawn, draw};
 use super::stop::StopStrings;
 use super::transcript::Transcript;
 use super::waiting::{Queue, Waiting};
 use crate::policy::attention::DecodeAttention;
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
-
-/// Columns of the cache come in multiples of this: as many as libtorch's attention looks at.
-const COLUMNS: usize = 16;
 
 /// Samples every request and hands over each completion the moment it ends, while others still decode.
 ///
@@ -84,6 +84,8 @@ struct Row {
     transcript: Transcript,
     /// Prompt length: position of the first sampled token.
     start: usize,
+    /// The language that it follows.
+    constrained: Option<Constrained>,
     finish: Option<Finish>,
 }
 
@@ -100,6 +102,7 @@ struct Engine<'a, 'm> {
     queue: Queue<'a>,
     /// The prompt whose samples have started in part.
     kept: Option<(usize, Prefilled)>,
+    constraints: Option<Constraints>,
 }
 
 impl<'a, 'm> Engine<'a, 'm> {
@@ -110,23 +113,30 @@ impl<'a, 'm> Engine<'a, 'm> {
         sampling: &'a Sampling,
     ) -> Result<Engine<'a, 'm>, PolicyError> {
         let model = histories.model;
-        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
-        let total: usize = requests.iter().map(|request| request.samples).sum();
-        let columns = (longest + sampling.max_tokens).next_multiple_of(COLUMNS);
-        let per_row = columns * KvCache::bytes_per_token(model.sizes(), model.kind());
-        let most_rows = rows_within(total.min(sampling.max_batch), per_row, sampling.kv_memory_mib)?;
-        let padded = most_rows + padding(most_rows);
-        // What the rows leave of the memory allowed; as much again as they take where no limit is set.
-        let taken = padded * per_row;
-        let left = sampling.kv_memory_mib.map(|mib| (mib << 20).saturating_sub(taken + per_row));
-        histories.limit(left.unwrap_or(taken));
+        let room = KvRoom::of(
+            &Wanted {
+                attempts: requests.iter().map(|request| request.samples).sum(),
+                longest_prompt: requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0),
+                max_tokens: sampling.max_tokens,
+                max_batch: sampling.max_batch,
+                kv_memory_mib: sampling.kv_memory_mib,
+            },
+            model.sizes(),
+            model.kind(),
+        )?;
+        histories.limit(room.left);
+        let (rows, columns) = (room.padded_rows as i64, room.columns as i64);
         Ok(Engine {
-            cache: KvCache::new(model.sizes(), padded as i64, columns as i64, model.kind(), model.device()),
+            cache: KvCache::new(model.sizes(), rows, columns, model.kind(), model.device()),
             stop: StopStrings::new(&sampling.stop),
             queue: Queue::new(requests),
-            rows: Vec::with_capacity(most_rows),
-            most_rows,
+            rows: Vec::with_capacity(room.rows),
+            most_rows: room.rows,
             kept: None,
+            constraints: sampling
+                .grammar
+                .clone()
+                .map(|(language, method)| Constraints::new(language, method)),
             model,
             histories,
             tokenizer,
@@ -178,6 +188,7 @@ impl<'a, 'm> Engine<'a, 'm> {
             entropies: Vec::new(),
             transcript: Transcript::default(),
             start,
+            constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
             finish: None,
         }));
     }
@@ -208,6 +219,7 @@ impl<'a, 'm> Engine<'a, 'm> {
 
     /// Draws the next token of the rows from `first_row` on.
     fn draw(&mut self, first_row: usize, logits_bv: &Tensor) -> Result<(), PolicyError> {
+        let weights_bv = self.weights(first_row, logits_bv.size()[1] as usize)?;
         let rows = &self.rows[first_row..];
         let uniform_b: Vec<f32> = rows
             .iter()
@@ -216,28 +228,58 @@ impl<'a, 'm> Engine<'a, 'm> {
         let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
         let seen: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..]).collect();
         let Sampling { temperature, shaping, entropy, .. } = *self.sampling;
-        let drawn = draw(logits_bv, &uniform_b, &Draw { temperature, shaping, seen: &seen, entropy });
-        let tokens = Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64");
-        let floats = |x: &Tensor| Vec::<f32>::try_from(x).expect("logprobs are a vector of f32");
-        let logprobs = floats(&drawn.logprob_b);
-        let unshaped = floats(&drawn.unshaped_logprob_b);
-        let entropies = drawn.entropy_b.as_ref().map(floats);
+        let weights_bv = weights_bv.as_ref();
+        let how = Draw { temperature, shaping, seen: &seen, weights_bv, entropy };
+        let drawn = Numbers::of(&draw(logits_bv, &uniform_b, &how));
         for (index, row) in self.rows[first_row..].iter_mut().enumerate() {
-            row.tokens.push(tokens[index]);
-            row.logprobs.push(logprobs[index]);
-            row.unshaped_logprobs.push(unshaped[index]);
-            row.entropies.extend(entropies.as_ref().map(|entropies| entropies[index]));
+            let token = drawn.tokens[index];
+            row.tokens.push(token);
+            row.logprobs.push(drawn.logprobs[index]);
+            row.unshaped_logprobs.push(drawn.unshaped[index]);
+            row.entropies.extend(drawn.entropies.as_ref().map(|entropies| entropies[index]));
+            if let (Some(constraints), Some(sample)) = (&mut self.constraints, &mut row.constrained) {
+                let probability = f64::from(drawn.unshaped[index]).exp();
+                let allowed = drawn.allowed.as_ref().map_or(1.0, |allowed| f64::from(allowed[index]));
+                constraints.accept(sample, token, probability, allowed)?;
+            }
             // The growing text says when to look; the whole text, which is what counts, says whether it is so.
             let has_stop_text = !self.stop.is_empty()
                 && row.transcript.push(&row.tokens, self.tokenizer, &self.stop)?
                 && self.stop.find(&self.tokenizer.decode(&row.tokens)?).is_some();
-            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&tokens[index]) {
+            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&token) {
                 Some(Finish::Stop)
             } else {
                 (row.tokens.len() >= self.sampling.max_tokens).then_some(Finish::Length)
             };
         }
         Ok(())
+    }
+
+    /// What is added to the log-probabilities of the rows from `first_row` on, if anything is: by the language that they follow,
+    /// and by the guard against copies.
+    fn weights(&mut self, first_row: usize, vocabulary: usize) -> Result<Option<Tensor>, PolicyError> {
+        let mut weights = None;
+        if let Some(constraints) = &self.constraints {
+            let rows = self.rows[first_row..].iter_mut();
+            let mut samples: Vec<_> = rows.filter_map(|row| row.constrained.as_mut()).collect();
+            weights = Some(constraints.weights(&mut samples, vocabulary)?);
+        }
+        let rows = self.rows.len() - first_row;
+        if self.sampling.repetition_guard < 1.0 {
+            let weights = weights.get_or_insert_with(|| vec![0.0; rows * vocabulary]);
+            for (row, weights) in self.rows[first_row..].iter().zip(weights.chunks_mut(vocabulary)) {
+                let text = |count: usize| self.tokenizer.decode(&row.tokens[..count]);
+                let Held { tokens, end } = held(&row.tokens, self.sampling.repetition_guard, text)?;
+                let ends = self.tokenizer.stop_ids.iter().map(|id| (*id, end));
+                for (token, weight) in tokens.into_iter().chain(ends) {
+                    if let Some(number) = weights.get_mut(token as usize) {
+                        *number += weight as f32;
+                    }
+                }
+            }
+        }
+        let shape = [rows as i64, vocabulary as i64];
+        Ok(weights.map(|weights| Tensor::from_slice(&weights).view(shape).to_device(self.model.device())))
     }
 
     /// Hands over finished rows and closes the gaps they leave.
@@ -249,6 +291,9 @@ impl<'a, 'm> Engine<'a, 'm> {
                 continue;
             };
             let row = self.rows.swap_remove(index);
+            if let (Some(constraints), Some(sample)) = (&mut self.constraints, &row.constrained) {
+                constraints.end(sample);
+            }
             if finish == Finish::Stop && self.histories.keeps() {
                 // The last token has been drawn and not been read.
                 let read = &row.tokens[..row.tokens.len() - 1];
@@ -278,22 +323,24 @@ impl<'a, 'm> Engine<'a, 'm> {
     }
 }
 
-/// How many of the `wanted` rows fit into the memory allowed; in steps of 16 where not all do.
-///
-/// # Errors
-///
-/// If not even 16 do.
-fn rows_within(
-    wanted: usize,
-    bytes_per_row: usize,
-    allowed_mib: Option<usize>,
-) -> Result<usize, PolicyError> {
-    let Some(allowed) = allowed_mib else { return Ok(wanted) };
-    // One more is what the prompt takes whose samples have started in part.
-    let fitting = ((allowed << 20) / bytes_per_row.max(1)).saturating_sub(1) / ROWS * ROWS;
-    if fitting == 0 {
-        let needed = ((ROWS + 1) * bytes_per_row).div_ceil(1 << 20);
-        return Err(PolicyError::KvMemory { allowed, needed });
+/// What was drawn, on the host.
+struct Numbers {
+    tokens: Vec<i64>,
+    logprobs: Vec<f32>,
+    unshaped: Vec<f32>,
+    entropies: Option<Vec<f32>>,
+    allowed: Option<Vec<f32>>,
+}
+
+impl Numbers {
+    fn of(drawn: &Drawn) -> Numbers {
+        let floats = |x: &Tensor| Vec::<f32>::try_from(x).expect("logprobs are a vector of f32");
+        Numbers {
+            tokens: Vec::<i64>::try_from(&drawn.token_b).expect("token ids are a vector of i64"),
+            logprobs: floats(&drawn.logprob_b),
+            unshaped: floats(&drawn.unshaped_logprob_b),
+            entropies: drawn.entropy_b.as_ref().map(floats),
+            allowed: drawn.allowed_b.as_ref().map(floats),
+        }
     }
-    Ok(wanted.min(fitting))
 }

@@ -8,7 +8,7 @@ use crate::policy::{KeysAndValues, Network};
 
 /// Tokens of one pass, padding included; a longer prompt goes alone. Beyond some hundred rows products are as fast as they
 /// get, and the hidden states of a pass are memory.
-const TOKENS: usize = 2048;
+pub const TOKENS: usize = 2048;
 
 /// The rows of a product are padded to a multiple of this, which makes what one row gives independent of how many there
 /// are: oneMKL rounds differently for other numbers of rows, but not between multiples of 16.

@@ -1,10 +1,13 @@
 //! What is asked of the engine, and what it hands over.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Continuation, Interjection};
 use crate::rng::{Stream, uniform};
 
+use super::grammar::{GrammarMethod, Language};
 use super::shaping::Shaping;
 
 /// One prompt and how many samples are wanted of it.
@@ -41,6 +44,10 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Texts that end a completion.
     pub stop: Vec<String>,
+    /// Factor of the probability of a token that would open another copy of what a completion ends in, for each copy; 1 is off.
+    pub repetition_guard: f64,
+    /// The language that completions are words of, and how they are drawn from it.
+    pub grammar: Option<(Rc<dyn Language>, GrammarMethod)>,
     /// Most sequences decoded together.
     pub max_batch: usize,
     /// Most memory of keys and values, in MiB; `None` is what `max_batch` needs.
@@ -59,6 +66,8 @@ impl Default for Sampling {
             entropy: false,
             max_tokens: 256,
             stop: Vec::new(),
+            repetition_guard: 1.0,
+            grammar: None,
             max_batch: 64,
             kv_memory_mib: None,
         }

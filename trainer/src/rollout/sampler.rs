@@ -17,6 +17,9 @@ pub struct Drawn {
     pub unshaped_logprob_b: Tensor,
     /// Entropy `[B]` (nats, f32) of the distribution it was drawn from, where it was asked for.
     pub entropy_b: Option<Tensor>,
+    /// Probability `[B]` (f32), before the distribution was shaped, of all tokens whose weight is not minus infinity; none
+    /// without weights.
+    pub allowed_b: Option<Tensor>,
 }
 
 /// How tokens are drawn.
@@ -28,6 +31,9 @@ pub struct Draw<'a> {
     pub shaping: Shaping,
     /// Tokens of each row's completion so far.
     pub seen: &'a [&'a [i64]],
+    /// What is added to the log-probabilities of each row, `[B, V]` f32, before anything else is left out; minus infinity for a
+    /// token that must not come.
+    pub weights_bv: Option<&'a Tensor>,
     /// Whether the entropy is wanted.
     pub entropy: bool,
 }
@@ -51,7 +57,7 @@ pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, how: &Draw<'_>) -> Drawn {
     }
     let scaled_bv =
         if how.temperature == 1.0 { logits_bv.shallow_clone() } else { logits_bv / how.temperature };
-    if how.shaping.is_off() {
+    if how.shaping.is_off() && how.weights_bv.is_none() {
         let probability_bv = scaled_bv.softmax(-1, Kind::Float);
         let token_b1 = search(&probability_bv, uniform_b);
         let logprob_b = probability_bv.gather(-1, &token_b1, false).log_().squeeze_dim(-1);
@@ -60,9 +66,11 @@ pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, how: &Draw<'_>) -> Drawn {
             unshaped_logprob_b: logprob_b.shallow_clone(),
             logprob_b,
             entropy_b: how.entropy.then(|| entropy(&probability_bv)),
+            allowed_b: None,
         };
     }
-    let probability_bv = how.shaping.apply(&scaled_bv, how.seen).softmax(-1, Kind::Float);
+    let weighted_bv = weighted(&scaled_bv, how);
+    let probability_bv = how.shaping.apply(&weighted_bv, how.seen).softmax(-1, Kind::Float);
     let token_b1 = search(&probability_bv, uniform_b);
     let of_token = |x_bv: &Tensor| x_bv.gather(-1, &token_b1, false);
     Drawn {
@@ -70,21 +78,33 @@ pub fn draw(logits_bv: &Tensor, uniform_b: &Tensor, how: &Draw<'_>) -> Drawn {
         unshaped_logprob_b: (of_token(&scaled_bv) - scaled_bv.logsumexp(-1, true)).squeeze_dim(-1),
         token_b: token_b1.squeeze_dim(-1),
         entropy_b: how.entropy.then(|| entropy(&probability_bv)),
+        allowed_b: how.weights_bv.map(|weights_bv| {
+            let whole_bv = scaled_bv.softmax(-1, Kind::Float);
+            (whole_bv * weights_bv.isfinite()).sum_dim_intlist(-1, false, Kind::Float)
+        }),
     }
 }
 
-/// The first largest logit of each row, after the repetition penalty.
+/// Logits with the weights of tokens.
+fn weighted(logits_bv: &Tensor, how: &Draw<'_>) -> Tensor {
+    how.weights_bv.map_or_else(|| logits_bv.shallow_clone(), |weights_bv| logits_bv + weights_bv)
+}
+
+/// The first largest logit of each row, after weights and the repetition penalty.
 fn largest(logits_bv: &Tensor, how: &Draw<'_>) -> Drawn {
+    let weighted_bv = weighted(logits_bv, how);
     let token_b = match how.shaping.repetition_penalty {
-        1.0 => logits_bv.argmax(-1, false),
-        _ => how.shaping.apply(logits_bv, how.seen).argmax(-1, false),
+        1.0 => weighted_bv.argmax(-1, false),
+        _ => how.shaping.apply(&weighted_bv, how.seen).argmax(-1, false),
     };
     let zero_b = token_b.zeros_like().to_kind(Kind::Float);
     Drawn {
         token_b,
         logprob_b: zero_b.shallow_clone(),
         unshaped_logprob_b: zero_b.shallow_clone(),
-        entropy_b: how.entropy.then_some(zero_b),
+        entropy_b: how.entropy.then(|| zero_b.shallow_clone()),
+        // Nothing is drawn, so nothing is learnt from how probable it was.
+        allowed_b: how.weights_bv.map(|_| zero_b.ones_like()),
     }
 }
 

@@ -39,7 +39,7 @@ impl Shaping {
     /// dropped. At least one token of a row is left.
     ///
     /// `seen` holds the tokens of each row's completion so far.
-    pub(super) fn apply(self, scaled_bv: &Tensor, seen: &[&[i64]]) -> Tensor {
+    pub(crate) fn apply(self, scaled_bv: &Tensor, seen: &[&[i64]]) -> Tensor {
         let mut left_bv = if self.repetition_penalty == 1.0 {
             scaled_bv.shallow_clone()
         } else {

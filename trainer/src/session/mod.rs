@@ -19,11 +19,12 @@ use crate::eval::Evaluations;
 use crate::execution::start_executor;
 use crate::facts::{Bench, Facts, Wanted};
 use crate::journal::Journal;
-use crate::optim::{Optimizer, UpdateReport};
+use crate::memory::{Lengths, TaskLengths};
+use crate::optim::{Optimizer, TokenBudget, UpdateReport};
 use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
-use crate::rollout::Prompter;
+use crate::rollout::{self, KvRoom, Prompter};
 use crate::tasks::{self, PassRates, TaskSet};
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
@@ -46,6 +47,8 @@ pub struct Session {
     pub critic: Option<Critic>,
     /// Who foretells verdicts, if the recipe wants that.
     pub verifier: Option<Verifier>,
+    /// How many tokens go through the network together in the update.
+    pub token_budget: TokenBudget,
     /// What the policy is kept near, if divergence costs anything.
     pub reference: Option<Reference>,
     /// What a nat of divergence costs.
@@ -113,6 +116,7 @@ impl Session {
         let saved = checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
         let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
         policy.prepare(&recipe.model, recipe.seed)?;
+        policy.truncation = recipe.rollout.truncation();
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let executor = start_executor(&recipe.executor)?;
 
@@ -127,6 +131,7 @@ impl Session {
             verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
+            token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
             policy,
             prompter,
             executor,
@@ -265,28 +270,45 @@ fn new_reference(recipe: &Recipe, policy: &Policy) -> Result<Option<Reference>, 
     if !recipe.algorithm.needs_reference() {
         return Ok(None);
     }
-    let adapted = policy.weights.adapter().is_some();
-    match recipe.algorithm.reference {
-        ReferenceKind::Frozen | ReferenceKind::LoraOff if adapted => Ok(Some(Reference::WithoutAdapters)),
+    let lora = recipe.model.lora.as_ref();
+    match (recipe.algorithm.reference, lora) {
+        (ReferenceKind::LoraOff, Some(_)) => Ok(Some(Reference::WithoutAdapters)),
+        // What the run starts from has the adapters of the folder in it.
+        (ReferenceKind::Frozen, Some(lora)) if lora.path.is_some() => Ok(Some(Reference::of_start(policy))),
+        (ReferenceKind::Frozen, Some(_)) => Ok(Some(Reference::WithoutAdapters)),
         _ => Ok(Some(Reference::load(&recipe.model.path, policy)?)),
     }
 }
 
-/// Checks that every prompt with the longest completion fits into the positions that the model knows.
+/// Checks that every prompt with the longest completion fits into the positions that the model knows, and the longest attempt
+/// into the memory that the recipe allows for keys and values.
 fn check_lengths(
     recipe: &Recipe,
     policy: &Policy,
     prompter: &Prompter,
     sets: &[&TaskSet],
 ) -> Result<(), TrainError> {
-    let (most, completion) =
-        (policy.architecture.sizes().max_positions as usize, recipe.rollout.max_tokens.get());
+    let sizes = policy.architecture.sizes();
+    let (most, completion) = (sizes.max_positions as usize, recipe.rollout.max_tokens.get());
+    let mut longest = 0;
     for task in sets.iter().flat_map(|set| set.iter()) {
         let prompt = prompter.prompt(task, &policy.tokenizer)?.len();
         if prompt + completion > most {
             return Err(TrainError::TooLong { task: task.id.clone(), prompt, completion, most });
         }
+        longest = longest.max(prompt);
     }
+    // A later turn begins behind all that was said before, and would find too little memory hours later.
+    let tasks = TaskLengths { longest, ..TaskLengths::default() };
+    let attempt = Lengths::longest(recipe, &tasks, most);
+    let wanted = rollout::Wanted {
+        attempts: 1,
+        longest_prompt: longest + attempt.completion - completion,
+        max_tokens: completion,
+        max_batch: 1,
+        kv_memory_mib: recipe.rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),
+    };
+    KvRoom::of(&wanted, &sizes, policy.compute)?;
     Ok(())
 }
 

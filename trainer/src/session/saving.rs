@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
 use rltrain_rewards::History;
@@ -25,8 +26,8 @@ use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::facts::Facts;
-use crate::optim::Optimizer;
-use crate::policy::{Compute, HostView, MAX_SHARD_BYTES, Weights};
+use crate::optim::{Optimizer, TokenBudget};
+use crate::policy::{Compute, HostView, Weights};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::tasks::{PassRates, Visit};
@@ -70,6 +71,10 @@ pub(super) struct TrainerState {
     kl_coefficient: f64,
     /// Tasks drawn so far, or passed over by a curriculum.
     tasks_drawn: u64,
+    /// Most tokens through the network together, where memory did not suffice for what the recipe says. Absent otherwise, so that
+    /// older programs read what they can go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    micro_batch_tokens: Option<NonZeroUsize>,
     /// What `auto` came to when the run started.
     pub(super) compute: Compute,
     /// BLAKE3 of the task files, so that a changed file is noticed.
@@ -204,6 +209,9 @@ impl Session {
         let RewardsState { history, facts, .. } = RewardsState::read(checkpoint)?;
         (self.history, self.facts) = (history, facts);
         self.kl_coefficient = state.kl_coefficient;
+        if let Some(tokens) = state.micro_batch_tokens {
+            self.token_budget = TokenBudget::new(tokens.min(recipe.optimizer.micro_batch_tokens));
+        }
         self.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
         self.saved = Some(state.step);
@@ -240,7 +248,7 @@ impl Session {
     }
 
     fn fill(&self, draft: &mut Draft, recipe: &Recipe) -> Result<(), WriteError> {
-        self.policy.save(draft, MAX_SHARD_BYTES)?;
+        self.policy.save(draft, recipe.checkpoint.max_shard_bytes.get())?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         draft.tensors(OPTIMIZER, means(&self.optimizer), &BTreeMap::new())?;
         if let Some(critic) = &self.critic {
@@ -274,6 +282,8 @@ impl Session {
                 skipped_in_a_row: self.skipped_in_a_row,
                 kl_coefficient: self.kl_coefficient,
                 tasks_drawn: self.tasks_drawn,
+                micro_batch_tokens: NonZeroUsize::new(self.token_budget.tokens())
+                    .filter(|tokens| *tokens < recipe.optimizer.micro_batch_tokens),
                 compute: self.policy.compute.into(),
                 train_tasks_blake3: self.tasks.blake3().to_owned(),
                 heldout_tasks_blake3: self.heldout.blake3().to_owned(),
