@@ -102,8 +102,8 @@ pub fn attempt(
         let first = attempts.groups.len() as u64;
         let sizes = session.group_sizes(recipe, &drawn);
         let temperature = recipe.rollout.temperature;
-        let round = Round { tasks: &drawn, first, step, sizes: &sizes, temperature };
-        attempts.append(attempt_tasks(session, recipe, round, times)?);
+        let together = Round { tasks: &drawn, first, step, sizes: &sizes, temperature };
+        attempts.append(attempt_tasks(session, recipe, together, times)?);
         match recipe.algorithm.refill(attempts.teaching(&recipe.algorithm).len(), wanted, round) {
             Refill::Sample(more) => missing = more,
             Refill::Learn => break,

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::grammar::{Constrained, Constraints};
 use super::histories::{Histories, Known};
-use super::kv_room::{COLUMNS, KvRoom, Wanted};
+use super::kv_room::{KvRoom, Wanted};
 use super::prefill::{Prefilled, padding, prefill};
 use super::repetition_guard::{Held, held};
 use super::request::{Completion, Finish, Request, Sampling};

@@ -71,7 +71,9 @@ pub fn foretell(
     let weight = config.reward_weight;
     for (place, forecasts) in scores.forecasts.iter().enumerate() {
         for (index, forecast) in forecasts.iter().enumerate() {
-            let (Some(reward), Some(forecast)) = (&mut scores.rewards[place][index], forecast) else { continue };
+            let (Some(reward), Some(forecast)) = (&mut scores.rewards[place][index], forecast) else {
+                continue;
+            };
             let (shaped, effective) = (Some(forecast.pass), weight * forecast.pass);
             *reward += effective;
             scores.rows[place][index].push(shaped);
