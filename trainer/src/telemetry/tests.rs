@@ -1,5 +1,7 @@
 //! The telemetry as a whole.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn numbers(step: u64) -> (Metrics, Metrics) {
@@ -65,8 +67,10 @@ fn every_metric_is_in_the_glossary() {
     let read = |path: &str| std::fs::read_to_string(trainer.join(path)).unwrap();
     let (steps, evaluations) = (read("src/step_metrics.rs"), read("src/eval/heldout.rs"));
     let names = pushed_names(&steps).into_iter().chain(pushed_names(&evaluations));
-    let names: Vec<String> =
-        names.chain([EVALUATION_SECONDS, WALL_SECONDS]).map(|name| name.replace("{}", "{k}")).collect();
+    let names = names.chain([EVALUATION_SECONDS, WALL_SECONDS]).map(|name| name.replace("{}", "{k}"));
+    // The stages of a reward have names of their own.
+    let stages = |name: String| ["", "shaped/", "effective/"].map(|stage| name.replace("{stage}", stage));
+    let names: BTreeSet<String> = names.flat_map(stages).collect();
     assert!(names.len() >= 29, "found only {names:?}");
 
     let glossary = read("../docs/metrics.md");
