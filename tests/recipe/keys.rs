@@ -9,6 +9,7 @@ use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator
 use rltrain::critic::CriticKind;
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
+use rltrain::rollout::grammar::{GrammarConfig, GrammarMethod, GrammarNotation};
 use rltrain_rewards::RewardsConfig;
 
 use super::{SHORTEST, root};
@@ -18,6 +19,11 @@ pub(super) fn full() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.executor.workers = NonZeroUsize::new(2);
     recipe.rollout.kv_memory_mib = NonZeroUsize::new(512);
+    recipe.rollout.grammar = Some(GrammarConfig {
+        notation: GrammarNotation::Regex,
+        text: "[a-z]*".to_owned(),
+        method: GrammarMethod::Asap,
+    });
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();

@@ -135,7 +135,7 @@ fn sample<'a>(
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
         requests.push(Request { prompt, samples, task: place, ..Request::default() });
     }
-    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, session.step, temperature);
+    let sampling = session.sampling(recipe, Stream::Sampling, temperature);
     let tasks: Vec<_> = drawn.iter().map(|task| &session.tasks[*task]).collect();
     let Played { completions, executions, prefill } = play(session, recipe, &tasks, &requests, &sampling)?;
     Ok((rollout::collect(drawn, requests, completions), executions, prefill))

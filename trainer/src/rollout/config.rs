@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::grammar::GrammarConfig;
 use super::request::Sampling;
 use super::shaping::Shaping;
 use crate::rng::Stream;
@@ -60,6 +61,9 @@ pub struct RolloutConfig {
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
+    /// Completions that are words of a language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<GrammarConfig>,
 }
 
 impl Default for RolloutConfig {
@@ -81,6 +85,7 @@ impl Default for RolloutConfig {
             repetition_guard: 1.0,
             truncated_ratio: false,
             stop: Vec::new(),
+            grammar: None,
         }
     }
 }
@@ -101,7 +106,7 @@ impl RolloutConfig {
         self.truncated_ratio.then(|| self.shaping())
     }
 
-    /// How a step samples at a temperature of its own.
+    /// How a step samples at a temperature of its own. The language of `grammar` is compiled once per run, by the session.
     pub fn sampling(&self, seed: u64, stream: Stream, step: u64, temperature: f64) -> Sampling {
         Sampling {
             seed,
