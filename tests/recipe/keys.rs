@@ -10,6 +10,7 @@ use rltrain::critic::CriticKind;
 use rltrain::critic::verifier::VerifierConfig;
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
+use rltrain::rollout::grammar::{GrammarConfig, GrammarMethod, GrammarNotation};
 use rltrain::tasks::CurriculumConfig;
 use rltrain_rewards::RewardsConfig;
 
@@ -23,6 +24,11 @@ pub(super) fn full() -> Recipe {
     recipe.rollout.group_size_min = NonZeroUsize::new(2);
     recipe.rollout.group_size_max = NonZeroUsize::new(1000);
     recipe.tasks.curriculum = Some(CurriculumConfig::default());
+    recipe.rollout.grammar = Some(GrammarConfig {
+        notation: GrammarNotation::Regex,
+        text: "[a-z]*".to_owned(),
+        method: GrammarMethod::Asap,
+    });
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();

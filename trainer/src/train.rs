@@ -192,7 +192,7 @@ fn sample<'a>(
         let prompt = session.prompter.prompt(&session.tasks[*task], &session.policy.tokenizer)?;
         requests.push(Request { prompt, samples: *samples, task: place, ..Request::default() });
     }
-    let sampling = recipe.rollout.sampling(recipe.seed, Stream::Sampling, round.step, round.temperature);
+    let sampling = session.sampling(recipe, Stream::Sampling, round.step, round.temperature);
     let tasks: Vec<_> = round.tasks.iter().map(|task| &session.tasks[*task]).collect();
     let Played { completions, executions, prefill } = play(session, recipe, &tasks, &requests, &sampling)?;
     Ok((rollout::collect(round.tasks, requests, completions), executions, prefill))

@@ -67,8 +67,7 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
         let (samples, task) = (recipe.eval.samples.get(), place as u64);
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
-    let sampling =
-        recipe.rollout.sampling(recipe.seed, Stream::Evaluation, session.step, recipe.eval.temperature);
+    let sampling = session.sampling(recipe, Stream::Evaluation, session.step, recipe.eval.temperature);
     let tasks: Vec<_> = session.heldout.iter().collect();
     let Played { completions, executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::allotment::GroupSizes;
+use super::grammar::GrammarConfig;
 use super::request::Sampling;
 use super::shaping::Shaping;
 use crate::rng::Stream;
@@ -74,6 +75,9 @@ pub struct RolloutConfig {
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
+    /// Completions that are words of a language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<GrammarConfig>,
 }
 
 impl Default for RolloutConfig {
@@ -98,6 +102,7 @@ impl Default for RolloutConfig {
             repetition_guard: 1.0,
             truncated_ratio: false,
             stop: Vec::new(),
+            grammar: None,
         }
     }
 }
@@ -124,7 +129,7 @@ impl RolloutConfig {
         self.truncated_ratio.then(|| self.shaping())
     }
 
-    /// How a step samples at a temperature of its own.
+    /// How a step samples at a temperature of its own. The language of `grammar` is compiled once per run, by the session.
     pub fn sampling(&self, seed: u64, stream: Stream, step: u64, temperature: f64) -> Sampling {
         Sampling {
             seed,

@@ -4,6 +4,7 @@ mod saving;
 mod visiting;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_executor::Executor;
@@ -21,10 +22,12 @@ use crate::facts::{Bench, Facts, Wanted};
 use crate::journal::Journal;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
-use crate::rollout::{self, KvRoom, Prompter};
+use crate::rng::Stream;
+use crate::rollout::grammar::{CompiledGrammar, GrammarMethod, Language};
+use crate::rollout::{self, KvRoom, Prompter, Sampling};
 use crate::tasks::{self, PassRates, TaskSet};
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
@@ -59,6 +62,8 @@ pub struct Session {
     pub heldout: TaskSet,
     /// Tasks to prompts.
     pub prompter: Prompter,
+    /// The language that completions are words of, if the recipe has one, and how they are drawn from it.
+    pub language: Option<(Rc<dyn Language>, GrammarMethod)>,
     /// The sandbox.
     pub executor: Executor,
     /// Verdicts to rewards.
@@ -132,6 +137,7 @@ impl Session {
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
             token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
+            language: language(recipe, &policy)?,
             policy,
             prompter,
             executor,
@@ -175,6 +181,12 @@ impl Session {
             )),
         }
         Ok(session)
+    }
+
+    /// How the recipe samples at a step.
+    pub fn sampling(&self, recipe: &Recipe, stream: Stream, step: u64, temperature: f64) -> Sampling {
+        let sampling = recipe.rollout.sampling(recipe.seed, stream, step, temperature);
+        Sampling { grammar: self.language.clone(), ..sampling }
     }
 
     /// Brings what follows the policy up to date after a step whose rollout was `kl` nats a token away from the reference.
@@ -253,6 +265,20 @@ impl Session {
             checkpoint: self.newest_checkpoint(),
         }
     }
+}
+
+/// The language of the recipe, compiled for the policy's tokenizer.
+fn language(
+    recipe: &Recipe,
+    policy: &Policy,
+) -> Result<Option<(Rc<dyn Language>, GrammarMethod)>, TrainError> {
+    let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
+    let path = recipe.model.path.join("tokenizer.json");
+    let text = fs_err::read(&path)?;
+    let tokenizer = serde_json::from_slice(&text).map_err(|source| TrainError::Json { path, source })?;
+    let ends = policy.tokenizer.stop_ids.iter().copied();
+    let language = CompiledGrammar::new(config, &tokenizer, ends).map_err(PolicyError::from)?;
+    Ok(Some((Rc::new(language), config.method)))
 }
 
 /// The critic of a new run, if the estimator asks for one.

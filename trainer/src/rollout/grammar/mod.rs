@@ -5,12 +5,14 @@
 //! remembers how much of what follows a prefix was a word and converges to the model's own distribution over the language.
 
 mod asap;
+mod compiled;
 mod config;
 mod constraint;
 
 use std::fmt::Debug;
 
 pub use asap::{Allowed, Asap, Place};
+pub use compiled::CompiledGrammar;
 pub use config::{GrammarConfig, GrammarMethod, GrammarNotation};
 pub(super) use constraint::{Constrained, Constraints};
 use thiserror::Error;
