@@ -1,13 +1,11 @@
 //! What is asked of the engine, and what it hands over.
 
-use std::rc::Rc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Continuation, Interjection};
 use crate::rng::{Stream, uniform};
 
-use super::grammar::{GrammarMethod, Language};
+use super::grammar::DrawnLanguage;
 use super::shaping::Shaping;
 
 /// One prompt and how many samples are wanted of it.
@@ -47,7 +45,7 @@ pub struct Sampling {
     /// Factor of the probability of a token that would open another copy of what a completion ends in, for each copy; 1 is off.
     pub repetition_guard: f64,
     /// The language that completions are words of, and how they are drawn from it.
-    pub grammar: Option<(Rc<dyn Language>, GrammarMethod)>,
+    pub grammar: Option<DrawnLanguage>,
     /// Most sequences decoded together.
     pub max_batch: usize,
     /// Most memory of keys and values, in MiB; `None` is what `max_batch` needs.

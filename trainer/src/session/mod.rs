@@ -26,7 +26,7 @@ use crate::policy::{Policy, PolicyError};
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
 use crate::rng::Stream;
-use crate::rollout::grammar::{CompiledGrammar, GrammarMethod, Language};
+use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
 use crate::rollout::{self, KvRoom, Prompter, Sampling};
 use crate::tasks::{self, PassRates, TaskSet};
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
@@ -63,7 +63,7 @@ pub struct Session {
     /// Tasks to prompts.
     pub prompter: Prompter,
     /// The language that completions are words of, if the recipe has one, and how they are drawn from it.
-    pub language: Option<(Rc<dyn Language>, GrammarMethod)>,
+    pub language: Option<DrawnLanguage>,
     /// The sandbox.
     pub executor: Executor,
     /// Verdicts to rewards.
@@ -268,10 +268,7 @@ impl Session {
 }
 
 /// The language of the recipe, compiled for the policy's tokenizer.
-fn language(
-    recipe: &Recipe,
-    policy: &Policy,
-) -> Result<Option<(Rc<dyn Language>, GrammarMethod)>, TrainError> {
+fn language(recipe: &Recipe, policy: &Policy) -> Result<Option<DrawnLanguage>, TrainError> {
     let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
     let path = recipe.model.path.join("tokenizer.json");
     let text = fs_err::read(&path)?;

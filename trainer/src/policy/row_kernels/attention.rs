@@ -132,7 +132,7 @@ const WIDE: usize = 4 * LANES;
 
 /// Whether [`attend`] takes heads of this width.
 pub(in crate::policy) fn takes_width(head_dim: i64) -> bool {
-    head_dim as usize % LANES == 0
+    (head_dim as usize).is_multiple_of(LANES)
 }
 
 #[inline(always)]

@@ -10,6 +10,7 @@ mod config;
 mod constraint;
 
 use std::fmt::Debug;
+use std::rc::Rc;
 
 pub use asap::{Allowed, Asap, Place};
 pub use compiled::CompiledGrammar;
@@ -97,6 +98,9 @@ pub trait PrefixAcceptor {
     /// If the token is not allowed.
     fn accept(&mut self, token: i64) -> Result<(), GrammarError>;
 }
+
+/// A language, and how words are drawn from it.
+pub type DrawnLanguage = (Rc<dyn Language>, GrammarMethod);
 
 /// A language that completions are words of.
 pub trait Language: Debug {
