@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) const MOST_AHEAD: Duration = Duration::from_millis(5);
 
 /// What every worker has, with the one that runs, when there is no hurry to give it more.
-const PLENTY: usize = 8;
+const PLENTY: usize = 32;
 
 /// All workers, by their numbers from 0.
 pub(crate) struct Crew<T> {

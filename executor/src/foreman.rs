@@ -17,15 +17,16 @@ use crate::{InfraError, Limits};
 /// Workers that a job is tried on.
 const ATTEMPTS: usize = 2;
 
-/// Jobs that a worker may have at a time, where there is use in it.
-const DEPTH: usize = 16;
+/// Jobs that a worker may have at a time, where there is use in it: short ones for some twenty milliseconds.
+const DEPTH: usize = 64;
 
 /// Bytes on their way to a worker beyond which it is given nothing ahead.
 const MOST_UNSENT: usize = 1 << 16;
 
 /// How long the thread that serves workers rests before it looks for what has come, while all of them have plenty to do. Every
-/// answer would wake it otherwise, which costs more than taking in several at once.
-const REST: Duration = Duration::from_micros(500);
+/// answer would wake it otherwise, and with as many workers as cores it takes its core from one of them, whose caches it leaves
+/// cold: a short job then costs the worker 440 instead of 320 microseconds. Shorter than what plenty of the shortest jobs take.
+const REST: Duration = Duration::from_millis(4);
 
 /// Serves all workers. Its functions are called from one thread.
 pub(crate) struct Foreman {
