@@ -12,6 +12,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::policy::permit_rounded_operands;
+
 /// Variables and what is right for us. One that the user has set is left alone.
 const SETTINGS: [(&str, &str); 2] = [
     // Large pages, no mapping per allocation, nothing given back, grown by 256 MiB at a time.
@@ -27,6 +29,8 @@ const SETTINGS: [(&str, &str); 2] = [
 /// Starts the program again with the settings, in place of this process. Returns if they are all there already, or if that
 /// is impossible, which costs speed and nothing else.
 pub fn settle() {
+    // The program computes on one thread at a time.
+    permit_rounded_operands();
     let missing: Vec<_> = SETTINGS.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
     if missing.is_empty() {
         return;

@@ -46,6 +46,7 @@ pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
 pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
+pub use rounded_operands::permit_rounded_operands;
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;

@@ -193,7 +193,7 @@ impl Network {
     /// Logits `[N, V]` in f32 of hidden states `[N, E]`.
     ///
     /// Sums and results are f32 in every compute dtype: logits of magnitude 30 in bf16 would be rounded to steps of 0.25.
-    /// Where the compute dtype is bf16, the operands are rounded to it.
+    /// Where the compute dtype is bf16, the operands are rounded to it if that is permitted ([`permit_rounded_operands`](super::permit_rounded_operands)).
     pub fn logits(&self, hidden_ne: &Tensor) -> Tensor {
         let hidden_ne = hidden_ne.to_kind(Kind::Float);
         self.head_products(|| hidden_ne.linear(&self.head_ve, self.head_bias_v.as_ref()))
