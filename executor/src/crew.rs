@@ -98,6 +98,11 @@ impl<T> Crew<T> {
         lane.jobs.front_mut()?.job.as_mut().map(|job| (job, since))
     }
 
+    /// How many jobs a worker has.
+    pub(crate) fn count(&self, worker: usize) -> usize {
+        self.lanes[worker].jobs.len()
+    }
+
     /// Whether a worker has anything to answer for.
     pub(crate) fn is_busy(&self, worker: usize) -> bool {
         !self.lanes[worker].jobs.is_empty()

@@ -20,6 +20,9 @@ const ATTEMPTS: usize = 2;
 /// Jobs that a worker may have at a time, where there is use in it: short ones for some twenty milliseconds.
 const DEPTH: usize = 64;
 
+/// Jobs that a worker may have before it gets one of a task of which nothing is known: it may be long.
+const MOST_BLIND: usize = 16;
+
 /// Bytes on their way to a worker beyond which it is given nothing ahead.
 const MOST_UNSENT: usize = 1 << 16;
 
@@ -119,7 +122,10 @@ impl Foreman {
             if turn.is_ahead && state.unsent[turn.worker].len() > MOST_UNSENT {
                 break;
             }
-            let Some(started) = self.intake.pop(turn.is_ahead) else { break };
+            let Some(started) = self.intake.pop(turn.is_ahead, state.crew.count(turn.worker) < MOST_BLIND)
+            else {
+                break;
+            };
             state.unsent[turn.worker].extend_from_slice(&started.job.request);
             let is_short = started.ticket.is_short;
             state.crew.hand(turn.worker, Assignment { started, attempt: 1 }, is_short, now);

@@ -194,10 +194,11 @@ impl Intake {
         self.work.notified().await;
     }
 
-    /// The next job, for a worker that is to begin it at once, or one that is to have it ahead: such jobs are not long.
-    pub(crate) fn pop(&self, is_ahead: bool) -> Option<Started<Order>> {
+    /// The next job, for a worker that is to begin it at once, or one that is to have it ahead: such jobs are not
+    /// known to be long, and where `may_be_unknown` does not hold, known to be short.
+    pub(crate) fn pop(&self, is_ahead: bool, may_be_unknown: bool) -> Option<Started<Order>> {
         let mut state = self.lock();
-        let mut started = if is_ahead { state.queue.pop_short() } else { state.queue.pop() }?;
+        let mut started = if is_ahead { state.queue.pop_short(may_be_unknown) } else { state.queue.pop() }?;
         state.ahead += 1;
         if let Some(flight) = state.flight_of(&started.job) {
             flight.stage = Stage::Ahead;

@@ -201,10 +201,11 @@ impl<T> Queue<T> {
         Some(Started { job, ticket })
     }
 
-    /// The next job, unless its task's are known to be long.
-    pub(crate) fn pop_short(&mut self) -> Option<Started<T>> {
+    /// The next job, unless its task's are known to be long, or nothing is known of them and that is not enough.
+    pub(crate) fn pop_short(&mut self, may_be_unknown: bool) -> Option<Started<T>> {
         let (task, _) = self.next_task()?;
-        if self.costs.is_short(task) { self.pop() } else { None }
+        let is_short = self.costs.is_short(task) && (may_be_unknown || self.costs.is_known(task));
+        if is_short { self.pop() } else { None }
     }
 
     /// The task whose turn it is, and which account pays for it.
@@ -331,6 +332,10 @@ impl Costs {
         let known = self.of_task.get(&task).copied().unwrap_or(self.overall);
         // Nothing takes nothing, or accounts would not move.
         if known.seen == 0 { FIRST_GUESS } else { known.value.max(1) }
+    }
+
+    fn is_known(&self, task: TaskKey) -> bool {
+        self.of_task.contains_key(&task)
     }
 
     /// Whether nothing speaks against a task's jobs being as short as most are.
