@@ -29,8 +29,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) timeout: Duration,
     /// How often it is asked again.
     pub(crate) retries: usize,
-    /// Connections that are kept for the next request.
-    pub(crate) connections: usize,
+    /// How many requests are with it at the same time, and connections that are kept for the next ones.
+    pub(crate) concurrency: usize,
 }
 
 /// An HTTP address. Nothing is sent before the first [`ask`](Self::ask).
@@ -40,8 +40,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// An address, checked as far as it can be without asking it.
-    pub(crate) fn new(config: EndpointConfig) -> Result<Self, String> {
+    /// An address, checked as far as it can be without asking it, that gets at most `most_concurrency` requests at once.
+    pub(crate) fn new(config: EndpointConfig, most_concurrency: usize) -> Result<Self, String> {
+        if !(1..=most_concurrency).contains(&config.concurrency) {
+            let found = config.concurrency;
+            return Err(format!("`concurrency` is {found}, wanted from 1 to {most_concurrency}"));
+        }
         let url = &config.url;
         let uri: Uri =
             url.parse().map_err(|error| format!("`url` is `{url}`, which is no address: {error}"))?;
@@ -57,8 +61,8 @@ impl Endpoint {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(config.timeout))
-            .max_idle_connections(config.connections)
-            .max_idle_connections_per_host(config.connections)
+            .max_idle_connections(config.concurrency)
+            .max_idle_connections_per_host(config.concurrency)
             .user_agent(concat!("rltrain/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();

@@ -97,16 +97,14 @@ pub struct Judge {
 
 impl Judge {
     pub(crate) fn new(config: &JudgeConfig) -> Result<Self, String> {
-        if !(1..=256).contains(&config.concurrency) {
-            return Err(format!("`concurrency` is {}, wanted from 1 to 256", config.concurrency));
-        }
-        let endpoint = Endpoint::new(EndpointConfig {
+        let asked = EndpointConfig {
             url: config.url.clone(),
             key_variable: config.key_variable.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
             retries: config.retries,
-            connections: config.concurrency,
-        })?;
+            concurrency: config.concurrency,
+        };
+        let endpoint = Endpoint::new(asked, 256)?;
         let scale = Scale::new(config.worst, config.best)?;
         Ok(Self {
             rubric: Rubric::new(&config.rubric, &config.shows, scale)?,

@@ -54,16 +54,14 @@ impl Http {
         if config.batch == 0 {
             return Err("`batch` is 0, wanted at least 1".to_owned());
         }
-        if !(1..=64).contains(&config.concurrency) {
-            return Err(format!("`concurrency` is {}, wanted from 1 to 64", config.concurrency));
-        }
-        let endpoint = Endpoint::new(EndpointConfig {
+        let asked = EndpointConfig {
             url: config.url.clone(),
             key_variable: config.key_variable.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
             retries: config.retries,
-            connections: config.concurrency,
-        })?;
+            concurrency: config.concurrency,
+        };
+        let endpoint = Endpoint::new(asked, 64)?;
         Ok(Self {
             name: name.to_owned(),
             endpoint,
