@@ -375,6 +375,17 @@ fn missing_files() {
 }
 
 #[test]
+fn a_component_that_is_not_there_is_shown_at_its_line_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("demo.toml");
+    std::fs::write(&recipe, format!("{SHORTEST}\n[rewards.wasm.short]\ncomponent = \"short.wasm\"\n"))
+        .unwrap();
+    let report = render(&Recipe::load(&recipe).unwrap_err());
+    assert!(report.contains("there is no component `"), "{report}");
+    assert!(report.contains("component = \"short.wasm\""), "{report}");
+}
+
+#[test]
 fn missing_recipe() {
     let error = Recipe::load(Path::new("no/such/recipe.toml")).unwrap_err();
     assert!(matches!(error, RecipeError::Read { .. }));

@@ -83,7 +83,8 @@ fn a_reward_that_never_answers_ends_the_run_with_the_cause() {
     let broken = "[rewards.http.away]\nurl = \"http://127.0.0.1:9/\"\nretries = 0\n";
     std::fs::write(&recipe, format!("{text}\n{broken}")).unwrap();
     let (_, error) = expect(folder, &["recipe.toml"], 1);
-    assert!(error.contains("away"), "{error}");
+    let said = error.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    assert!(said.contains("`away`") && said.contains("refused"), "{error}");
 }
 
 fn first_task(file: &Path) -> Value {

@@ -1,5 +1,7 @@
 //! From verdicts to rewards. From here on an attempt is a number, or nothing.
 
+use std::error::Error;
+
 use rltrain_executor::{InfraError, Verdict};
 use rltrain_rewards::{
     Attempt, Language, Length, ParseOnce, Part, RewardError, RewardSet, Scored, Sibling, TaskHistory,
@@ -74,7 +76,7 @@ pub fn score(
                 }
                 // The sandbox or a plug-in failed: no score, and no place in the update.
                 lost @ (Ok(None) | Err(RewardError::PlugIn { .. })) => {
-                    let cause = || lost.err().map(|error| error.to_string());
+                    let cause = || lost.err().map(|error| with_causes(&error));
                     first_loss = first_loss.or_else(cause);
                     scores.lost += 1;
                     rewards.push(None);
@@ -244,6 +246,17 @@ pub fn within_budget(verdicts: &Verdicts) -> Result<(), TrainError> {
     let lost = verdicts.groups.iter().flatten().filter(|verdict| verdict.is_err()).count();
     let first = verdicts.groups.iter().flatten().find_map(|verdict| verdict.as_ref().err());
     bounded(lost, attempts, first.map(ToString::to_string))
+}
+
+/// An error with what it comes from.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// An error if more than a tenth of a step's attempts are lost. Without a cause nothing is: those that the sandbox lost were

@@ -29,6 +29,14 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
             );
         }
     }
+    for (name, wasm) in &recipe.rewards.wasm {
+        problems.require(
+            wasm.component.is_file(),
+            &[&format!("rewards.wasm.{name}.component"), &format!("rewards.wasm.{name}")],
+            format!("there is no component `{}`", wasm.component.display()),
+            "relative paths start at the recipe's folder; `rltrain reward new NAME --kind wasm` writes one to begin with",
+        );
+    }
     for (key, path) in [("tasks.train", &recipe.tasks.train), ("tasks.heldout", &recipe.tasks.heldout)] {
         let (what, help) = if path.is_dir() {
             ("a folder, wanted a file", "task files are JSON lines, one task a line, in one file")
