@@ -158,6 +158,30 @@ fn stale_attempts_are_of_the_weights_before_and_are_corrected() {
     }
 }
 
+/// With staleness, the time of a step is less than that of its parts: the next step's attempts are made beside its update. The last
+/// step has none to make.
+#[test]
+fn attempts_are_made_beside_the_update() {
+    let overlapped = |staleness: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        make_short(folder.path());
+        edit(folder.path(), "steps = 2\n", "steps = 4\n");
+        edit(folder.path(), "[rollout]\n", &format!("[rollout]\n{staleness}"));
+        expect(folder.path(), &["recipe.toml"], 0);
+        let text = std::fs::read_to_string(folder.path().join("run/timings.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let steps: Vec<Value> = lines.filter(|line| line.get("time/step_seconds").is_some()).collect();
+        let parts = ["rollout", "execution", "update"].map(|part| format!("time/{part}_seconds"));
+        let longer = |line: &Value| {
+            parts.iter().map(|part| number(line, part)).sum::<f64>() > number(line, "time/step_seconds")
+        };
+        steps.iter().map(longer).collect::<Vec<bool>>()
+    };
+    assert_eq!(overlapped(""), [false; 4]);
+    let ahead = overlapped("staleness = 1\n");
+    assert!(ahead[1..3].iter().all(|longer| *longer) && !ahead[3], "{ahead:?}");
+}
+
 /// The version of the weights that the samples of a step, from 1, are of.
 fn weights_of(folder: &Path, step: usize) -> u64 {
     let text = std::fs::read_to_string(folder.join(format!("run/samples/step-{step:08}.jsonl"))).unwrap();

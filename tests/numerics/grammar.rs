@@ -1,7 +1,7 @@
 //! Sampling from a language: masking and ASAp against the model's own distribution over all words, counted out.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rltrain::policy::Policy;
 use rltrain::rollout::grammar::{GrammarError, GrammarMethod, Language, PrefixAcceptor, TokenSet};
@@ -53,7 +53,7 @@ impl PrefixAcceptor for Prefix {
 fn sample(policy: &Policy, method: GrammarMethod, samples: usize, max_batch: usize) -> Vec<Completion> {
     let requests =
         [Request { prompt: PROMPT.bytes().map(i64::from).collect(), samples, ..Request::default() }];
-    let grammar = Some((Rc::new(words(policy)) as Rc<dyn Language>, method));
+    let grammar = Some((Arc::new(words(policy)) as Arc<dyn Language>, method));
     let sampling = Sampling { grammar, max_batch, max_tokens: 8, ..Sampling::default() };
     let mut completions = Vec::new();
     let model = tch::no_grad(|| policy.model());

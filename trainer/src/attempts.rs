@@ -30,6 +30,9 @@ pub struct Attempts {
     pub greedy: Greedy,
     /// What prompts and histories have cost.
     pub prefill: PrefillTokens,
+    /// What the user should be told, before anything else is done with them.
+    #[serde(skip)]
+    pub told: Vec<String>,
 }
 
 /// One greedy attempt at each task of a step.
@@ -52,6 +55,7 @@ impl Attempts {
         self.greedy.verdicts.append(round.greedy.verdicts);
         self.prefill.computed += round.prefill.computed;
         self.prefill.reused += round.prefill.reused;
+        self.told.extend(round.told);
     }
 
     /// Indices of the groups that this algorithm learns anything from.

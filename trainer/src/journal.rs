@@ -142,8 +142,8 @@ impl Journal {
         };
         let (scores, greedy) = (&attempts.scores, &attempts.greedy);
         for (place, group) in attempts.groups.iter().enumerate() {
-            let task = &session.tasks[group.task];
-            let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
+            let task = &session.environment.tasks[group.task];
+            let prompt = session.environment.prompter.text(task, &session.learner.policy.tokenizer)?;
             let begin = |completion: &Completion| Line {
                 most_tokens: recipe.longest_attempt(),
                 prompt: prompt.clone(),

@@ -15,13 +15,13 @@ use crate::attempts::Attempts;
 use crate::batch::{Batch, Values, pass, plans};
 use crate::critic::verifier::{self, Told};
 use crate::error::TrainError;
+use crate::learner::Learner;
 use crate::optim::{self, Settings, TokenBudget, TooLarge, UpdateReport, learning_rate};
 use crate::policy::{Network, token_logprobs};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Group};
 use crate::scoring::Scores;
-use crate::session::Session;
-use crate::supervised::{SupervisedMode, references};
+use crate::supervised::SupervisedMode;
 
 /// What one rollout taught, for the metrics.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,8 @@ pub struct LearnReport {
     pub learning_rate: f64,
     /// How often memory did not suffice, and packs were made smaller.
     pub halvings: u64,
+    /// What the user should know.
+    pub told: Vec<String>,
 }
 
 /// How a critic's values compare with returns, over the tokens of a rollout.
@@ -74,82 +76,82 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Learns from the attempts of one step, and from the references of its tasks if the recipe says so.
+/// Learns from the attempts of step `step`, from 0, and from the references of its tasks if there are any.
 ///
 /// Attempts that the infrastructure lost have no place in it. State that follows the policy (reference, coefficient of
 /// an adaptive KL) is brought up to date afterwards.
 ///
 /// # Errors
 ///
-/// If the tokenizer refuses a reference solution that the recipe learns from, or a single attempt does not fit into memory.
-pub fn learn(session: &mut Session, recipe: &Recipe, attempts: &Attempts) -> Result<LearnReport, TrainError> {
+/// If a single attempt does not fit into memory.
+pub fn learn(
+    learner: &mut Learner,
+    recipe: &Recipe,
+    step: u64,
+    (attempts, references): (&Attempts, Option<&Batch>),
+) -> Result<LearnReport, TrainError> {
     let (groups, scores) = attempts.select(&learnt_from(recipe, attempts));
-    let mut budget = session.token_budget;
+    let mut budget = learner.token_budget;
     let halvings = budget.halvings();
-    let lesson = prepare_within(&mut budget, session, recipe, (&groups, &scores))?;
-    let references = references(session, recipe, &attempts.tasks)?;
+    let lesson = prepare_within(&mut budget, learner, recipe, (&groups, &scores))?;
     let apart = recipe.supervised.mode != SupervisedMode::Mixed;
-    let mut settings = settings(session, recipe);
-    settings.references = if apart { None } else { references.as_ref() };
+    let mut settings = settings(learner, recipe, step);
+    settings.references = if apart { None } else { references };
 
     let mut report = LearnReport {
-        kl_coefficient: session.kl_coefficient,
+        kl_coefficient: learner.kl_coefficient,
         learning_rate: settings.learning_rate.unwrap_or(0.0),
         ..LearnReport::default()
     };
     let mut updates = Vec::new();
     if let Some(Lesson { batch, excluded, filtered, accepted, divergence_n }) = &lesson {
-        for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, session.step) {
+        for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, step) {
             let mut members = batch.members_of(&groups);
             members.retain(|member| !excluded[*member]);
-            let (policy, critic) = (&session.policy, session.critic.as_mut());
-            let optimizer = &mut session.optimizer;
+            let (policy, critic) = (&learner.policy, learner.critic.as_mut());
+            let optimizer = &mut learner.optimizer;
             let what = (batch, &members[..]);
             updates.push(optim::apply_within(&mut budget, policy, optimizer, critic, what, &settings)?);
         }
         if updates.iter().any(|update| update.skipped > 0) {
-            keep(session, recipe, batch);
+            report.told.push(keep(recipe, step, batch));
         }
         report.advantages = Spread::of(&batch.advantages_n);
         report.kl = divergence_n.as_ref().map(|kl_n| kl_n.mean(Kind::Double).double_value(&[]));
         report.critic = batch.values_n.as_ref().map(ValueReport::of);
         (report.filtered, report.accepted) = (*filtered, *accepted);
-        session.follow_policy(recipe, report.kl, batch.sequences.len());
+        learner.follow_policy(recipe, step, report.kl, batch.sequences.len());
     }
     report.first = updates.first().cloned().unwrap_or_default();
-    if let (Some(references), true) = (&references, apart) {
+    if let (Some(references), true) = (references, apart) {
         let settings = Settings { references: Some(references), ..settings };
-        let (policy, optimizer) = (&session.policy, &mut session.optimizer);
+        let (policy, optimizer) = (&learner.policy, &mut learner.optimizer);
         let what = (references, &[][..]);
         updates.push(optim::apply_within(&mut budget, policy, optimizer, None, what, &settings)?);
     }
     report.halvings = budget.halvings() - halvings;
     if report.halvings > 0 {
-        session.telemetry.message(&format!(
+        report.told.push(format!(
             "memory ran out in the update at {} tokens together; it was done again at {}, and the run goes on so",
-            session.token_budget.tokens(),
+            learner.token_budget.tokens(),
             budget.tokens()
         ));
     }
-    session.token_budget = budget;
+    learner.token_budget = budget;
     report.update = UpdateReport::together(&updates);
-    if let Some(verifier) = &mut session.verifier {
-        let Attempts { groups, verdicts, scores, .. } = attempts;
-        let told = (&groups[..], verdicts, scores);
-        report.verifier = Some(verifier::tell(verifier, recipe, session.step, &session.tasks, told)?);
-    }
     Ok(report)
 }
 
-/// Writes a batch whose gradient was not finite into the run folder. A disk that refuses costs the file, not the run.
-fn keep(session: &Session, recipe: &Recipe, batch: &Batch) {
-    let path = recipe.run.join(format!("skipped-step-{:08}.safetensors", session.step + 1));
-    session.telemetry.message(&match batch.write(&path) {
+/// Writes a batch whose gradient was not finite into the run folder; returns what the user should know. A disk that refuses costs
+/// the file, not the run.
+fn keep(recipe: &Recipe, step: u64, batch: &Batch) -> String {
+    let path = recipe.run.join(format!("skipped-step-{:08}.safetensors", step + 1));
+    match batch.write(&path) {
         Ok(()) => format!("skipped an update without a finite gradient; its batch is `{}`", path.display()),
         Err(error) => {
             format!("skipped an update without a finite gradient, and could not keep its batch: {error}")
         }
-    });
+    }
 }
 
 /// Indices of the groups that are learnt from: all, or with dynamic sampling those with a signal.
@@ -176,33 +178,33 @@ pub struct Lesson {
 /// As [`prepare`], within `budget`.
 fn prepare_within(
     budget: &mut TokenBudget,
-    session: &Session,
+    learner: &Learner,
     recipe: &Recipe,
     (groups, scores): (&[Group], &Scores),
 ) -> Result<Option<Lesson>, TooLarge> {
     let batch = Batch::new(&scores.judged(groups), Device::Cpu);
     let members = batch.members();
-    budget.fit(&[(&batch, &members)], |budget| prepare(session, recipe, (groups, scores), budget.get()))
+    budget.fit(&[(&batch, &members)], |budget| prepare(learner, recipe, (groups, scores), budget.get()))
 }
 
 /// Everything that comes before the first optimizer step, with at most `budget` tokens through the network together; `None` if
 /// there is no attempt to learn from.
 pub fn prepare(
-    session: &Session,
+    learner: &Learner,
     recipe: &Recipe,
     (groups, scores): (&[Group], &Scores),
     budget: usize,
 ) -> Option<Lesson> {
     let judged = scores.judged(groups);
-    let mut batch = Batch::new(&judged, session.policy.weights.device());
+    let mut batch = Batch::new(&judged, learner.policy.weights.device());
     if batch.sequences.is_empty() {
         return None;
     }
-    let learner = Learner { session, recipe, algorithm: &recipe.algorithm, budget };
-    let entropy_n = learner.fill_columns(&mut batch);
-    let divergence_n = learner.divergence(&batch);
-    learner.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
-    learner.fill_masks(&mut batch, entropy_n.as_ref());
+    let plan = LessonPlan { learner, recipe, algorithm: &recipe.algorithm, budget };
+    let entropy_n = plan.fill_columns(&mut batch);
+    let divergence_n = plan.divergence(&batch);
+    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
+    plan.fill_masks(&mut batch, entropy_n.as_ref());
     let completions = judged.iter().flat_map(|group| &group.completions);
     let cut_off = |completion: &Completion| recipe.algorithm.filters(completion.finish == Finish::Length);
     let mut excluded: Vec<bool> = completions.map(cut_off).collect();
@@ -218,17 +220,17 @@ pub fn prepare(
 }
 
 /// What the steps before the updates look at.
-struct Learner<'a> {
-    session: &'a Session,
+struct LessonPlan<'a> {
+    learner: &'a Learner,
     recipe: &'a Recipe,
     algorithm: &'a AlgorithmConfig,
     /// Most tokens through the network together.
     budget: usize,
 }
 
-impl Learner<'_> {
+impl LessonPlan<'_> {
     fn model(&self) -> Network {
-        tch::no_grad(|| self.session.policy.model())
+        tch::no_grad(|| self.learner.policy.model())
     }
 
     /// Fills the columns that the recipe's losses compare with; returns the entropies if a mask wants them.
@@ -246,10 +248,10 @@ impl Learner<'_> {
             }
         }
         batch.reference_n = self
-            .session
+            .learner
             .reference
             .as_ref()
-            .map(|reference| reference.logprobs(&self.session.policy, batch, self.budget, temperature));
+            .map(|reference| reference.logprobs(&self.learner.policy, batch, self.budget, temperature));
         entropy_n
     }
 
@@ -271,7 +273,7 @@ impl Learner<'_> {
         let per_token = algorithm.advantage.is_per_token();
         let penalty: Vec<f64> = match divergence_n {
             Some(divergence_n) if algorithm.kl_place == KlPlace::Reward => {
-                host(&(divergence_n * self.session.kl_coefficient))
+                host(&(divergence_n * self.learner.kl_coefficient))
             }
             _ => Vec::new(),
         };
@@ -297,7 +299,7 @@ impl Learner<'_> {
             judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
 
         let values_n =
-            self.session.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget));
+            self.learner.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget));
         let energy = if algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline {
             host(&self.energy(batch))
         } else {
@@ -369,10 +371,10 @@ impl Learner<'_> {
     }
 }
 
-/// What the updates of this step are done with.
-pub fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
-    let warms_up = session.critic.is_some() && session.step < recipe.critic.warmup_steps;
-    let rate = |optimizer| learning_rate(optimizer, session.step, recipe.steps);
+/// What the updates of step `step`, from 0, are done with.
+pub fn settings<'a>(learner: &Learner, recipe: &'a Recipe, step: u64) -> Settings<'a> {
+    let warms_up = learner.critic.is_some() && step < recipe.critic.warmup_steps;
+    let rate = |optimizer| learning_rate(optimizer, step, recipe.steps);
     Settings {
         algorithm: &recipe.algorithm,
         optimizer: &recipe.optimizer,
@@ -381,7 +383,7 @@ pub fn settings<'a>(session: &Session, recipe: &'a Recipe) -> Settings<'a> {
         critic_learning_rate: rate(&recipe.critic.optimizer),
         temperature: recipe.rollout.temperature,
         longest: recipe.longest_attempt(),
-        kl_coefficient: session.kl_coefficient,
+        kl_coefficient: learner.kl_coefficient,
         references: None,
     }
 }

@@ -6,12 +6,14 @@
 //! recipe -> tasks -> rollout -> execution -> reward -> advantage -> batch -> loss -> optimizer -> metrics + checkpoint
 //! ```
 
+pub mod actor;
 pub mod algorithm;
 pub mod attempts;
 pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod critic;
+pub mod environment;
 pub mod episode;
 pub mod error;
 pub mod eval;
@@ -20,6 +22,7 @@ pub mod facts;
 pub mod import;
 pub mod journal;
 pub mod learn;
+pub mod learner;
 pub mod memory;
 pub mod mkl;
 pub mod optim;

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::bypass_signs;
 use crate::critic::verifier::Forecast;
+use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::execution::{Verdicts, program};
 use crate::facts::{AttemptFacts, Bench, Closer, TaskFacts, Wanted, language};
+use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::rollout::{Finish, Group};
-use crate::session::Session;
 use crate::tasks::Task;
 
 /// Share of a step's attempts that the infrastructure may lose before the run stops with the cause.
@@ -53,19 +54,19 @@ pub struct Scores {
 ///
 /// If the infrastructure, plug-ins included, lost more than a tenth of the attempts, or if a reward breaks its contract.
 pub fn score(
-    session: &Session,
+    (policy, environment): (&Policy, &Environment),
     recipe: &Recipe,
     groups: &[Group],
     verdicts: &Verdicts,
     facts: &[Vec<AttemptFacts>],
 ) -> Result<Scores, TrainError> {
     within_budget(verdicts)?;
-    let weights = session.rewards.weights().collect();
+    let weights = environment.rewards.weights().collect();
     let mut scores = Scores { weights, ..Scores::default() };
     let mut first_loss = None;
     for ((group, verdicts), facts) in groups.iter().zip(&verdicts.groups).zip(facts) {
         let judged: Vec<Option<&Verdict>> = verdicts.iter().map(|verdict| verdict.as_ref().ok()).collect();
-        let mut scored = score_group(session, recipe, group, &judged, facts)?.into_iter();
+        let mut scored = score_group((policy, environment), recipe, group, &judged, facts)?.into_iter();
         let mut rewards = Vec::with_capacity(verdicts.len());
         let mut parts = Vec::with_capacity(verdicts.len());
         for verdict in judged {
@@ -99,14 +100,14 @@ pub fn score(
 
 /// Scores the attempts of a group that have a verdict, in their order.
 fn score_group(
-    session: &Session,
+    (policy, environment): (&Policy, &Environment),
     recipe: &Recipe,
     group: &Group,
     verdicts: &[Option<&Verdict>],
     facts: &[AttemptFacts],
 ) -> Result<Vec<Result<Scored, RewardError>>, TrainError> {
-    let task = &session.tasks[group.task];
-    let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
+    let task = &environment.tasks[group.task];
+    let prompt = environment.prompter.text(task, &policy.tokenizer)?;
     let programs: Vec<String> =
         group.completions.iter().map(|completion| program(task, &completion.text)).collect();
     let completions = group.completions.iter().zip(&programs).zip(verdicts).zip(facts);
@@ -123,11 +124,11 @@ fn score_group(
     let asked = Asked {
         task,
         language: language(recipe.executor.runtime).unwrap_or_default(),
-        facts: session.facts.of(task),
-        history: session.history.task(&task.id),
+        facts: environment.facts.of(task),
+        history: environment.history.task(&task.id),
         prompt: &prompt,
     };
-    Ok(asked.score(&session.rewards, &judged))
+    Ok(asked.score(&environment.rewards, &judged))
 }
 
 /// A task as it was put to the model, with what is known of it: what all attempts of a group have in common.
@@ -195,20 +196,20 @@ fn siblings<'a>(judged: &'a [Judged<'_>]) -> Vec<Vec<Sibling<'a>>> {
 /// Runs attempts against what rewards ask for beside the hidden tests. An attempt that the sandbox loses over that loses its verdict
 /// as well: without a part of its reward it has no place in the step.
 pub fn look_closer(
-    session: &Session,
+    environment: &Environment,
     recipe: &Recipe,
     groups: &[Group],
     verdicts: &mut Verdicts,
 ) -> Vec<Vec<AttemptFacts>> {
-    let wanted = Wanted::by(&session.rewards);
-    let bench = Bench { executor: &session.executor, limits: recipe.executor.limits };
+    let wanted = Wanted::by(&environment.rewards);
+    let bench = Bench { executor: &environment.executor, limits: recipe.executor.limits };
     let texts = |group: &Group| -> Vec<String> {
-        let task = &session.tasks[group.task];
+        let task = &environment.tasks[group.task];
         group.completions.iter().map(|completion| program(task, &completion.text)).collect()
     };
     let programs: Vec<Vec<String>> = groups.iter().map(texts).collect();
     let start = |((group, programs), verdicts): ((&Group, &Vec<String>), &Vec<_>)| -> Vec<Closer> {
-        let task = &session.tasks[group.task];
+        let task = &environment.tasks[group.task];
         let look = |(program, verdict): (&String, &Result<Verdict, InfraError>)| match verdict {
             Ok(verdict) => Closer::look(wanted, bench, task, program, verdict),
             Err(_) => Closer::default(),

@@ -12,7 +12,7 @@ use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::session::Session;
 use crate::step_metrics::StepTimes;
-use crate::train::attempt;
+use crate::telemetry::Phases;
 
 /// Largest relative difference that is rounding, of gradients in f32. Sums of some thousand terms in another order differ by
 /// less.
@@ -65,12 +65,13 @@ impl SelfCheck {
 /// As training: if the model, the device or the sandbox fails.
 pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCheck>, TrainError> {
     let step = session.step;
-    let attempts = attempt(session, recipe, step, &mut StepTimes::start())?;
+    let attempts = session.actor().attempt(recipe, step, &mut StepTimes::start(Phases::default()))?;
+    let learner = &session.learner;
     let forward: Vec<usize> = (0..attempts.groups.len()).collect();
     let backward: Vec<usize> = forward.iter().rev().copied().collect();
     let lesson = |order: &[usize]| {
         let (groups, scores) = attempts.select(order);
-        prepare(session, recipe, (&groups, &scores), session.token_budget.tokens())
+        prepare(learner, recipe, (&groups, &scores), learner.token_budget.tokens())
     };
     let (Some(mut lesson_forward), Some(mut lesson_backward)) = (lesson(&forward), lesson(&backward)) else {
         return Ok(None);
@@ -80,10 +81,10 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
         make_up(&mut lesson_forward);
         make_up(&mut lesson_backward);
     }
-    let settings = settings(session, recipe);
+    let settings = settings(learner, recipe, step);
     // As training computes it: a batch that fits there fits here.
-    let budget = session.token_budget.tokens();
-    let whole = gradient(&session.policy, &lesson_forward, &settings, budget);
+    let budget = learner.token_budget.tokens();
+    let whole = gradient(&learner.policy, &lesson_forward, &settings, budget);
     let micro = budget.min(whole.tokens.div_ceil(3)).max(1);
     let ways = [
         ("in micro-batches", &lesson_forward, micro),
@@ -91,10 +92,10 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
         ("groups in reversed order", &lesson_backward, budget),
     ];
     let compare = |(name, lesson, budget): (&'static str, &Lesson, usize)| {
-        let other = gradient(&session.policy, lesson, &settings, budget);
+        let other = gradient(&learner.policy, lesson, &settings, budget);
         Way { name, differences: differences(&whole.by_name, &other.by_name) }
     };
-    let exact = session.policy.compute == Kind::Float;
+    let exact = learner.policy.compute == Kind::Float;
     Ok(Some(SelfCheck {
         attempts: lesson_forward.batch.sequences.len(),
         tokens: whole.tokens,

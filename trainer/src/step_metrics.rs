@@ -10,11 +10,12 @@ use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
 use crate::memory::resident_peak_bytes;
 use crate::rollout::{Completion, Finish};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Phases};
 
-/// Where one step's time goes.
+/// Where one step's time goes, shown to the user as it goes.
 pub struct StepTimes {
     start: Instant,
+    phases: Phases,
     /// Sampling, executions overlapping it included.
     pub rollout: Duration,
     /// Waiting for verdicts after the last sample.
@@ -25,24 +26,32 @@ pub struct StepTimes {
 
 impl StepTimes {
     /// Starts the clock of a step.
-    pub fn start() -> StepTimes {
+    pub fn start(phases: Phases) -> StepTimes {
         let zero = Duration::ZERO;
-        StepTimes { start: Instant::now(), rollout: zero, execution: zero, update: zero }
+        StepTimes { start: Instant::now(), phases, rollout: zero, execution: zero, update: zero }
     }
 
     /// Runs and times the rollout.
     pub fn rollout<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.phases.show("rollout");
         timed(&mut self.rollout, work)
     }
 
     /// Runs and times the wait for verdicts.
     pub fn execution<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.phases.show("execution");
         timed(&mut self.execution, work)
     }
 
     /// Runs and times the update.
     pub fn update<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.phases.show("update");
         timed(&mut self.update, work)
+    }
+
+    /// Takes over where the time of the next step's attempts went, made beside this step's update.
+    pub fn beside(&mut self, attempts: &StepTimes) {
+        (self.rollout, self.execution) = (attempts.rollout, attempts.execution);
     }
 }
 

@@ -3,11 +3,12 @@
 use rltrain_executor::Pending;
 
 use super::feedback::feedback;
+use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::execution::{Executions, program};
+use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Histories, PrefillTokens, Request, Sampling, generate_from};
-use crate::session::Session;
 use crate::tasks::Task;
 
 /// What [`play`] returns.
@@ -30,17 +31,17 @@ pub struct Played<'a> {
 ///
 /// If the model cannot be used, or a reply cannot be rendered.
 pub fn play<'a>(
-    session: &'a Session,
+    (policy, environment): (&Policy, &'a Environment),
     recipe: &Recipe,
     tasks: &[&Task],
     requests: &[Request],
     sampling: &Sampling,
 ) -> Result<Played<'a>, TrainError> {
-    let model = tch::no_grad(|| session.policy.model());
+    let model = tch::no_grad(|| policy.model());
     // Keys and values of earlier turns are of this network, and go with it when the weights change.
     let mut histories = Histories::new(&model);
-    let executions = Executions::new(&session.executor, recipe.executor.limits);
-    let mut play = Play { session, recipe, tasks, sampling, executions, completions: Vec::new() };
+    let executions = Executions::new(&environment.executor, recipe.executor.limits);
+    let mut play = Play { policy, environment, recipe, tasks, sampling, executions, completions: Vec::new() };
     let mut turn = Turn { requests: requests.to_vec(), attempts: Vec::new() };
     for number in 1..=recipe.episode.turns.get() {
         let is_last = number == recipe.episode.turns.get();
@@ -58,7 +59,7 @@ pub fn play<'a>(
                 judged.push((attempt, pending));
             }
         };
-        let tokenizer = &session.policy.tokenizer;
+        let tokenizer = &policy.tokenizer;
         generate_from(&mut histories, tokenizer, &turn.requests, sampling, &mut on_finished)?;
         turn = play.next_turn(requests, judged)?;
         if turn.requests.is_empty() {
@@ -76,7 +77,8 @@ struct Turn {
 }
 
 struct Play<'a, 'b> {
-    session: &'a Session,
+    policy: &'b Policy,
+    environment: &'a Environment,
     recipe: &'b Recipe,
     tasks: &'b [&'b Task],
     sampling: &'b Sampling,
@@ -98,8 +100,8 @@ impl Play<'_, '_> {
         mut judged: Vec<(Completion, Pending)>,
     ) -> Result<Turn, TrainError> {
         judged.sort_by_key(|(attempt, _)| (attempt.request, attempt.sample));
-        let (episode, tokenizer) = (&self.recipe.episode, &self.session.policy.tokenizer);
-        let most = self.session.policy.architecture.sizes().max_positions as usize;
+        let (episode, tokenizer) = (&self.recipe.episode, &self.policy.tokenizer);
+        let most = self.policy.architecture.sizes().max_positions as usize;
         let mut turn = Turn { requests: Vec::new(), attempts: Vec::new() };
         for (mut attempt, pending) in judged {
             let (task, request) = (self.tasks[attempt.request], &first[attempt.request]);
@@ -119,7 +121,7 @@ impl Play<'_, '_> {
             let program = program(task, &attempt.text);
             let most_characters = episode.feedback_characters.get();
             let said = feedback(episode.feedback, &verdict, &task.public_tests, &program, most_characters);
-            let reply = self.session.prompter.reply(task, &said, attempt.tokens.last(), tokenizer)?;
+            let reply = self.environment.prompter.reply(task, &said, attempt.tokens.last(), tokenizer)?;
             let read = request.prompt.len() + attempt.continuation().read_length() + reply.len();
             if read + self.sampling.max_tokens > most {
                 self.finish(attempt);

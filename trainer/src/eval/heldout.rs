@@ -61,15 +61,17 @@ struct Counted {
 /// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An
 /// attempt that the infrastructure lost counts neither as a sample nor as a failure.
 fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainError> {
+    let (policy, environment) = (&session.learner.policy, &session.environment);
     let mut requests = Vec::with_capacity(session.heldout.len());
     for (place, task) in session.heldout.iter().enumerate() {
-        let prompt = session.prompter.prompt(task, &session.policy.tokenizer)?;
+        let prompt = environment.prompter.prompt(task, &policy.tokenizer)?;
         let (samples, task) = (recipe.eval.samples.get(), place as u64);
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
-    let sampling = session.sampling(recipe, Stream::Evaluation, session.step, recipe.eval.temperature);
+    let sampling = environment.sampling(recipe, Stream::Evaluation, session.step, recipe.eval.temperature);
     let tasks: Vec<_> = session.heldout.iter().collect();
-    let Played { completions, executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
+    let Played { completions, executions, .. } =
+        play((policy, environment), recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());
     within_budget(&verdicts)?;
     let selection = session.verifier.as_ref().and_then(|verifier| {

@@ -63,6 +63,14 @@ impl Footprint {
         self.0.iter().sum()
     }
 
+    /// Of two things that go on at once on top of `resident`, which is in each of them.
+    pub fn beside(mut self, other: Footprint, resident: Footprint) -> Footprint {
+        for class in Class::ALL {
+            self[class] += other[class] - resident[class];
+        }
+        self
+    }
+
     /// The same with so many more bytes of a class.
     pub fn with(mut self, class: Class, bytes: usize) -> Footprint {
         self[class] += bytes;

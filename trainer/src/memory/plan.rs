@@ -53,11 +53,17 @@ impl Plan {
     /// If `rollout.kv_memory_mib` does not hold the least number of attempts.
     pub fn of(planned: Planned<'_>, lengths: Lengths) -> Result<Plan, PolicyError> {
         let pack = planned.largest_pack(lengths);
-        let mut phases = vec![planned.rollout(lengths)?, planned.evaluation(lengths)?];
-        phases.extend(planned.reference_pass(pack));
-        phases.extend(planned.values(pack));
-        phases.push(planned.update(pack));
-        phases.extend(planned.critic_update(pack));
+        let rollout = planned.rollout(lengths)?;
+        let mut learning = vec![];
+        learning.extend(planned.reference_pass(pack));
+        learning.extend(planned.values(pack));
+        learning.push(planned.update(pack));
+        learning.extend(planned.critic_update(pack));
+        if planned.recipe.rollout.staleness > 0 {
+            learning.iter_mut().for_each(|phase| phase.footprint = planned.beside_rollout(phase, rollout));
+        }
+        let mut phases = vec![rollout, planned.evaluation(lengths)?];
+        phases.extend(learning);
         Ok(Plan { phases, pack })
     }
 
@@ -135,6 +141,12 @@ impl Planned<'_> {
         let temperature = rollout.temperature;
         let sampled = Sampled { name: "rollout", tasks, samples, longest_prompt: prompts, temperature };
         self.sampling(&sampled, lengths)
+    }
+
+    /// What a phase of learning takes while the next step's attempts are sampled, by a copy of what is trained.
+    fn beside_rollout(&self, phase: &Phase, rollout: Phase) -> Footprint {
+        let copied = self.architecture.trained_parameters(self.training()) * MASTER;
+        phase.footprint.beside(rollout.footprint, self.resident()).with(Class::Weights, copied)
     }
 
     fn evaluation(&self, lengths: Lengths) -> Result<Phase, PolicyError> {

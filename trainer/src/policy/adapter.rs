@@ -8,6 +8,7 @@ use super::architecture::Architecture;
 use super::config::LoraConfig;
 use super::error::PolicyError;
 use super::projection::Module;
+use super::weights::copied;
 use crate::rng::{Stream, uniform};
 
 /// The two factors of one matrix's change: `W + scale B A`.
@@ -80,6 +81,15 @@ impl Adapter {
             }
             None => Ok(adapter),
         }
+    }
+
+    /// The same values, whatever is trained later.
+    pub(super) fn copied(&self) -> Adapter {
+        let factors = self.factors.iter().map(|(module, Factors { down, up, transposed })| {
+            let factors = Factors { down: copied(down), up: copied(up), transposed: *transposed };
+            (module.clone(), factors)
+        });
+        Adapter { config: self.config.clone(), factors: factors.collect() }
     }
 
     /// Every trained tensor by its name in PEFT's files.

@@ -33,6 +33,7 @@ mod tokenizer;
 mod weights;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use adapter::Adapter;
 pub use architecture::{Architecture, Sizes};
@@ -46,7 +47,7 @@ pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
 pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
-pub use rounded_operands::permit_rounded_operands;
+pub use rounded_operands::{permit_rounded_operands, refuse_rounded_operands};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
@@ -72,7 +73,7 @@ pub struct Policy {
     /// Master weights, f32.
     pub weights: Weights,
     /// Tokenizer and chat template.
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// Dtype of the matrix products.
     pub compute: Kind,
     /// Where the companions of the weights are.
@@ -94,7 +95,7 @@ impl Policy {
     pub fn load(folder: &Path, compute: Kind, device: Device) -> Result<Policy, PolicyError> {
         let architecture = Architecture::in_folder(folder)?;
         let weights = Weights::load(folder, &architecture.shapes(), device)?;
-        let tokenizer = Tokenizer::load(folder)?;
+        let tokenizer = Arc::new(Tokenizer::load(folder)?);
         Ok(Policy {
             architecture,
             weights,
@@ -132,6 +133,17 @@ impl Policy {
             });
         }
         Ok(())
+    }
+
+    /// The same policy as it is now, whatever is trained later: what is trained is copied, all else is shared.
+    pub fn copied(&self) -> Policy {
+        Policy {
+            architecture: self.architecture.clone(),
+            weights: self.weights.copied(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            folder: self.folder.clone(),
+            ..*self
+        }
     }
 
     /// The network in the compute dtype; part of the gradient graph unless gradients are off.

@@ -17,6 +17,11 @@ pub fn permit_rounded_operands() {
     PERMITTED.store(true, Ordering::Relaxed);
 }
 
+/// Takes the permission back, for a program that begins to compute on several threads.
+pub fn refuse_rounded_operands() {
+    PERMITTED.store(false, Ordering::Relaxed);
+}
+
 /// Runs `products` with operands of f32 products on the processor rounded to bf16, where that is permitted. Backward passes started
 /// inside round too.
 pub(super) fn with_rounded_operands<T>(products: impl FnOnce() -> T) -> T {

@@ -95,6 +95,16 @@ impl Weights {
         self.adapter = Some(adapter);
     }
 
+    /// The same values, of which none requires a gradient: a copy of what is trained, everything else shared.
+    pub(super) fn copied(&self) -> Weights {
+        let copied = |(name, tensor): (&String, &Tensor)| (name.clone(), copied(tensor));
+        Weights {
+            tensors: self.tensors.iter().map(copied).collect(),
+            stored: self.stored.clone(),
+            adapter: self.adapter.as_ref().map(Adapter::copied),
+        }
+    }
+
     /// The same tensors without what an adapter changes.
     pub fn without_adapter(&self) -> Weights {
         let shared = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.shallow_clone());
@@ -177,6 +187,11 @@ impl Weights {
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(Tensor::numel).sum()
     }
+}
+
+/// A copy of a tensor that is trained, without its gradient; one that is not trained is shared.
+pub(super) fn copied(tensor: &Tensor) -> Tensor {
+    if tensor.requires_grad() { tensor.detach().copy() } else { tensor.shallow_clone() }
 }
 
 /// Reads one tensor as f32 on the host, after comparing its shape and dtype with what is wanted.

@@ -35,8 +35,8 @@ pub struct RolloutConfig {
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub temperature: f64,
     /// Steps by which sampling may run ahead of learning, 0 or 1. Default 0: every attempt is of the weights that learn from it. 1:
-    /// the attempts of a step are sampled before the update of the step before it. The importance ratio, or
-    /// `algorithm.correction`, makes up for the difference.
+    /// the attempts of a step are sampled, executed and scored while the step before it is learnt from, by the weights before its
+    /// update. The importance ratio, or `algorithm.correction`, makes up for the difference.
     #[schemars(range(max = 1))]
     pub staleness: u64,
     /// Longest completion, in tokens. Default 256. A longer one is cut there, and usually fails its tests.

@@ -1,34 +1,30 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
 mod saving;
-mod visiting;
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
-use rltrain_executor::Executor;
-use rltrain_rewards::{History, RewardSet};
+use rltrain_rewards::RewardSet;
 use saving::TrainerState;
 
+use crate::actor::Actor;
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::attempts::Attempts;
 use crate::critic::Critic;
 use crate::critic::verifier::{Verifier, new_verifier};
+use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::eval::Evaluations;
-use crate::execution::start_executor;
-use crate::facts::{Bench, Facts, Wanted};
 use crate::journal::Journal;
+use crate::learner::Learner;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
-use crate::rng::Stream;
-use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
-use crate::rollout::{self, KvRoom, Prompter, Sampling};
-use crate::tasks::{self, PassRates, TaskSet};
+use crate::rollout::{self, KvRoom, Prompter};
+use crate::tasks::{self, TaskSet};
 use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
@@ -42,36 +38,14 @@ const RECIPE: &str = "recipe.toml";
 pub struct Session {
     /// Updates done so far.
     pub step: u64,
-    /// The model being trained.
-    pub policy: Policy,
-    /// Its optimizer.
-    pub optimizer: Optimizer,
-    /// Who says what can be expected, if the estimator asks.
-    pub critic: Option<Critic>,
+    /// What learns.
+    pub learner: Learner,
+    /// What attempts are made in.
+    pub environment: Environment,
     /// Who foretells verdicts, if the recipe wants that.
     pub verifier: Option<Verifier>,
-    /// How many tokens go through the network together in the update.
-    pub token_budget: TokenBudget,
-    /// What the policy is kept near, if divergence costs anything.
-    pub reference: Option<Reference>,
-    /// What a nat of divergence costs.
-    pub kl_coefficient: f64,
-    /// Training tasks.
-    pub tasks: TaskSet,
     /// Tasks that are only evaluated on.
     pub heldout: TaskSet,
-    /// Tasks to prompts.
-    pub prompter: Prompter,
-    /// The language that completions are words of, if the recipe has one, and how they are drawn from it.
-    pub language: Option<DrawnLanguage>,
-    /// The sandbox.
-    pub executor: Executor,
-    /// Verdicts to rewards.
-    pub rewards: RewardSet,
-    /// What rewards know of tasks from earlier steps.
-    pub history: History,
-    /// What is known from running the tasks' own programs.
-    pub facts: Facts,
     /// Metrics, dashboards and the progress line.
     pub telemetry: Telemetry,
     /// Sampled programs.
@@ -80,10 +54,6 @@ pub struct Session {
     pub traps: Traps,
     /// Evaluations so far.
     pub evaluations: Evaluations,
-    /// Tasks drawn so far, or passed over by a curriculum: where the next step goes on.
-    pub tasks_drawn: u64,
-    /// How often tasks are solved, if the recipe decides anything by it.
-    pub pass_rates: Option<PassRates>,
     /// The next step's attempts, if they are sampled before this step's update.
     pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
@@ -123,7 +93,7 @@ impl Session {
         policy.prepare(&recipe.model, recipe.seed)?;
         policy.truncation = recipe.rollout.truncation();
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
-        let executor = start_executor(&recipe.executor)?;
+        let environment = Environment::new(recipe, &policy, (tasks, prompter, rewards))?;
 
         let lock = RunLock::acquire(run)?;
         pin_recipe(recipe, run)?;
@@ -131,34 +101,28 @@ impl Session {
         let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
         let mut session = Session {
             step,
-            optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
-            critic: new_critic(recipe, &policy)?,
             verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
-            reference: new_reference(recipe, &policy)?,
-            kl_coefficient: recipe.algorithm.kl_coefficient,
-            token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
-            language: language(recipe, &policy)?,
-            policy,
-            prompter,
-            executor,
-            rewards,
-            history: History::default(),
-            facts: Facts::default(),
+            learner: Learner {
+                optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
+                critic: new_critic(recipe, &policy)?,
+                reference: new_reference(recipe, &policy)?,
+                kl_coefficient: recipe.algorithm.kl_coefficient,
+                token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
+                policy,
+            },
+            environment,
             telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
             journal: Journal::open(run)?,
             traps: Traps::default(),
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
-            tasks_drawn: 0,
-            pass_rates: visiting::new_pass_rates(recipe, tasks.len()),
             ahead: None,
             skipped_in_a_row: 0,
             store,
             saved: None,
-            tasks,
             heldout,
             _lock: lock,
         };
-        let copied = tasks::copied(&session.tasks, &session.heldout);
+        let copied = tasks::copied(&session.environment.tasks, &session.heldout);
         if let Some(first) = copied.first() {
             session.telemetry.message(&format!(
                 "warning: held-out tasks are trained on, so that evaluations measure memory: {first}, and {} pairs in all; \
@@ -175,61 +139,27 @@ impl Session {
             None => session.telemetry.message(&format!(
                 "new run in {}: {} parameters, {} tasks, {} held out",
                 run.display(),
-                session.policy.weights.parameters(),
-                session.tasks.len(),
+                session.learner.policy.weights.parameters(),
+                session.environment.tasks.len(),
                 session.heldout.len()
             )),
         }
         Ok(session)
     }
 
-    /// How the recipe samples at a step.
-    pub fn sampling(&self, recipe: &Recipe, stream: Stream, step: u64, temperature: f64) -> Sampling {
-        let sampling = recipe.rollout.sampling(recipe.seed, stream, step, temperature);
-        Sampling { grammar: self.language.clone(), ..sampling }
-    }
-
-    /// Brings what follows the policy up to date after a step whose rollout was `kl` nats a token away from the reference.
-    pub fn follow_policy(&mut self, recipe: &Recipe, kl: Option<f64>, attempts: usize) {
-        let algorithm = &recipe.algorithm;
-        if let Some(kl) = kl {
-            self.kl_coefficient = algorithm.next_kl_coefficient(self.kl_coefficient, kl, attempts);
-        }
-        if let Some(reference) = &mut self.reference {
-            reference.update(&self.policy.weights, algorithm.reference_update(self.step + 1));
+    /// Who makes the next attempts: the policy as it is now.
+    pub fn actor(&mut self) -> Actor<'_> {
+        Actor {
+            policy: &self.learner.policy,
+            weights: self.step,
+            verifier: self.verifier.as_ref(),
+            environment: &mut self.environment,
         }
     }
 
-    /// Finds out what rewards want to know of the drawn tasks, unless that is known already.
-    ///
-    /// # Errors
-    ///
-    /// If the sandbox fails.
-    pub fn learn_facts(&mut self, recipe: &Recipe, drawn: &[usize]) -> Result<(), TrainError> {
-        let bench = Bench { executor: &self.executor, limits: recipe.executor.limits };
-        let tasks = drawn.iter().map(|task| &self.tasks[*task]);
-        for told in self.facts.learn(Wanted::by(&self.rewards), bench, tasks)? {
-            self.telemetry.message(&format!("warning: {told}"));
-        }
-        Ok(())
-    }
-
-    /// Takes the greedy attempts in, before those that are compared with them are scored.
-    pub fn remember_greedy(&mut self, greedy: &Attempts) {
-        for (group, verdicts) in greedy.groups.iter().zip(&greedy.verdicts.groups) {
-            for verdict in verdicts.iter().flatten() {
-                self.history.observe_greedy(&self.tasks[group.task].id, verdict);
-            }
-        }
-    }
-
-    /// Takes in what a step tried, after all of it was scored.
-    pub fn remember(&mut self, attempts: &Attempts) {
-        for (group, verdicts) in attempts.groups.iter().zip(&attempts.verdicts.groups) {
-            for verdict in verdicts.iter().flatten() {
-                self.history.observe(&self.tasks[group.task].id, verdict);
-            }
-        }
+    /// Shows warnings.
+    pub fn tell(&self, warnings: Vec<String>) {
+        warnings.iter().for_each(|warning| self.telemetry.message(&format!("warning: {warning}")));
     }
 
     /// Stops a run whose gradients are no longer numbers.
@@ -265,17 +195,6 @@ impl Session {
             checkpoint: self.newest_checkpoint(),
         }
     }
-}
-
-/// The language of the recipe, compiled for the policy's tokenizer.
-fn language(recipe: &Recipe, policy: &Policy) -> Result<Option<DrawnLanguage>, TrainError> {
-    let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
-    let path = recipe.model.path.join("tokenizer.json");
-    let text = fs_err::read(&path)?;
-    let tokenizer = serde_json::from_slice(&text).map_err(|source| TrainError::Json { path, source })?;
-    let ends = policy.tokenizer.stop_ids.iter().copied();
-    let language = CompiledGrammar::new(config, &tokenizer, ends).map_err(PolicyError::from)?;
-    Ok(Some((Rc::new(language), config.method)))
 }
 
 /// The critic of a new run, if the estimator asks for one.

@@ -175,18 +175,20 @@ impl Session {
         recipe: &Recipe,
     ) -> Result<(), TrainError> {
         let run = &recipe.run;
-        for (tasks, known) in
-            [(&self.tasks, &state.train_tasks_blake3), (&self.heldout, &state.heldout_tasks_blake3)]
-        {
+        for (tasks, known) in [
+            (&self.environment.tasks, &state.train_tasks_blake3),
+            (&self.heldout, &state.heldout_tasks_blake3),
+        ] {
             if tasks.blake3() != known {
                 return Err(TrainError::TasksChanged { path: tasks.path().to_owned(), run: run.to_owned() });
             }
         }
-        self.policy.restore(checkpoint)?;
+        self.learner.policy.restore(checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
         let kind = recipe.optimizer.kind;
-        self.optimizer = Optimizer::restored(kind, state.optimizer_updates, &self.policy.weights, &means)?;
-        if let Some(critic) = &mut self.critic {
+        self.learner.optimizer =
+            Optimizer::restored(kind, state.optimizer_updates, &self.learner.policy.weights, &means)?;
+        if let Some(critic) = &mut self.learner.critic {
             let weights = checkpoint.read_tensors(CRITIC)?;
             let means = checkpoint.read_tensors(CRITIC_OPTIMIZER)?;
             critic.restore(&recipe.critic, state.critic_updates, &weights, &means)?;
@@ -194,7 +196,7 @@ impl Session {
         if let Some(verifier) = &mut self.verifier {
             verifier.restore(checkpoint)?;
         }
-        if let (Some(reference), true) = (&mut self.reference, follows(recipe)) {
+        if let (Some(reference), true) = (&mut self.learner.reference, follows(recipe)) {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
         }
         // The last step has none after it.
@@ -202,17 +204,18 @@ impl Session {
             let state: AheadState = read_versioned(checkpoint, AHEAD, AHEAD_FORMAT)?;
             self.ahead = Some(state.attempts);
         }
-        if self.pass_rates.is_some() {
+        if self.environment.pass_rates.is_some() {
             let state: PassRatesState = read_versioned(checkpoint, PASS_RATES, PASS_RATES_FORMAT)?;
-            self.pass_rates = Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
+            self.environment.pass_rates =
+                Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
         }
         let RewardsState { history, facts, .. } = RewardsState::read(checkpoint)?;
-        (self.history, self.facts) = (history, facts);
-        self.kl_coefficient = state.kl_coefficient;
+        (self.environment.history, self.environment.facts) = (history, facts);
+        self.learner.kl_coefficient = state.kl_coefficient;
         if let Some(tokens) = state.micro_batch_tokens {
-            self.token_budget = TokenBudget::new(tokens.min(recipe.optimizer.micro_batch_tokens));
+            self.learner.token_budget = TokenBudget::new(tokens.min(recipe.optimizer.micro_batch_tokens));
         }
-        self.tasks_drawn = state.tasks_drawn;
+        self.environment.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
         self.saved = Some(state.step);
         self.telemetry.message(&format!("resuming {} after step {}", run.display(), self.step));
@@ -248,28 +251,29 @@ impl Session {
     }
 
     fn fill(&self, draft: &mut Draft, recipe: &Recipe) -> Result<(), WriteError> {
-        self.policy.save(draft, recipe.checkpoint.max_shard_bytes.get())?;
+        self.learner.policy.save(draft, recipe.checkpoint.max_shard_bytes.get())?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        draft.tensors(OPTIMIZER, means(&self.optimizer), &BTreeMap::new())?;
-        if let Some(critic) = &self.critic {
+        draft.tensors(OPTIMIZER, means(&self.learner.optimizer), &BTreeMap::new())?;
+        if let Some(critic) = &self.learner.critic {
             draft.tensors(CRITIC, views(&critic.weights), &format)?;
             draft.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;
         }
         if let Some(verifier) = &self.verifier {
             verifier.save(draft, &verifier.state())?;
         }
-        let reference = self.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
+        let reference =
+            self.learner.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
         if let Some(reference) = reference {
             draft.tensors(REFERENCE, views(reference), &format)?;
         }
         if let Some(attempts) = &self.ahead {
             draft.json(AHEAD, &Ahead { format: AHEAD_FORMAT, attempts })?;
         }
-        if let Some(rates) = &self.pass_rates {
+        if let Some(rates) = &self.environment.pass_rates {
             let visits = rates.visits().to_vec();
             draft.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
         }
-        let (history, facts) = (self.history.clone(), self.facts.clone());
+        let (history, facts) = (self.environment.history.clone(), self.environment.facts.clone());
         draft.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
         draft.json(
             TRAINER,
@@ -277,15 +281,15 @@ impl Session {
                 format: TRAINER_FORMAT,
                 rltrain: env!("CARGO_PKG_VERSION").to_owned(),
                 step: self.step,
-                optimizer_updates: self.optimizer.updates,
-                critic_updates: self.critic.as_ref().map_or(0, |critic| critic.optimizer.updates),
+                optimizer_updates: self.learner.optimizer.updates,
+                critic_updates: self.learner.critic.as_ref().map_or(0, |critic| critic.optimizer.updates),
                 skipped_in_a_row: self.skipped_in_a_row,
-                kl_coefficient: self.kl_coefficient,
-                tasks_drawn: self.tasks_drawn,
-                micro_batch_tokens: NonZeroUsize::new(self.token_budget.tokens())
+                kl_coefficient: self.learner.kl_coefficient,
+                tasks_drawn: self.environment.tasks_drawn,
+                micro_batch_tokens: NonZeroUsize::new(self.learner.token_budget.tokens())
                     .filter(|tokens| *tokens < recipe.optimizer.micro_batch_tokens),
-                compute: self.policy.compute.into(),
-                train_tasks_blake3: self.tasks.blake3().to_owned(),
+                compute: self.learner.policy.compute.into(),
+                train_tasks_blake3: self.environment.tasks.blake3().to_owned(),
                 heldout_tasks_blake3: self.heldout.blake3().to_owned(),
             },
         )

@@ -5,10 +5,10 @@ mod config;
 pub use config::{SupervisedConfig, SupervisedMode};
 
 use crate::batch::Batch;
-use crate::policy::PolicyError;
+use crate::environment::Environment;
+use crate::policy::{Policy, PolicyError};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Group};
-use crate::session::Session;
 use crate::tasks::Task;
 
 /// The references of the tasks at these places as a batch whose advantage is the recipe's coefficient; `None` if references do
@@ -17,24 +17,34 @@ use crate::tasks::Task;
 /// # Errors
 ///
 /// If the tokenizer refuses a text.
-pub fn references(session: &Session, recipe: &Recipe, tasks: &[usize]) -> Result<Option<Batch>, PolicyError> {
+pub fn references(
+    policy: &Policy,
+    environment: &Environment,
+    recipe: &Recipe,
+    tasks: &[usize],
+) -> Result<Option<Batch>, PolicyError> {
     let coefficient = recipe.supervised.coefficient;
     if coefficient == 0.0 || tasks.is_empty() {
         return Ok(None);
     }
     let mut groups = Vec::with_capacity(tasks.len());
     for place in tasks {
-        groups.push(group(session, recipe, *place)?);
+        groups.push(group(policy, environment, recipe, *place)?);
     }
-    let batch = Batch::new(&groups, session.policy.weights.device());
+    let batch = Batch::new(&groups, policy.weights.device());
     let advantages = vec![coefficient; groups.len()];
     Ok(Some(batch.with_advantages(advantages)))
 }
 
 /// A group of one attempt: the reference solution.
-fn group(session: &Session, recipe: &Recipe, place: usize) -> Result<Group, PolicyError> {
-    let (task, tokenizer) = (&session.tasks[place], &session.policy.tokenizer);
-    let prompt_text = session.prompter.text(task, tokenizer)?;
+fn group(
+    policy: &Policy,
+    environment: &Environment,
+    recipe: &Recipe,
+    place: usize,
+) -> Result<Group, PolicyError> {
+    let (task, tokenizer) = (&environment.tasks[place], &policy.tokenizer);
+    let prompt_text = environment.prompter.text(task, tokenizer)?;
     let prompt = tokenizer.encode(&prompt_text)?;
     let text = answer(task, recipe);
     let whole = tokenizer.encode(&format!("{prompt_text}{text}"))?;

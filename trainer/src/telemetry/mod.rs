@@ -22,7 +22,7 @@ use lines::Lines;
 pub use lines::{Line, read_lines};
 pub use metrics::Metrics;
 use progress::Progress;
-pub use progress::ProgressMode;
+pub use progress::{Phases, ProgressMode};
 pub use sparkline::sparkline;
 pub use summary::RunSummary;
 use tensorboard::TensorBoard;
@@ -115,7 +115,12 @@ impl Telemetry {
 
     /// Shows what goes on now, such as `rollout`, in the live line.
     pub fn phase(&self, name: &str) {
-        self.progress.phase(name);
+        self.phases().show(name);
+    }
+
+    /// Who shows what goes on now, apart from everything else here.
+    pub fn phases(&self) -> Phases {
+        self.progress.phases()
     }
 
     /// Shows a line above the live one.

@@ -26,6 +26,20 @@ pub(super) struct Progress {
     steps: u64,
 }
 
+/// Shows what goes on in the live line of a run. The default has no line, and shows nothing.
+#[derive(Clone, Default)]
+pub struct Phases(Option<ProgressBar>);
+
+impl Phases {
+    /// Shows what goes on from now, such as `rollout`, with a clock of its own.
+    pub fn show(&self, name: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_prefix(name.to_owned());
+            bar.reset_elapsed();
+        }
+    }
+}
+
 enum Shown {
     Live(ProgressBar),
     Plain,
@@ -56,11 +70,11 @@ impl Progress {
         }
     }
 
-    /// Shows what goes on now, with a clock of its own; only the live line does.
-    pub(super) fn phase(&self, name: &str) {
-        if let Shown::Live(bar) = &self.shown {
-            bar.set_prefix(name.to_owned());
-            bar.reset_elapsed();
+    /// Shows what goes on, in the live line if there is one.
+    pub(super) fn phases(&self) -> Phases {
+        match &self.shown {
+            Shown::Live(bar) => Phases(Some(bar.clone())),
+            Shown::Plain | Shown::Nothing => Phases(None),
         }
     }
 

@@ -20,6 +20,7 @@ mod programs;
 mod report;
 
 use std::path::Path;
+use std::sync::Arc;
 
 pub use checkpoint::VerifierState;
 pub use config::{Objective, VerifierConfig};
@@ -45,7 +46,7 @@ pub struct Verifier {
     seed: u64,
     architecture: Architecture,
     /// What it reads with.
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// Dtype of the matrix products.
     pub compute: Kind,
     /// The network's tensors and the head's, f32.

@@ -1,14 +1,14 @@
 //! Languages in the engine: one acceptor for each sample, and one tree for each prompt.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::asap::{Allowed, Asap, Place};
 use super::{GrammarError, GrammarMethod, Language, PrefixAcceptor};
 
 /// The language of one call of the engine, and what its samples have shown.
 pub(in crate::rollout) struct Constraints {
-    language: Rc<dyn Language>,
+    language: Arc<dyn Language>,
     method: GrammarMethod,
     /// By the place of the prompt.
     trees: BTreeMap<usize, Asap>,
@@ -24,7 +24,7 @@ pub(in crate::rollout) struct Constrained {
 }
 
 impl Constraints {
-    pub(in crate::rollout) fn new(language: Rc<dyn Language>, method: GrammarMethod) -> Constraints {
+    pub(in crate::rollout) fn new(language: Arc<dyn Language>, method: GrammarMethod) -> Constraints {
         Constraints { language, method, trees: BTreeMap::new() }
     }
 

@@ -10,7 +10,7 @@ mod config;
 mod constraint;
 
 use std::fmt::Debug;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use asap::{Allowed, Asap, Place};
 pub use compiled::CompiledGrammar;
@@ -100,10 +100,10 @@ pub trait PrefixAcceptor {
 }
 
 /// A language, and how words are drawn from it.
-pub type DrawnLanguage = (Rc<dyn Language>, GrammarMethod);
+pub type DrawnLanguage = (Arc<dyn Language>, GrammarMethod);
 
 /// A language that completions are words of.
-pub trait Language: Debug {
+pub trait Language: Debug + Send + Sync {
     /// An acceptor at the beginning of a completion.
     fn acceptor(&self) -> Box<dyn PrefixAcceptor>;
 }

@@ -1,6 +1,6 @@
 //! Which tasks a run visits, with how many attempts, and what it remembers of them.
 
-use super::Session;
+use super::Environment;
 use crate::attempts::Attempts;
 use crate::learn::Spread;
 use crate::recipe::Recipe;
@@ -9,11 +9,11 @@ use crate::tasks::{self, Curriculum, PassRates};
 use crate::telemetry::Metrics;
 
 /// The pass rates of a new run over `tasks` tasks; `None` if the recipe decides nothing by them.
-pub(super) fn new_pass_rates(recipe: &Recipe, tasks: usize) -> Option<PassRates> {
+pub fn new_pass_rates(recipe: &Recipe, tasks: usize) -> Option<PassRates> {
     recipe.reads_pass_rates().then(|| PassRates::new(tasks, recipe.tasks.pass_rate_visits))
 }
 
-impl Session {
+impl Environment {
     /// Places of the next `count` tasks, which are then behind: in the order of the walk, or by the recipe's curriculum.
     pub fn draw_tasks(&mut self, recipe: &Recipe, count: usize) -> Vec<usize> {
         let Some(Curriculum { chances, .. }) = self.curriculum(recipe) else {
@@ -48,16 +48,15 @@ impl Session {
         }
     }
 
-    /// Adds what a step visited to its metrics: only what the recipe lets vary.
-    pub fn add_visits(&self, metrics: &mut Metrics, recipe: &Recipe, attempts: &Attempts) {
+    /// Adds what step `step`, from 0, visited to its metrics: only what the recipe lets vary.
+    pub fn add_visits(&self, step: u64, metrics: &mut Metrics, recipe: &Recipe, attempts: &Attempts) {
         if recipe.rollout.group_sizes().is_some() {
             let sizes = || attempts.groups.iter().map(|group| group.completions.len());
             metrics.push("group_size/min", sizes().min().unwrap_or(0) as f64);
             metrics.push("group_size/max", sizes().max().unwrap_or(0) as f64);
         }
         if recipe.rollout.staleness > 0 {
-            // The step is counted already.
-            metrics.push("staleness", (self.step - 1 - attempts.weights) as f64);
+            metrics.push("staleness", (step - attempts.weights) as f64);
         }
         if let (Some(curriculum), Some(rates)) = (self.curriculum(recipe), &self.pass_rates) {
             let known: Vec<f64> =

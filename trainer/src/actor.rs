@@ -1,0 +1,157 @@
+//! Who makes attempts: sample, execute, score.
+//!
+//! The actor reads the policy and never changes it. Where sampling runs ahead of learning, it works on a thread of its own with a
+//! copy of what is trained ([`Policy::copied`]).
+
+use rltrain_rewards::Input;
+
+use crate::algorithm::{AdvantageEstimator, Refill};
+use crate::attempts::{Attempts, Greedy};
+use crate::critic::verifier::{Verifier, foretell};
+use crate::environment::Environment;
+use crate::episode::{Played, play};
+use crate::error::TrainError;
+use crate::execution::Executions;
+use crate::policy::Policy;
+use crate::recipe::Recipe;
+use crate::rng::Stream;
+use crate::rollout::{self, Group, PrefillTokens, Request};
+use crate::scoring::{Scores, look_closer, score};
+use crate::step_metrics::StepTimes;
+
+/// A policy that makes attempts, with what they are made in and who foretells what comes of them.
+pub struct Actor<'a> {
+    /// The policy that samples.
+    pub policy: &'a Policy,
+    /// The number of rollouts that it has learnt from.
+    pub weights: u64,
+    /// Who foretells verdicts, if the recipe wants that.
+    pub verifier: Option<&'a Verifier>,
+    /// Tasks, sandbox, rewards.
+    pub environment: &'a mut Environment,
+}
+
+/// Tasks that are tried together.
+#[derive(Clone, Copy)]
+struct Round<'a> {
+    /// Their places in the task set.
+    tasks: &'a [usize],
+    /// How many tasks of the step come before them.
+    first: u64,
+    /// The step that the random numbers belong to.
+    step: u64,
+    /// How many attempts each is to have.
+    sizes: &'a [usize],
+    /// How bold they are.
+    temperature: f64,
+}
+
+impl Actor<'_> {
+    /// Tries the tasks of `step`; with dynamic sampling, more tasks for those that taught nothing. Nothing is tried where only
+    /// references are learnt from.
+    ///
+    /// # Errors
+    ///
+    /// If the model, the device or the sandbox fails.
+    pub fn attempt(
+        &mut self,
+        recipe: &Recipe,
+        step: u64,
+        times: &mut StepTimes,
+    ) -> Result<Attempts, TrainError> {
+        let wanted = recipe.rollout.tasks_per_step.get();
+        let mut attempts = Attempts { weights: self.weights, ..Attempts::default() };
+        let mut missing = wanted;
+        for round in 0.. {
+            let behind = self.environment.tasks_drawn;
+            let drawn = self.environment.draw_tasks(recipe, missing);
+            attempts.passed_over += self.environment.tasks_drawn - behind - drawn.len() as u64;
+            attempts.tasks.extend_from_slice(&drawn);
+            if recipe.supervised.is_alone() {
+                break;
+            }
+            let first = attempts.groups.len() as u64;
+            let sizes = self.environment.group_sizes(recipe, &drawn);
+            let temperature = recipe.rollout.temperature;
+            let together = Round { tasks: &drawn, first, step, sizes: &sizes, temperature };
+            attempts.append(self.attempt_tasks(recipe, together, times)?);
+            match recipe.algorithm.refill(attempts.teaching(&recipe.algorithm).len(), wanted, round) {
+                Refill::Sample(more) => missing = more,
+                Refill::Learn => break,
+            }
+        }
+        Ok(attempts)
+    }
+
+    /// Samples a group for each task of a round, executes and scores it.
+    fn attempt_tasks(
+        &mut self,
+        recipe: &Recipe,
+        round: Round<'_>,
+        times: &mut StepTimes,
+    ) -> Result<Attempts, TrainError> {
+        let told = self.environment.learn_facts(recipe, round.tasks)?;
+        let remax = recipe.algorithm.advantage == AdvantageEstimator::Remax;
+        let mut greedy = None;
+        if remax || self.environment.rewards.wants(Input::Greedy) {
+            let sizes = vec![1; round.tasks.len()];
+            let attempts = self.execute(recipe, Round { sizes: &sizes, temperature: 0.0, ..round }, times)?;
+            self.environment.remember_greedy(&attempts);
+            greedy = Some(attempts);
+        }
+        let mut attempts = self.execute(recipe, round, times)?;
+        attempts.scores = self.worth(recipe, &attempts)?;
+        attempts.told = told;
+        if let Some(greedy) = greedy {
+            if remax {
+                let scores = self.worth(recipe, &greedy)?;
+                attempts.scores.greedy = scores.rewards.iter().map(|rewards| rewards[0]).collect();
+            }
+            attempts.greedy = Greedy { groups: greedy.groups, verdicts: greedy.verdicts };
+        }
+        Ok(attempts)
+    }
+
+    /// What executed attempts are worth, by the rewards of the recipe and by its verifier, if there is one.
+    fn worth(&self, recipe: &Recipe, attempts: &Attempts) -> Result<Scores, TrainError> {
+        let Attempts { groups, verdicts, facts, .. } = attempts;
+        let mut scores = score((self.policy, self.environment), recipe, groups, verdicts, facts)?;
+        if let (Some(verifier), Some(config)) = (self.verifier, &recipe.verifier) {
+            foretell(verifier, config, &self.environment.tasks, (groups, verdicts), &mut scores);
+        }
+        Ok(scores)
+    }
+
+    /// Samples a round of attempts and executes them, without scores.
+    fn execute(
+        &self,
+        recipe: &Recipe,
+        round: Round<'_>,
+        times: &mut StepTimes,
+    ) -> Result<Attempts, TrainError> {
+        // Each finished attempt goes to the sandbox while the others still decode.
+        let (groups, executions, prefill) = times.rollout(|| self.sample(recipe, round))?;
+        let mut verdicts = times.execution(|| executions.wait(groups.len()));
+        let facts = times.execution(|| look_closer(self.environment, recipe, &groups, &mut verdicts));
+        Ok(Attempts { groups, verdicts, facts, prefill, ..Attempts::default() })
+    }
+
+    /// Samples a group of its size for each task of a round, turn by turn, with the log-probability of every token.
+    fn sample(
+        &self,
+        recipe: &Recipe,
+        round: Round<'_>,
+    ) -> Result<(Vec<Group>, Executions<'_>, PrefillTokens), TrainError> {
+        let environment = &*self.environment;
+        let mut requests = Vec::with_capacity(round.tasks.len());
+        for ((place, task), samples) in (round.first..).zip(round.tasks).zip(round.sizes) {
+            let prompt = environment.prompter.prompt(&environment.tasks[*task], &self.policy.tokenizer)?;
+            requests.push(Request { prompt, samples: *samples, task: place, ..Request::default() });
+        }
+        let sampling = environment.sampling(recipe, Stream::Sampling, round.step, round.temperature);
+        let tasks: Vec<_> = round.tasks.iter().map(|task| &environment.tasks[*task]).collect();
+        let Played { completions, executions, prefill } =
+            play((self.policy, environment), recipe, &tasks, &requests, &sampling)?;
+        Ok((rollout::collect(round.tasks, requests, completions), executions, prefill))
+    }
+}
