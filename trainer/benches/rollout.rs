@@ -9,6 +9,7 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rltrain::policy::{Compute, Policy};
 use rltrain::rng::{Stream, uniform};
@@ -55,7 +56,8 @@ fn main() -> Result<(), Failure> {
 fn report(name: &str, folder: &Path, compute: Compute, rounds: usize) -> Result<(), Failure> {
     let mut policy = load(folder, compute)?;
     // Both sides sample to the full length.
-    policy.tokenizer.stop_ids.clear();
+    let tokenizer = Arc::get_mut(&mut policy.tokenizer).expect("nobody else has it yet");
+    tokenizer.stop_ids.clear();
     let dtype = if policy.compute == Kind::BFloat16 { "bf16" } else { "f32" };
     let path = folder.to_string_lossy();
     let mut peers = Vec::new();
