@@ -14,6 +14,7 @@ BENCH_TORCH = .deps/bench-python-torch
 BENCH_MODELS = .deps/bench-models
 TASKS = recipes/tasks/python-basics
 WASM_TOOLS = .deps/wasm-tools
+PLAYWRIGHT = .deps/playwright
 FUZZ_SECONDS = 600
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
@@ -129,6 +130,12 @@ $(BENCH_TORCH)/installed:
 $(BENCH_MODELS)/60M/config.json: $(BENCH_TORCH)/installed
 	@echo 'bench: making random models in $(BENCH_MODELS)'
 	$(BENCH_TORCH)/bin/python scripts/bench_models.py $(BENCH_MODELS)
+
+# What the test of `rltrain report` drives Debian's Chromium with; without either it says that it skips the browser.
+$(PLAYWRIGHT)/installed:
+	@mkdir -p $(PLAYWRIGHT)
+	npm install --silent --no-save --ignore-scripts --prefix $(PLAYWRIGHT) playwright-core@1.65.1
+	@touch $@
 
 format:
 	$(CARGO) fmt --all

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Fetches into .deps/ what rltrain needs besides its source: libtorch for CPU, the sandboxes of Python and
-JavaScript, the base model.
+JavaScript, the libraries of the report's page, the base model.
 
     python3 scripts/fetch.py                     everything that rltrain's tests and recipes use: all but ruby
     python3 scripts/fetch.py libtorch sandbox    only these
@@ -162,6 +162,23 @@ COMPONENTS: Dict[str, Component] = {
                 "f1f4349f19a2d849e33ea0ae9bec2e7062b8839f4eceb17c9051ddbaa2720982",
                 [(r"package/(quickjs\.wasm|LICENSE)", r"\1")],
             )
+        ],
+    ),
+    "page": Component(
+        "page",
+        [
+            Tarball(
+                "uplot",
+                "1.6.32",
+                "4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d",
+                [(r"package/dist/(uPlot\.iife\.min\.js|uPlot\.min\.css)", r"\1"), (r"package/LICENSE", "uPlot.LICENSE")],
+            ),
+            Tarball(
+                "@highlightjs/cdn-assets",
+                "11.12.0",
+                "b8a006d30f45afe783072569f3d69c5b60c0e7b9ca28cd474e12f2584e2a3bd9",
+                [(r"package/(highlight\.min\.js)", r"\1"), (r"package/LICENSE", "highlight.LICENSE")],
+            ),
         ],
     ),
     "ruby": Component(

@@ -14,6 +14,7 @@ mod learn;
 mod numerics;
 mod plan;
 mod recipe;
+mod report;
 mod rescore;
 mod reward;
 mod rltrain;

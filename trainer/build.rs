@@ -12,10 +12,26 @@ fn main() {
     let repository = manifest_folder.parent().expect("the crate is a folder of the repository");
     println!("cargo::rustc-env=RLTRAIN_DEPS={}", repository.join(".deps").display());
 
+    embed_page_libraries(&repository.join(".deps/page"));
+
     // torch-sys publishes where it found libtorch; cargo passes it on only to crates that depend on torch-sys directly.
     let libtorch =
         PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").expect("torch-sys publishes its libtorch folder"));
     link_libtorch(&libtorch);
+}
+
+/// Tells `report/page.rs` where the libraries of the report's page are, which are compiled into the program.
+///
+/// # Panics
+///
+/// If they were not fetched: cargo shows the message.
+fn embed_page_libraries(folder: &Path) {
+    println!("cargo::rustc-env=RLTRAIN_PAGE_LIBRARIES={}", folder.display());
+    for file in ["uPlot.iife.min.js", "uPlot.min.css", "highlight.min.js"] {
+        let path = folder.join(file);
+        println!("cargo::rerun-if-changed={}", path.display());
+        assert!(path.exists(), "`{}` is missing: run `python3 scripts/fetch.py page`", path.display());
+    }
 }
 
 /// Records the folder in the executables, and keeps the CUDA half of libtorch where there is one: it registers its

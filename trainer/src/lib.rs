@@ -30,6 +30,7 @@ pub mod parting;
 pub mod policy;
 pub mod recipe;
 pub mod reference;
+pub mod report;
 pub mod rescore;
 pub mod rng;
 pub mod rollout;

@@ -9,6 +9,7 @@ mod failure;
 mod import;
 mod merge;
 mod plan;
+mod report;
 mod rescore;
 mod reward;
 mod sample;
@@ -62,6 +63,8 @@ enum Command {
     AuditReward(audit::Arguments),
     /// Score the logged attempts of a run again, with other rewards
     Rescore(rescore::Arguments),
+    /// Write a run as one HTML file: curves, pass rates, every program
+    Report(report::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -107,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Reward(command)), _) => reward::run(&command),
         (Some(Command::AuditReward(arguments)), _) => audit::run(&arguments),
         (Some(Command::Rescore(arguments)), _) => rescore::run(&arguments),
+        (Some(Command::Report(arguments)), _) => report::run(&arguments),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {

@@ -71,10 +71,9 @@ impl Evaluations {
     /// If the file is damaged or the disk refuses.
     pub fn open(run: &Path, step: u64, heldout_tasks_blake3: &str) -> Result<Evaluations, TrainError> {
         let path = run.join(FILE);
-        let mut all = match fs_err::read(&path) {
-            Ok(bytes) => parse(&path, &bytes, heldout_tasks_blake3)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error.into()),
+        let mut all = match read(&path)? {
+            Content { heldout_tasks_blake3: Some(known), .. } if known != heldout_tasks_blake3 => Vec::new(),
+            content => content.evaluations,
         };
         all.retain(|evaluation| evaluation.step <= step);
         Ok(Evaluations { path, heldout_tasks_blake3: heldout_tasks_blake3.to_owned(), all })
@@ -130,17 +129,33 @@ fn resampler(seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-fn parse(path: &Path, bytes: &[u8], heldout_tasks_blake3: &str) -> Result<Vec<Evaluation>, TrainError> {
-    let content: Content =
-        serde_json::from_slice(bytes).map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
+/// Every evaluation that the run in the folder `run` has made, whatever its tasks are now; none if there are none yet.
+///
+/// # Errors
+///
+/// If the file is damaged or the disk refuses.
+pub fn read_evaluations(run: &Path) -> Result<Vec<Evaluation>, TrainError> {
+    Ok(read(&run.join(FILE))?.evaluations)
+}
+
+/// What the file at `path` holds; no evaluations if there is none.
+fn read(path: &Path) -> Result<Content, TrainError> {
+    let bytes = match fs_err::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Content { format: FORMAT, heldout_tasks_blake3: None, evaluations: Vec::new() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let content: Content = serde_json::from_slice(&bytes)
+        .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
     if !(1..=FORMAT).contains(&content.format) {
         let path = path.to_owned();
         return Err(
             rltrain_checkpoints::ReadError::Format { path, found: content.format, wanted: FORMAT }.into()
         );
     }
-    let is_of_others = content.heldout_tasks_blake3.is_some_and(|known| known != heldout_tasks_blake3);
-    Ok(if is_of_others { Vec::new() } else { content.evaluations })
+    Ok(content)
 }
 
 #[cfg(test)]

@@ -11,5 +11,5 @@ mod pass_at_k;
 
 pub use bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 pub use config::*;
-pub use evaluations::{Comparison, Evaluation, Evaluations};
+pub use evaluations::{Comparison, Evaluation, Evaluations, read_evaluations};
 pub use pass_at_k::{TaskCounts, pass_at_k};
