@@ -59,6 +59,9 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
             session.ahead = Some(attempt(&mut session, recipe, step + 1, &mut times)?);
         }
 
+        // A checkpoint may still be on its way to the disk.
+        session.before_update(recipe);
+
         // Learn: compare each attempt with what could be expected, and follow the gradient.
         session.telemetry.phase("update");
         let learnt = times.update(|| learn(&mut session, recipe, &attempts))?;
@@ -66,7 +69,7 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
         // Record, and keep.
         session.step += 1;
         record(&mut session, recipe, &attempts, &learnt, &times)?;
-        session.checkpoint_if_due(recipe)?;
+        session.checkpoint_if_due(recipe);
     }
     session.checkpoint(recipe)?;
     if session.step < recipe.steps {
@@ -208,8 +211,9 @@ fn record(
 ) -> Result<(), TrainError> {
     session.watch_gradient(recipe, &learnt.update)?;
     let most_turns = recipe.episode.turns.get();
-    let (mut metrics, timings) = step_metrics(attempts, most_turns, learnt, times, Instant::now());
+    let (mut metrics, mut timings) = step_metrics(attempts, most_turns, learnt, times, Instant::now());
     session.add_visits(&mut metrics, recipe, attempts);
+    session.add_checkpoints(&mut timings);
     session.telemetry.log(session.step, &metrics, &timings)?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {

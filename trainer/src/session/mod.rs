@@ -1,5 +1,6 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
+mod saver;
 mod saving;
 mod visiting;
 
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_executor::Executor;
 use rltrain_rewards::{History, RewardSet};
+use saver::Saver;
 use saving::TrainerState;
 
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
@@ -87,9 +89,8 @@ pub struct Session {
     /// The next step's attempts, if they are sampled before this step's update.
     pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
-    store: Store,
-    /// Step of the newest checkpoint.
-    saved: Option<u64>,
+    /// Dropped before the lock: it may still have something to write.
+    saver: Saver,
     _lock: RunLock,
 }
 
@@ -127,7 +128,7 @@ impl Session {
 
         let lock = RunLock::acquire(run)?;
         pin_recipe(recipe, run)?;
-        let store = Store::open(&run.join(CHECKPOINTS))?.keeping_last(recipe.checkpoint.keep_last);
+        let store = Store::open(&run.join(CHECKPOINTS))?;
         let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
         let mut session = Session {
             step,
@@ -152,8 +153,7 @@ impl Session {
             pass_rates: visiting::new_pass_rates(recipe, tasks.len()),
             ahead: None,
             skipped_in_a_row: 0,
-            store,
-            saved: None,
+            saver: Saver::new(store, checkpoint.as_ref().map(Checkpoint::step)),
             tasks,
             heldout,
             _lock: lock,
@@ -248,7 +248,7 @@ impl Session {
 
     /// The newest checkpoint's folder.
     pub fn newest_checkpoint(&self) -> Option<PathBuf> {
-        self.saved.map(|step| self.store.path_of(step))
+        self.saver.newest()
     }
 
     /// What the run achieved, and at what cost.
