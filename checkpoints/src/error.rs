@@ -13,6 +13,30 @@ pub enum WriteError {
     /// The disk refused; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A file does not fit on its file system.
+    #[error(
+        "`{}` and what a run writes beside it need {needed} bytes, and {free} are free; make room, or have fewer checkpoints \
+         kept: `checkpoint.keep_last`, `checkpoint.keep_every`",
+        path.display()
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that have to be free, a reserve for everything else included.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The checkpoint is whole, durable and in place; what comes after that failed.
+    #[error(
+        "the checkpoint of step {step} is whole, but `latest` or older checkpoints could not be brought up to date"
+    )]
+    Tidy {
+        /// The step that was written.
+        step: u64,
+        /// What the disk said.
+        source: io::Error,
+    },
     /// A value has no JSON form.
     #[error("cannot express `{name}` as JSON")]
     Json {
@@ -152,6 +176,22 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// Bytes claimed.
+        found: u64,
+        /// Most bytes accepted.
+        wanted: u64,
+    },
+    /// What should be a file is a folder, a device or a pipe.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// A manifest is too large to be one; it would have to be held in memory.
+    #[error("`{}` has {found} bytes, at most {wanted} are read", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes on disk.
         found: u64,
         /// Most bytes accepted.
         wanted: u64,

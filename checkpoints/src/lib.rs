@@ -20,21 +20,26 @@
 //! The manifest carries [`FORMAT`]. A build reads its own format and refuses a newer one by name. The manifest admits no
 //! unknown key, so adding one is a new format.
 
+mod disk;
 mod draft;
 mod durable;
 mod error;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod faults;
 mod lock;
 mod manifest;
 mod retention;
 mod store;
 mod tensors;
 
-pub use draft::Draft;
+pub use draft::{Draft, to_json};
 pub use durable::replace_file;
 pub use error::{ReadError, Rejected, WriteError};
 pub use lock::{LockError, Owner, RunLock};
 pub use manifest::{Checkpoint, FORMAT, FileRecord, Manifest};
-pub use retention::{Action, plan};
+pub use retention::{Action, Retention, plan};
 pub use safetensors::{Dtype, View, tensor::TensorInfo};
 pub use store::Store;
-pub use tensors::{OwnedTensor, TensorFile, read_safetensors, write_safetensors};
+pub use tensors::{OwnedTensor, TensorFile, TensorSource, read_safetensors, write_safetensors};

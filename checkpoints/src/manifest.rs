@@ -1,19 +1,23 @@
 //! What a checkpoint consists of, and whether it is all there.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Disk;
 use crate::durable;
 use crate::error::ReadError;
 use crate::tensors::{TensorFile, read_safetensors};
 
 /// Version of the manifest and the folder layout that this build writes and reads.
 pub const FORMAT: u64 = 1;
+
+/// Room for a hundred thousand files. Nothing says how large a manifest should be, so that this is what bounds memory.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Name of the manifest inside a checkpoint.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -50,8 +54,13 @@ impl Manifest {
     }
 
     /// Reads and checks the manifest at `path`.
-    fn read(path: &Path) -> Result<Self, ReadError> {
-        let bytes = fs::read(path).map_err(|error| missing_or_io(path, error))?;
+    fn read(disk: &Disk, path: &Path) -> Result<Self, ReadError> {
+        let found = file_size(disk, path)?;
+        if found > MAX_MANIFEST_BYTES {
+            return Err(ReadError::TooLarge { path: path.to_owned(), found, wanted: MAX_MANIFEST_BYTES });
+        }
+        let mut bytes = Vec::new();
+        disk.open(path)?.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes)?;
         let json = |source| ReadError::Json { path: path.to_owned(), source };
         // The version comes first: a newer manifest may well have keys that this build would call unknown.
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
@@ -88,11 +97,16 @@ impl Checkpoint {
     ///
     /// If anything is missing, changed, truncated or of another format version.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let checkpoint = Self { path: path.to_owned(), manifest: Manifest::read(&path.join(MANIFEST))? };
-        for (name, wanted) in &checkpoint.manifest.files {
-            verify(&checkpoint.path.join(name), wanted)?;
+        Self::open_on(&Disk::default(), path)
+    }
+
+    /// [`Checkpoint::open`] on `disk`.
+    pub(crate) fn open_on(disk: &Disk, path: &Path) -> Result<Self, ReadError> {
+        let manifest = Manifest::read(disk, &path.join(MANIFEST))?;
+        for (name, wanted) in &manifest.files {
+            verify(disk, &path.join(name), wanted)?;
         }
-        Ok(checkpoint)
+        Ok(Self { path: path.to_owned(), manifest })
     }
 
     /// The same checkpoint after its folder was renamed.
@@ -137,16 +151,22 @@ impl Checkpoint {
 }
 
 /// Compares one file with its record; the size first, because that is cheap.
-pub(crate) fn verify(path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
-    let found = fs::metadata(path).map_err(|error| missing_or_io(path, error))?.len();
+fn verify(disk: &Disk, path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
+    let found = file_size(disk, path)?;
     if found != wanted.bytes {
         return Err(ReadError::Size { path: path.to_owned(), found, wanted: wanted.bytes });
     }
-    let found = durable::measure(path)?.blake3;
+    let found = durable::measure(disk, path)?.blake3;
     if found != wanted.blake3 {
         return Err(ReadError::Hash { path: path.to_owned(), found, wanted: wanted.blake3.clone() });
     }
     Ok(())
+}
+
+/// Bytes of the file `path`. What has no end, such as a device, or waits for someone, such as a pipe, is not opened.
+pub(crate) fn file_size(disk: &Disk, path: &Path) -> Result<u64, ReadError> {
+    let found = disk.metadata(path).map_err(|error| missing_or_io(path, error))?;
+    if found.is_file() { Ok(found.len()) } else { Err(ReadError::NotAFile { path: path.to_owned() }) }
 }
 
 /// Whether `name` stays inside the folder it is joined to.

@@ -1,6 +1,7 @@
 //! Which checkpoints to keep: a decision, not an act.
 
-use std::num::NonZeroUsize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU64, NonZeroUsize};
 
 /// What to do with one checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +12,53 @@ pub enum Action {
     Delete(u64),
 }
 
+/// Which checkpoints are kept. Each rule keeps on its own account: what no rule keeps is deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retention {
+    /// The newest so many.
+    pub keep_last: NonZeroUsize,
+    /// Those of steps that this number divides.
+    pub keep_every: Option<NonZeroU64>,
+    /// Scores by step, higher is better: the best of those that are there is kept, the newest of several equal ones. A step
+    /// without a score, or with one that is not a number, is not the best.
+    pub scores: BTreeMap<u64, f64>,
+}
+
+impl Retention {
+    /// Only the newest `keep_last`.
+    pub fn last(keep_last: NonZeroUsize) -> Self {
+        Self { keep_last, keep_every: None, scores: BTreeMap::new() }
+    }
+
+    /// The step with the best score among `steps`, which are in ascending order.
+    fn best(&self, steps: &[u64]) -> Option<u64> {
+        let scored = steps.iter().filter_map(|step| Some((*step, *self.scores.get(step)?)));
+        let best = scored.filter(|(_, score)| !score.is_nan()).max_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map(|(step, _)| step)
+    }
+}
+
 /// Decides what to do with each of `steps` after the checkpoint of step `written` is safely on disk.
 ///
-/// Keeps the newest `keep_last` steps up to and including `written`. Later steps are not counted and not touched: they
+/// The checkpoint of step `written`, which is whole, is kept in any case. Later steps are not counted and not touched: they
 /// can only be damaged ones that a resumed run passed over, and counting them would delete the whole ones.
 ///
 /// Returns one action per step, in ascending order of steps. Does no I/O.
-pub fn plan(steps: &[u64], written: u64, keep_last: NonZeroUsize) -> Vec<Action> {
-    let mut steps = steps.to_vec();
-    steps.sort_unstable();
-    steps.dedup();
-    let counted = steps.partition_point(|&step| step <= written);
-    let first_kept = counted.saturating_sub(keep_last.get());
-    let action = |(index, step)| if index < first_kept { Action::Delete(step) } else { Action::Keep(step) };
-    steps.into_iter().enumerate().map(action).collect()
+pub fn plan(steps: &[u64], written: u64, retention: &Retention) -> Vec<Action> {
+    let steps: Vec<u64> = steps.iter().copied().collect::<BTreeSet<u64>>().into_iter().collect();
+    let (counted, later) = steps.split_at(steps.partition_point(|step| *step <= written));
+    let best = retention.best(counted);
+    let first_of_last = counted.len().saturating_sub(retention.keep_last.get());
+    let action = |(place, step): (usize, &u64)| {
+        let is_nth = retention.keep_every.is_some_and(|every| step.is_multiple_of(every.get()));
+        if place >= first_of_last || is_nth || best == Some(*step) || *step == written {
+            Action::Keep(*step)
+        } else {
+            Action::Delete(*step)
+        }
+    };
+    let counted = counted.iter().enumerate().map(action);
+    counted.chain(later.iter().map(|step| Action::Keep(*step))).collect()
 }
 
 #[cfg(test)]
@@ -36,30 +70,83 @@ mod tests {
         actions.iter().filter_map(|a| if let Action::Delete(step) = a { Some(*step) } else { None }).collect()
     }
 
+    fn last(count: usize) -> Retention {
+        Retention::last(NonZeroUsize::new(count).unwrap())
+    }
+
     #[test]
     fn the_oldest_go_first() {
-        let keep = NonZeroUsize::new(2).unwrap();
-        assert_eq!(deleted(&plan(&[30, 10, 40, 20], 40, keep)), [10, 20]);
+        assert_eq!(deleted(&plan(&[30, 10, 40, 20], 40, &last(2))), [10, 20]);
     }
 
     #[test]
     fn a_damaged_future_is_neither_counted_nor_deleted() {
-        let keep = NonZeroUsize::new(1).unwrap();
-        assert_eq!(deleted(&plan(&[10, 15, 20, 30], 15, keep)), [10]);
+        assert_eq!(deleted(&plan(&[10, 15, 20, 30], 15, &last(1))), [10]);
+    }
+
+    #[test]
+    fn every_nth_stays() {
+        let retention = Retention { keep_every: NonZeroU64::new(20), ..last(1) };
+        assert_eq!(deleted(&plan(&[10, 20, 30, 40, 50], 50, &retention)), [10, 30]);
+    }
+
+    #[test]
+    fn the_best_stays_until_a_better_or_an_equal_one_comes() {
+        let scores =
+            |scores: &[(u64, f64)]| Retention { scores: scores.iter().copied().collect(), ..last(1) };
+        let steps = [10, 20, 30, 40];
+        assert_eq!(deleted(&plan(&steps, 40, &scores(&[(10, 0.1), (20, 0.4), (30, 0.2)]))), [10, 30]);
+        assert_eq!(deleted(&plan(&steps, 40, &scores(&[(20, 0.4), (30, 0.4)]))), [10, 20]);
+        // What is not there, and what is not a number, is not the best.
+        assert_eq!(deleted(&plan(&steps, 40, &scores(&[(5, 0.9), (20, 0.1), (30, f64::NAN)]))), [10, 30]);
+    }
+
+    fn any_retention() -> impl Strategy<Value = Retention> {
+        let score = prop_oneof![8 => 0.0..1.0f64, 1 => Just(f64::NAN), 1 => Just(f64::NEG_INFINITY)];
+        let scores = prop::collection::btree_map(0..50u64, score, 0..20);
+        (1..5usize, prop::option::of(1..12u64), scores).prop_map(|(keep_last, every, scores)| Retention {
+            keep_last: NonZeroUsize::new(keep_last).unwrap(),
+            keep_every: every.and_then(NonZeroU64::new),
+            scores,
+        })
     }
 
     proptest! {
         #[test]
-        fn the_one_just_written_is_always_kept(
-            steps in prop::collection::vec(0..50u64, 0..20), written in 0..50u64, keep in 1..5usize,
+        fn each_rule_keeps_what_it_is_for_and_nothing_else_is_kept(
+            mut steps in prop::collection::vec(0..50u64, 0..20), written in 0..50u64, retention in any_retention(),
         ) {
-            let mut steps = steps;
             steps.push(written);
-            let actions = plan(&steps, written, NonZeroUsize::new(keep).unwrap());
-            prop_assert!(actions.contains(&Action::Keep(written)));
-            let kept = actions.iter().filter(|a| matches!(a, Action::Keep(s) if *s <= written)).count();
-            let older = actions.iter().filter(|a| matches!(a, Action::Keep(s) | Action::Delete(s) if *s <= written)).count();
-            prop_assert_eq!(kept, keep.min(older));
+            let actions = plan(&steps, written, &retention);
+            steps.sort_unstable();
+            steps.dedup();
+            let step_of = |action: &Action| match action { Action::Keep(step) | Action::Delete(step) => *step };
+            prop_assert_eq!(&actions.iter().map(step_of).collect::<Vec<_>>(), &steps, "one action per step, in order");
+            prop_assert!(actions.contains(&Action::Keep(written)), "the whole one just written stays");
+
+            let counted: Vec<u64> = steps.iter().copied().filter(|step| *step <= written).collect();
+            let score = |step: &u64| retention.scores.get(step).copied().filter(|score| !score.is_nan());
+            let best = counted.iter().filter_map(score).max_by(f64::total_cmp);
+            let newest_best = counted.iter().rev().find(|step| best.is_some() && score(step) == best);
+            for action in &actions {
+                let step = step_of(action);
+                let newer = counted.iter().filter(|other| **other > step).count();
+                let wanted = step > written
+                    || newer < retention.keep_last.get()
+                    || retention.keep_every.is_some_and(|every| step % every.get() == 0)
+                    || newest_best == Some(&step);
+                prop_assert_eq!(matches!(action, Action::Keep(_)), wanted, "step {}", step);
+            }
+        }
+
+        #[test]
+        fn deleting_what_was_decided_leaves_nothing_more_to_delete(
+            mut steps in prop::collection::vec(0..50u64, 0..20), written in 0..50u64, retention in any_retention(),
+        ) {
+            steps.push(written);
+            let kept: Vec<u64> = plan(&steps, written, &retention).iter()
+                .filter_map(|action| if let Action::Keep(step) = action { Some(*step) } else { None }).collect();
+            prop_assert_eq!(deleted(&plan(&kept, written, &retention)), Vec::<u64>::new());
         }
     }
 }

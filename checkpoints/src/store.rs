@@ -1,17 +1,16 @@
 //! A folder of checkpoints.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
-
+use crate::disk::Disk;
 use crate::draft::Draft;
 use crate::durable::{self, PARTIAL, with_suffix};
 use crate::error::{ReadError, Rejected, WriteError};
 use crate::manifest::Checkpoint;
-use crate::retention::{self, Action};
+use crate::retention::{Action, Retention, plan};
 
 /// Name of the file that names the newest checkpoint, for people and scripts.
 const LATEST: &str = "latest";
@@ -22,8 +21,9 @@ const REPLACED: &str = ".replaced";
 /// A folder of checkpoints.
 #[derive(Clone, Debug)]
 pub struct Store {
+    disk: Disk,
     dir: PathBuf,
-    keep_last: Option<NonZeroUsize>,
+    retention: Option<Retention>,
 }
 
 impl Store {
@@ -35,27 +35,48 @@ impl Store {
     ///
     /// If the disk refuses.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
-        for name in names(dir)? {
-            let path = dir.join(&name);
+        Self::open_on(Disk::default(), dir)
+    }
+
+    /// [`Store::open`] on `disk`.
+    pub(crate) fn open_on(disk: Disk, dir: &Path) -> io::Result<Self> {
+        if !disk.exists(dir)? {
+            disk.create_dir_all(dir)?;
+            disk.sync_parent(dir)?;
+        }
+        let store = Self { disk, ..Self::open_read_only(dir) };
+        store.clear()?;
+        Ok(store)
+    }
+
+    /// Clears away what a writer left that was interrupted or refused.
+    fn clear(&self) -> io::Result<()> {
+        for name in self.names()? {
+            let path = self.dir.join(&name);
             if name.ends_with(PARTIAL) {
-                remove(&path)?;
+                self.disk.remove(&path)?;
             } else if let Some(original) = name.strip_suffix(REPLACED) {
-                restore(&path, &dir.join(original))?;
+                self.restore(&path, &self.dir.join(original))?;
             }
         }
-        Ok(Self::open_read_only(dir))
+        Ok(())
     }
 
     /// Looks at `dir` and changes nothing, for readers beside a live writer.
     pub fn open_read_only(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), keep_last: None }
+        Self { disk: Disk::default(), dir: dir.to_owned(), retention: None }
     }
 
-    /// Deletes all but the newest `keep_last` checkpoints after each write. Without this, all are kept.
+    /// Deletes all but the newest `keep_last` checkpoints after each write. Without a word about it, all are kept.
     #[must_use]
     pub fn keeping_last(self, keep_last: NonZeroUsize) -> Self {
-        Self { keep_last: Some(keep_last), ..self }
+        self.keeping(Retention::last(keep_last))
+    }
+
+    /// Deletes what `retention` does not keep after each write. Without a word about it, all are kept.
+    #[must_use]
+    pub fn keeping(self, retention: Retention) -> Self {
+        Self { retention: Some(retention), ..self }
     }
 
     /// The folder.
@@ -69,7 +90,7 @@ impl Store {
     ///
     /// If the disk refuses.
     pub fn steps(&self) -> io::Result<Vec<u64>> {
-        let mut steps: Vec<u64> = names(&self.dir)?.iter().filter_map(|name| parse_step(name)).collect();
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|name| parse_step(name)).collect();
         steps.sort_unstable();
         Ok(steps)
     }
@@ -87,7 +108,7 @@ impl Store {
     /// # Errors
     ///
     /// If `fill` fails, the disk refuses, or the files do not read back as written. Every older checkpoint is then as it
-    /// was.
+    /// was. [`WriteError::Tidy`] if only what comes after the new checkpoint is in place was refused.
     pub fn write<E: Into<Box<dyn Error + Send + Sync>>>(
         &self,
         step: u64,
@@ -95,44 +116,89 @@ impl Store {
     ) -> Result<Checkpoint, WriteError> {
         let path = self.path_of(step);
         let aside = with_suffix(&path, PARTIAL);
-        remove(&aside)?;
-        let checkpoint = match fill_aside(&aside, step, fill) {
-            Ok(checkpoint) => checkpoint,
-            Err(error) => {
-                // The first error is the one to report; `open` clears what this leaves.
-                let _ = remove(&aside);
-                return Err(error);
-            }
-        };
-        self.install(&aside, &path)?;
-        durable::replace_file(&self.dir.join(LATEST), format!("step-{step:08}\n").as_bytes())?;
-        self.retain(step)?;
-        Ok(checkpoint.moved_to(path))
+        self.clear()?;
+        let written = self.fill_aside(&aside, step, fill).and_then(|checkpoint| {
+            self.install(&aside, &path)?;
+            Ok(checkpoint.moved_to(path.clone()))
+        });
+        if written.is_err() {
+            // The first error is the one to report; the next write, or the next process, clears what this leaves.
+            let _ = self.disk.remove(&aside);
+        }
+        let checkpoint = written?;
+        self.tidy(step, &path).map_err(|source| WriteError::Tidy { step, source })?;
+        Ok(checkpoint)
     }
 
-    /// Renames a finished checkpoint into place.
+    /// Writes, seals and reads back a checkpoint at `aside`.
+    fn fill_aside<E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        aside: &Path,
+        step: u64,
+        fill: impl FnOnce(&mut Draft) -> Result<(), E>,
+    ) -> Result<Checkpoint, WriteError> {
+        let mut draft = Draft::create(&self.disk, aside.to_owned())?;
+        fill(&mut draft).map_err(|error| WriteError::Fill { step, source: error.into() })?;
+        draft.seal(step)?;
+        Checkpoint::open_on(&self.disk, aside).map_err(|source| WriteError::Unverified { step, source })
+    }
+
+    /// Renames a finished checkpoint into place. If that fails, what was there before is there again.
     fn install(&self, aside: &Path, path: &Path) -> io::Result<()> {
         let replaced = with_suffix(path, REPLACED);
-        if path.exists() {
-            fs::rename(path, &replaced)?;
+        let replaces = self.disk.exists(path)?;
+        if replaces {
+            self.disk.remove(&replaced)?;
+            self.disk.rename(path, &replaced)?;
         }
-        fs::rename(aside, path)?;
-        durable::sync_dir(&self.dir)?;
-        remove(&replaced)
+        if let Err(error) = self.disk.rename(aside, path) {
+            if replaces {
+                // If this fails as well, `open` puts it back.
+                let _ = self.restore(&replaced, path);
+            }
+            return Err(error);
+        }
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// What comes after the checkpoint of `step` is in place, at `path`.
+    fn tidy(&self, step: u64, path: &Path) -> io::Result<()> {
+        self.disk.remove(&with_suffix(path, REPLACED))?;
+        let latest = format!("step-{step:08}\n");
+        durable::replace(&self.disk, &self.dir.join(LATEST), |writer| writer.write_all(latest.as_bytes()))?;
+        self.retain(step)
     }
 
     /// Deletes what retention no longer wants.
     fn retain(&self, written: u64) -> io::Result<()> {
-        let Some(keep_last) = self.keep_last else { return Ok(()) };
-        for action in retention::plan(&self.steps()?, written, keep_last) {
+        let Some(retention) = &self.retention else { return Ok(()) };
+        for action in plan(&self.steps()?, written, retention) {
             if let Action::Delete(step) = action {
                 // Half a checkpoint must not look like one, should the process die while deleting.
                 let doomed = with_suffix(&self.path_of(step), PARTIAL);
-                fs::rename(self.path_of(step), &doomed)?;
-                remove(&doomed)?;
+                self.disk.rename(&self.path_of(step), &doomed)?;
+                self.disk.remove(&doomed)?;
             }
         }
         Ok(())
+    }
+
+    /// Undoes or completes a replacement that was interrupted.
+    fn restore(&self, replaced: &Path, original: &Path) -> io::Result<()> {
+        if self.disk.exists(original)? {
+            self.disk.remove(replaced)
+        } else {
+            self.disk.rename(replaced, original)
+        }
+    }
+
+    /// Names in the folder, without those that are not UTF-8: none of ours. A folder that does not exist has none.
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = match self.disk.entries(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     /// The newest checkpoint that is whole, and the newer ones that were passed over. `None` if there is none at all.
@@ -162,7 +228,7 @@ impl Store {
     ///
     /// As [`Checkpoint::open`], or if its manifest is of another step.
     pub fn checkpoint(&self, step: u64) -> Result<Checkpoint, ReadError> {
-        let checkpoint = Checkpoint::open(&self.path_of(step))?;
+        let checkpoint = Checkpoint::open_on(&self.disk, &self.path_of(step))?;
         if checkpoint.step() == step {
             Ok(checkpoint)
         } else {
@@ -171,53 +237,10 @@ impl Store {
     }
 }
 
-/// Writes, seals and reads back a checkpoint at `aside`.
-fn fill_aside<E: Into<Box<dyn Error + Send + Sync>>>(
-    aside: &Path,
-    step: u64,
-    fill: impl FnOnce(&mut Draft) -> Result<(), E>,
-) -> Result<Checkpoint, WriteError> {
-    let mut draft = Draft::create(aside.to_owned())?;
-    fill(&mut draft).map_err(|error| WriteError::Fill { step, source: error.into() })?;
-    draft.seal(step)?;
-    Checkpoint::open(aside).map_err(|source| WriteError::Unverified { step, source })
-}
-
-/// Names in `dir`, without those that are not UTF-8: none of ours.
-fn names(dir: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry?.file_name().into_string());
-    }
-    Ok(names)
-}
-
 /// The step in a folder name such as `step-00000012`.
 fn parse_step(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (format!("step-{step:08}") == name).then_some(step)
-}
-
-/// Removes a file or folder; its absence is success.
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Undoes or completes a replacement that was interrupted.
-fn restore(replaced: &Path, original: &Path) -> io::Result<()> {
-    if original.exists() { remove(replaced) } else { fs::rename(replaced, original) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use fs_err as fs;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -88,7 +89,10 @@ fn a_manifest_that_points_outside_is_refused() {
     fs::write(dir.path().join("secret"), "").unwrap();
     let path = store.path_of(20).join("manifest.json");
     let mut manifest = store.checkpoint(20).unwrap().manifest().clone();
-    manifest.files.insert("../secret".to_owned(), durable::measure(&dir.path().join("secret")).unwrap());
+    manifest.files.insert(
+        "../secret".to_owned(),
+        durable::measure(&Disk::default(), &dir.path().join("secret")).unwrap(),
+    );
     fs::write(&path, manifest.to_bytes()).unwrap();
     assert!(matches!(store.checkpoint(20), Err(ReadError::Name { name, .. }) if name == "../secret"));
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,10 @@ use fs_err as fs;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError, View};
 
+use crate::disk::Disk;
 use crate::durable;
 use crate::error::{ReadError, WriteError};
+use crate::manifest::file_size;
 
 /// Bytes of the little-endian header length at the start of a file.
 const LENGTH_BYTES: u64 = 8;
@@ -19,7 +21,42 @@ const LENGTH_BYTES: u64 = 8;
 /// Room for some hundred thousand tensors. The header is the only part of a file whose size is believed before it is read.
 const MAX_HEADER_BYTES: u64 = 32 << 20;
 
-/// Writes a safetensors file, atomically and durably, with one tensor's bytes in memory at a time.
+/// A tensor on its way into a file. Whatever is a [`View`] hands itself over in one piece; what would have to be made for that,
+/// such as a copy of a GPU's memory, can come in several.
+pub trait TensorSource {
+    /// Element type.
+    fn dtype(&self) -> Dtype;
+
+    /// Shape, outermost dimension first; empty for a scalar.
+    fn shape(&self) -> &[usize];
+
+    /// Bytes of all elements together.
+    fn byte_len(&self) -> usize;
+
+    /// Hands the elements over to `sink`, row-major and little-endian, from the first byte to the last.
+    ///
+    /// # Errors
+    ///
+    /// If `sink` fails, or the elements cannot be had.
+    fn pieces(&self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
+}
+
+impl<V: View> TensorSource for V {
+    fn dtype(&self) -> Dtype {
+        View::dtype(self)
+    }
+    fn shape(&self) -> &[usize] {
+        View::shape(self)
+    }
+    fn byte_len(&self) -> usize {
+        View::data_len(self)
+    }
+    fn pieces(&self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        sink(&self.data())
+    }
+}
+
+/// Writes a safetensors file, atomically and durably, with one piece of a tensor in memory at a time.
 ///
 /// Tensors are laid out by falling alignment, then by name, as the reference implementation does; metadata is sorted. So
 /// equal input gives equal bytes.
@@ -27,36 +64,39 @@ const MAX_HEADER_BYTES: u64 = 32 << 20;
 /// # Errors
 ///
 /// If a name is given twice, a tensor's bytes do not fill its shape, or the disk refuses. `path` then keeps its content.
-pub fn write_safetensors<V: View>(
+pub fn write_safetensors<T: TensorSource>(
     path: &Path,
-    tensors: impl IntoIterator<Item = (String, V)>,
+    tensors: impl IntoIterator<Item = (String, T)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WriteError> {
-    durable::replace(path, |writer| stream(writer, tensors, metadata))
+    durable::replace(&Disk::default(), path, |writer| stream(writer, tensors, metadata))
 }
 
-/// Writes header and tensors to `writer`.
-pub(crate) fn stream<V: View>(
+/// Writes header and tensors to `writer`, and drops each tensor when it is written.
+pub(crate) fn stream<T: TensorSource>(
     writer: &mut impl Write,
-    tensors: impl IntoIterator<Item = (String, V)>,
+    tensors: impl IntoIterator<Item = (String, T)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WriteError> {
-    let mut tensors: Vec<(String, V)> = tensors.into_iter().collect();
+    let mut tensors: Vec<(String, T)> = tensors.into_iter().collect();
     tensors.sort_by(|(a, left), (b, right)| right.dtype().cmp(&left.dtype()).then_with(|| a.cmp(b)));
     let header = header(&tensors, metadata)?;
     writer.write_all(&(header.len() as u64).to_le_bytes())?;
     writer.write_all(&header)?;
     for (name, tensor) in tensors {
-        let data = tensor.data();
-        check_size(&name, data.len(), tensor.data_len())?;
-        writer.write_all(&data)?;
+        let mut found = 0;
+        tensor.pieces(&mut |piece| {
+            found += piece.len();
+            writer.write_all(piece)
+        })?;
+        check_size(&name, found, tensor.byte_len())?;
     }
     Ok(())
 }
 
 /// The JSON header, padded with spaces so that the tensors start at a multiple of eight bytes.
-fn header<V: View>(
-    tensors: &[(String, V)],
+fn header<T: TensorSource>(
+    tensors: &[(String, T)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, WriteError> {
     let json = |source| WriteError::Json { name: "safetensors header".to_owned(), source };
@@ -66,8 +106,8 @@ fn header<V: View>(
     }
     let mut offset = 0;
     for (name, tensor) in tensors {
-        check_size(name, tensor.data_len(), byte_count(tensor))?;
-        let data_offsets = (offset, offset + tensor.data_len());
+        check_size(name, tensor.byte_len(), byte_count(tensor))?;
+        let data_offsets = (offset, offset + tensor.byte_len());
         let info = TensorInfo { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), data_offsets };
         let twice = entries.insert(name.clone(), serde_json::to_value(info).map_err(json)?);
         if twice.is_some() {
@@ -81,7 +121,7 @@ fn header<V: View>(
 }
 
 /// Bytes that the shape and dtype ask for.
-fn byte_count(tensor: &impl View) -> usize {
+fn byte_count(tensor: &impl TensorSource) -> usize {
     tensor.shape().iter().product::<usize>() * tensor.dtype().bitsize() / 8
 }
 
@@ -102,8 +142,8 @@ fn check_size(tensor: &str, found: usize, wanted: usize) -> Result<(), WriteErro
 ///
 /// If the file is missing, truncated, padded, or its header lies.
 pub fn read_safetensors(path: &Path) -> Result<TensorFile, ReadError> {
-    let mut file = fs::File::open(path).map_err(|error| crate::manifest::missing_or_io(path, error))?;
-    let found = file.metadata()?.len();
+    let found = file_size(&Disk::default(), path)?;
+    let mut file = fs::File::open(path)?;
     let size = |wanted| ReadError::Size { path: path.to_owned(), found, wanted };
     let mut length = [0; LENGTH_BYTES as usize];
     if found < LENGTH_BYTES {

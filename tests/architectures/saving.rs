@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rltrain::policy::{HostView, ModelConfig, Policy, Shard, Weights, shards};
-use rltrain_checkpoints::{Checkpoint, Store, TensorFile, read_safetensors, write_safetensors};
+use rltrain_checkpoints::{Checkpoint, Store, TensorFile, TensorSource, read_safetensors, write_safetensors};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -12,12 +12,12 @@ use super::{folders, json as read};
 use crate::tiny;
 
 /// A golden folder of the repository.
-pub(super) fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     folders().into_iter().find(|folder| folder.ends_with(format!("golden/architectures/{name}"))).unwrap()
 }
 
 /// A copy of a golden model with the tokenizer that a policy needs, and a key that nobody knows in its configuration.
-pub(super) fn complete(source: &Path) -> tempfile::TempDir {
+pub(crate) fn complete(source: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     tiny::make_model(folder.path());
     let mut config = read(&source.join("config.json"));
@@ -116,7 +116,7 @@ fn a_dtype_is_kept_and_training_goes_on_from_the_bits_that_it_had() {
         for (name, weight) in policy.weights.iter() {
             let wanted = HostView::in_kind(weight, kind);
             let found = rounded.read(name).unwrap();
-            assert_eq!(found.data, rltrain_checkpoints::View::data(&wanted).as_ref(), "{name}");
+            assert_eq!(found.data, wanted.bytes().unwrap(), "{name}");
         }
         let mut resumed = load(&model);
         assert_ne!(bits(&resumed.weights), bits(&policy.weights), "the folder holds rounded weights");
@@ -144,8 +144,7 @@ fn shards_hold_every_tensor_once_and_no_more_than_they_may() {
         let (files, index) = shards(&policy.weights, max);
         assert_eq!(index.is_some(), files.len() > 1, "{max}: an index if there are several");
         for Shard { name, tensors } in &files {
-            let bytes: usize =
-                tensors.iter().map(|(_, view)| rltrain_checkpoints::View::data_len(view)).sum();
+            let bytes: usize = tensors.iter().map(|(_, view)| TensorSource::byte_len(view)).sum();
             assert!(bytes as u64 <= max || tensors.len() == 1, "{max}: {name} holds {bytes} bytes");
         }
         let run = tempfile::tempdir().unwrap();

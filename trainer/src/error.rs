@@ -1,6 +1,6 @@
 //! Why a run ended early.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rltrain_executor::InfraError;
 use thiserror::Error;
@@ -132,10 +132,12 @@ pub enum TrainError {
         source: Exhausted,
     },
     /// A checkpoint could not be written.
-    #[error("the checkpoint of step {step} cannot be written")]
+    #[error("the checkpoint of step {step} cannot be written; {}", what_is_kept(kept.as_deref()))]
     Write {
         /// The step.
         step: u64,
+        /// The newest checkpoint before it.
+        kept: Option<PathBuf>,
         /// Why.
         source: rltrain_checkpoints::WriteError,
     },
@@ -196,6 +198,18 @@ impl TrainError {
                 | TrainError::RecipeChanged { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         )
+    }
+}
+
+/// What a run has left that cannot be saved.
+fn what_is_kept(newest: Option<&Path>) -> String {
+    match newest {
+        Some(path) => format!(
+            "`{}` is kept: mend what is wrong with the disk, and the same command goes on from there",
+            path.display()
+        ),
+        None => "there is none before it: mend what is wrong with the disk, and the same command starts anew"
+            .to_owned(),
     }
 }
 

@@ -37,6 +37,7 @@ pub mod rollout;
 pub mod scoring;
 pub mod selfcheck;
 pub mod session;
+pub mod snapshot;
 pub mod step_metrics;
 pub mod stop;
 pub mod supervised;

@@ -57,6 +57,9 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
         session.tell(std::mem::take(&mut attempts.told));
         session.environment.observe(&attempts);
 
+        // A checkpoint may still be on its way to the disk.
+        session.before_update(recipe);
+
         // Learn: compare each attempt with what could be expected, and follow the gradient.
         let learnt = if runs_ahead && step + 1 < recipe.steps {
             learn_and_attempt(&mut session, recipe, &attempts, &mut times)?
@@ -69,7 +72,7 @@ pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, Tra
         // Record, and keep.
         session.step += 1;
         record(&mut session, recipe, &attempts, learnt, &mut times)?;
-        session.checkpoint_if_due(recipe)?;
+        session.checkpoint_if_due(recipe);
     }
     session.checkpoint(recipe)?;
     if session.step < recipe.steps {
@@ -123,8 +126,9 @@ fn record(
     }
     session.watch_gradient(recipe, &learnt.update)?;
     let most_turns = recipe.episode.turns.get();
-    let (mut metrics, timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
+    let (mut metrics, mut timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
+    session.add_checkpoints(&mut timings);
     session.telemetry.log(session.step, &metrics, &timings)?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {

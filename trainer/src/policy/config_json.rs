@@ -7,6 +7,15 @@ use super::error::PolicyError;
 /// The file that errors are about, unless they are said to be about another.
 pub(super) const CONFIG: &str = "config.json";
 
+/// Keys of the number of layers. Each layer is described in memory before any of its tensors is looked for.
+const LAYERS: [&str; 3] = ["num_hidden_layers", "n_layer", "num_layers"];
+
+/// More layers than any model has.
+const MOST_LAYERS: i64 = 10_000;
+
+/// The largest other number: products of two stay integers of 64 bits.
+const MOST: i64 = i32::MAX as i64;
+
 /// A parsed `config.json`. A key that is `null` is a key that is absent, as in transformers.
 #[derive(Clone, Copy)]
 pub(super) struct ConfigJson<'a>(pub(super) &'a Value);
@@ -34,8 +43,16 @@ impl<'a> ConfigJson<'a> {
 
     /// A positive integer, if the key is there.
     pub(super) fn count_if_any(self, key: &str) -> Result<Option<i64>, PolicyError> {
+        let (most, wanted) = if LAYERS.contains(&key) {
+            (MOST_LAYERS, "a positive integer up to 10000")
+        } else {
+            (MOST, "a positive integer of 31 bits")
+        };
         let positive = |value: &Value| value.as_i64().filter(|n| *n > 0);
-        self.typed(key, "a positive integer", positive)
+        match self.typed(key, "a positive integer", positive)? {
+            Some(found) if found > most => Err(self.wrong(key, wanted)),
+            found => Ok(found),
+        }
     }
 
     /// A finite number.

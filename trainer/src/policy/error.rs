@@ -76,6 +76,16 @@ pub enum PolicyError {
         /// The tensor.
         name: String,
     },
+    /// The index of shards names a place outside the folder.
+    #[error("`{}` has tensor `{name}` in `{found}`, which is not the name of a file beside it", path.display())]
+    ShardName {
+        /// The index.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Where the index says it is.
+        found: String,
+    },
     /// A tensor has another shape than the configuration says.
     #[error("`{}`: tensor `{name}` has shape {found:?}, the model needs {wanted:?}", path.display())]
     Shape {

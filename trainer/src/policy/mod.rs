@@ -16,6 +16,7 @@ mod error;
 mod families;
 mod feed_forward;
 mod footprint;
+mod host_view;
 mod interjection;
 mod kv_cache;
 mod network;
@@ -43,6 +44,8 @@ use dropout::Dropout;
 pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
 pub use error::PolicyError;
 pub use footprint::{MASTER, PassBytes, Training};
+pub use host_view::HostView;
+pub(crate) use host_view::{Held, OnTheirWay, Place};
 pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
@@ -51,7 +54,7 @@ pub use rounded_operands::{permit_rounded_operands, refuse_rounded_operands};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
-pub use weights::{HostView, Weights, load_tensor};
+pub use weights::{Weights, load_tensor};
 
 use crate::rollout::Shaping;
 
@@ -76,8 +79,11 @@ pub struct Policy {
     pub tokenizer: Arc<Tokenizer>,
     /// Dtype of the matrix products.
     pub compute: Kind,
-    /// Where the companions of the weights are.
+    /// Where it was loaded from.
     folder: PathBuf,
+    /// The files beside the weights there, by name. Kept in memory: the folder may be of a checkpoint that is deleted while
+    /// the run goes on.
+    companions: Vec<(&'static str, Vec<u8>)>,
     /// The run's seed, from which dropout derives.
     seed: u64,
     /// Whether updates compute layers again instead of keeping what they computed.
@@ -102,6 +108,7 @@ impl Policy {
             tokenizer,
             compute,
             folder: folder.to_owned(),
+            companions: saving::companions(folder)?,
             seed: 0,
             recomputes: false,
             truncation: None,

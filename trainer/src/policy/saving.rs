@@ -12,15 +12,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rltrain_checkpoints::{Checkpoint, Draft, WriteError, replace_file, write_safetensors};
+use rltrain_checkpoints::{Checkpoint, WriteError, replace_file, write_safetensors};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::adapter::Adapter;
 use super::adapter_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::error::PolicyError;
-use super::weights::{HostView, Weights, load_tensor};
+use super::host_view::HostView;
+use super::weights::{Weights, load_tensor};
 use super::{COMPANIONS, Policy};
+use crate::snapshot::Files;
 
 /// Folder of the model inside a checkpoint.
 const MODEL: &str = "model";
@@ -86,30 +88,30 @@ fn masters(weights: &Weights) -> Vec<(String, HostView)> {
 }
 
 impl Policy {
-    /// Writes what [`Policy::restore`] takes up again, in files of weights of at most `max_shard_bytes`.
+    /// Adds what [`Policy::restore`] takes up again, in files of weights of at most `max_shard_bytes`.
     ///
     /// # Errors
     ///
-    /// If a file of the folder that the policy came from cannot be copied, or the disk refuses.
-    pub fn save(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
+    /// If the disk refuses.
+    pub fn save(&self, files: &mut impl Files, max_shard_bytes: u64) -> Result<(), WriteError> {
         if let Some(adapter) = self.weights.adapter() {
-            return self.save_adapter(adapter, draft);
+            return self.save_adapter(adapter, files);
         }
-        self.save_model(draft, max_shard_bytes)?;
+        self.save_model(files, max_shard_bytes)?;
         let masters = masters(&self.weights);
-        if masters.is_empty() { Ok(()) } else { draft.tensors(MASTER, masters, &BTreeMap::new()) }
+        if masters.is_empty() { Ok(()) } else { files.tensors(MASTER, masters, &BTreeMap::new()) }
     }
 
-    fn save_model(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
-        for (name, path) in self.companions() {
-            draft.copy(&path, &format!("{MODEL}/{name}"))?;
+    fn save_model(&self, files: &mut impl Files, max_shard_bytes: u64) -> Result<(), WriteError> {
+        for (name, content) in &self.companions {
+            files.bytes(&format!("{MODEL}/{name}"), content.clone())?;
         }
         let (shards, index) = shards(&self.weights, max_shard_bytes);
         for Shard { name, tensors } in shards {
-            draft.tensors(&format!("{MODEL}/{name}"), tensors, &made_by_torch())?;
+            files.tensors(&format!("{MODEL}/{name}"), tensors, &made_by_torch())?;
         }
         match index {
-            Some(index) => draft.json(&format!("{MODEL}/{INDEX}"), &index),
+            Some(index) => files.json(&format!("{MODEL}/{INDEX}"), &index),
             None => Ok(()),
         }
     }
@@ -134,21 +136,16 @@ impl Policy {
             replace_file(&folder.join(INDEX), index.to_string().as_bytes())?;
         }
         // config.json is among these: a folder without it is one whose making did not end.
-        for (name, path) in self.companions() {
-            fs_err::copy(path, folder.join(name))?;
+        for (name, content) in &self.companions {
+            replace_file(&folder.join(name), content)?;
         }
         Ok(())
     }
 
-    /// The files beside the weights that the model's folder has.
-    fn companions(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        COMPANIONS.into_iter().map(|name| (name, self.folder.join(name))).filter(|(_, path)| path.is_file())
-    }
-
-    fn save_adapter(&self, adapter: &Adapter, draft: &mut Draft) -> Result<(), WriteError> {
-        draft.json(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), &adapter.peft_config(&self.folder))?;
+    fn save_adapter(&self, adapter: &Adapter, files: &mut impl Files) -> Result<(), WriteError> {
+        files.json(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), &adapter.peft_config(&self.folder))?;
         let factors = adapter.iter().map(|(name, tensor)| (name, HostView::new(tensor)));
-        draft.tensors(&format!("{ADAPTER}/{ADAPTER_WEIGHTS}"), factors, &made_by_torch())
+        files.tensors(&format!("{ADAPTER}/{ADAPTER_WEIGHTS}"), factors, &made_by_torch())
     }
 
     /// Takes up what [`Policy::save`] wrote, after the policy was loaded: the adapter onto the model that the run started
@@ -182,6 +179,21 @@ impl Policy {
     pub fn model_in(folder: &Path) -> Option<PathBuf> {
         Some(folder.join(MODEL)).filter(|model| model.is_dir())
     }
+}
+
+/// The files beside the weights that the model's folder has.
+///
+/// # Errors
+///
+/// If one is there and cannot be read.
+pub(super) fn companions(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, PolicyError> {
+    let there =
+        COMPANIONS.into_iter().map(|name| (name, folder.join(name))).filter(|(_, path)| path.is_file());
+    let read = |(name, path): (&'static str, PathBuf)| match std::fs::read(&path) {
+        Ok(content) => Ok((name, content)),
+        Err(source) => Err(PolicyError::Read { path, source }),
+    };
+    there.map(read).collect()
 }
 
 /// The metadata without which transformers refuses a file.

@@ -1,15 +1,18 @@
 //! The master weights: f32 tensors by their transformers names, read from and written to a Hugging Face folder.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Component, Path};
 
-use rltrain_checkpoints::{Dtype, TensorFile, View, read_safetensors};
+use rltrain_checkpoints::{Dtype, TensorFile, read_safetensors};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::adapter::Adapter;
 use super::error::PolicyError;
+
+/// Room for an index of half a million tensors.
+const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// Master weights, f32, ordered by name. All are trained unless some are frozen, or an adapter is trained in their place.
 pub struct Weights {
@@ -237,12 +240,21 @@ fn files<'a>(
     for (name, shape) in shapes {
         let entry = |name: &str| json["weight_map"][name].as_str();
         let file = entry(name).or_else(|| entry(without_trunk(name)));
-        let file = file.filter(|file| !file.contains(['/', '\\']));
         let file =
             file.ok_or_else(|| PolicyError::MissingTensor { path: index.clone(), name: name.clone() })?;
+        if !is_file_name(file) {
+            return Err(PolicyError::ShardName { path: index, name: name.clone(), found: file.to_owned() });
+        }
         files.entry(file.to_owned()).or_default().push((name, shape));
     }
     Ok(files)
+}
+
+/// Whether `name` is that of a file beside the one that says it.
+fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
+        && !name.contains('\\')
 }
 
 /// `name` without its first part, the trunk's: `transformer.wte.weight` to `wte.weight`.
@@ -254,9 +266,21 @@ fn without_trunk(name: &str) -> &str {
 ///
 /// # Errors
 ///
-/// If it cannot be read or is not JSON.
+/// If it cannot be read, is larger than any such file, or is not JSON.
 pub(super) fn read_json(path: &Path) -> Result<Value, PolicyError> {
-    let text = std::fs::read(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
+    let read = || -> io::Result<Vec<u8>> {
+        let found = std::fs::metadata(path)?;
+        // Reading a device has no end, and opening a pipe waits for someone.
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if found.len() > MAX_JSON_BYTES {
+            let found = found.len();
+            return Err(io::Error::other(format!("it has {found} bytes, at most {MAX_JSON_BYTES} are read")));
+        }
+        std::fs::read(path)
+    };
+    let text = read().map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&text).map_err(|source| PolicyError::Json { path: path.to_owned(), source })
 }
 
@@ -266,51 +290,5 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
         Dtype::F16 => Some(Kind::Half),
         Dtype::BF16 => Some(Kind::BFloat16),
         _ => None,
-    }
-}
-
-/// A tensor as the safetensors writer wants it: copied to the host only when its turn comes.
-pub struct HostView {
-    tensor: Tensor,
-    shape: Vec<usize>,
-    kind: Kind,
-}
-
-impl HostView {
-    /// A view of an f32 tensor on any device.
-    pub fn new(tensor: &Tensor) -> HostView {
-        HostView::in_kind(tensor, Kind::Float)
-    }
-
-    /// An f32 tensor on any device, written in `kind`: f32, f16 or bf16.
-    pub fn in_kind(tensor: &Tensor, kind: Kind) -> HostView {
-        assert_eq!(tensor.kind(), Kind::Float, "only f32 tensors are written");
-        let shape = tensor.size().iter().map(|n| *n as usize).collect();
-        HostView { tensor: tensor.detach(), shape, kind }
-    }
-}
-
-impl View for HostView {
-    fn dtype(&self) -> Dtype {
-        match self.kind {
-            Kind::BFloat16 => Dtype::BF16,
-            Kind::Half => Dtype::F16,
-            _ => Dtype::F32,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = vec![0; self.data_len()];
-        let host = self.tensor.to_kind(self.kind).to_device(Device::Cpu).contiguous();
-        host.copy_data_u8(&mut bytes, self.tensor.numel());
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.dtype().bitsize() / 8
     }
 }

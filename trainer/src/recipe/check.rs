@@ -30,6 +30,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     rewards(recipe, problems);
     optimizer(recipe, problems);
     eval(recipe, problems);
+    checkpoint(recipe, problems);
     verifier::check(recipe, problems);
 }
 
@@ -107,6 +108,25 @@ fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {
         &["tasks.heldout", "tasks.train"],
         "the held-out tasks are the training tasks",
         "a policy that is evaluated on what it trains on always looks good; split the file in two",
+    );
+}
+
+/// The best checkpoint is the best by something that evaluations measure, at steps that have a checkpoint.
+fn checkpoint(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let Some(best) = &recipe.checkpoint.keep_best else { return };
+    let measured: Vec<String> = recipe.eval.k.iter().map(|k| format!("`eval/pass@{k}`")).collect();
+    let holds = recipe.checkpoint.best_of().is_some_and(|k| recipe.eval.k.contains(&k));
+    problems.require(
+        holds,
+        &["checkpoint.keep_best"],
+        format!("no evaluation measures `{best}`"),
+        format!("with this `eval.k`, evaluations measure {}", measured.join(", ")),
+    );
+    problems.require(
+        recipe.eval.every > 0,
+        &["checkpoint.keep_best", "eval.every"],
+        "no checkpoint has an evaluation before the last step, so that none can be the best",
+        "set `eval.every` to a multiple of `checkpoint.every`",
     );
 }
 

@@ -1,11 +1,13 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
+mod saver;
 mod saving;
 
 use std::path::{Path, PathBuf};
 
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
 use rltrain_rewards::RewardSet;
+use saver::Saver;
 use saving::TrainerState;
 
 use crate::actor::Actor;
@@ -57,9 +59,8 @@ pub struct Session {
     /// The next step's attempts, if they are sampled before this step's update.
     pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
-    store: Store,
-    /// Step of the newest checkpoint.
-    saved: Option<u64>,
+    /// Dropped before the lock: it may still have something to write.
+    saver: Saver,
     _lock: RunLock,
 }
 
@@ -97,7 +98,7 @@ impl Session {
 
         let lock = RunLock::acquire(run)?;
         pin_recipe(recipe, run)?;
-        let store = Store::open(&run.join(CHECKPOINTS))?.keeping_last(recipe.checkpoint.keep_last);
+        let store = Store::open(&run.join(CHECKPOINTS))?;
         let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
         let mut session = Session {
             step,
@@ -117,8 +118,7 @@ impl Session {
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
             ahead: None,
             skipped_in_a_row: 0,
-            store,
-            saved: None,
+            saver: Saver::new(store, checkpoint.as_ref().map(Checkpoint::step)),
             heldout,
             _lock: lock,
         };
@@ -178,7 +178,7 @@ impl Session {
 
     /// The newest checkpoint's folder.
     pub fn newest_checkpoint(&self) -> Option<PathBuf> {
-        self.saved.map(|step| self.store.path_of(step))
+        self.saver.newest()
     }
 
     /// What the run achieved, and at what cost.

@@ -15,13 +15,15 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::time::Instant;
 
-use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
+use rltrain_checkpoints::{Checkpoint, ReadError, Retention, WriteError};
 use rltrain_rewards::History;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
+use super::saver::{Failed, chain};
 use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
@@ -30,7 +32,9 @@ use crate::optim::{Optimizer, TokenBudget};
 use crate::policy::{Compute, HostView, Weights};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
+use crate::snapshot::{Files, Snapshot};
 use crate::tasks::{PassRates, Visit};
+use crate::telemetry::Metrics;
 
 /// Names inside a checkpoint.
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -217,65 +221,142 @@ impl Session {
         }
         self.environment.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
-        self.saved = Some(state.step);
         self.telemetry.message(&format!("resuming {} after step {}", run.display(), self.step));
         Ok(())
     }
 
-    /// Writes a checkpoint if the recipe wants one after this step.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::checkpoint`].
-    pub fn checkpoint_if_due(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        if recipe.checkpoint.is_due(self.step) { self.checkpoint(recipe) } else { Ok(()) }
+    /// Begins to write a checkpoint if the recipe wants one after this step; the run goes on meanwhile. Reports one that could
+    /// not be written, which costs nothing but that: older ones are as they were, and the next is tried when it is due.
+    pub fn checkpoint_if_due(&mut self, recipe: &Recipe) {
+        let looked = self.saver.look();
+        self.report(recipe, looked);
+        if !recipe.checkpoint.is_due(self.step) || self.saver.saved() == Some(self.step) {
+            return;
+        }
+        self.telemetry.phase("checkpoint");
+        let start = Instant::now();
+        let waited = self.saver.wait();
+        self.report(recipe, waited);
+        let step = self.step;
+        let retention = self.retention(recipe);
+        let begun = match self.snapshot(recipe) {
+            Ok(snapshot) => self.saver.begin(step, snapshot, retention),
+            Err(source) => self.saver.settle(step, Err(source)),
+        };
+        self.report(recipe, begun);
+        self.saver.stood_still(start.elapsed());
     }
 
-    /// Writes a checkpoint of the present state, unless it is on disk already.
+    /// Writes a checkpoint of the present state, unless it is on disk already, and waits for it.
     ///
     /// # Errors
     ///
     /// If the disk refuses; older checkpoints are then as they were.
     pub fn checkpoint(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        if self.saved == Some(self.step) {
+        self.telemetry.phase("checkpoint");
+        let waited = self.saver.wait();
+        self.report(recipe, waited);
+        if self.saver.saved() == Some(self.step) {
             return Ok(());
         }
-        self.telemetry.phase("checkpoint");
-        self.telemetry.flush()?;
-        let step = self.step;
-        self.store
-            .write(step, |draft| self.fill(draft, recipe))
-            .map_err(|source| TrainError::Write { step, source })?;
-        self.saved = Some(step);
-        Ok(())
+        let (step, retention) = (self.step, self.retention(recipe));
+        let written = match self.snapshot(recipe) {
+            Ok(snapshot) => self.saver.write(step, snapshot, retention),
+            Err(source) => self.saver.settle(step, Err(source)),
+        };
+        if self.saver.saved() == Some(step) {
+            self.report(recipe, written);
+            return Ok(());
+        }
+        written.map_err(|Failed { step, source }| TrainError::Write {
+            step,
+            source,
+            kept: self.saver.newest(),
+        })
     }
 
-    fn fill(&self, draft: &mut Draft, recipe: &Recipe) -> Result<(), WriteError> {
-        self.learner.policy.save(draft, recipe.checkpoint.max_shard_bytes.get())?;
+    /// Has to be called before anything changes a tensor that checkpoints hold.
+    pub fn before_update(&mut self, recipe: &Recipe) {
+        let start = Instant::now();
+        let parted = self.saver.part();
+        self.saver.stood_still(start.elapsed());
+        self.report(recipe, parted);
+    }
+
+    /// Adds what checkpoints cost to the timings of a step.
+    pub fn add_checkpoints(&mut self, timings: &mut Metrics) {
+        let (failures, stalled) = self.saver.account();
+        timings.push("time/checkpoint_seconds", stalled.as_secs_f64());
+        timings.push("checkpoint/failed", failures as f64);
+    }
+
+    /// Tells of a checkpoint that could not be written.
+    fn report(&self, recipe: &Recipe, written: Result<(), Failed>) {
+        let Err(Failed { step, source }) = written else { return };
+        if let WriteError::Tidy { .. } = source {
+            self.telemetry.message(&format!("warning: {}", chain(&source)));
+            return;
+        }
+        let kept = self.saver.newest().map_or("there is none before it".to_owned(), |newest| {
+            format!("the one before it is kept, `{}`", newest.display())
+        });
+        let next = self.step.max(step + 1).next_multiple_of(recipe.checkpoint.every.get()).min(recipe.steps);
+        self.telemetry.message(&format!(
+            "warning: the checkpoint of step {step} cannot be written: {}; {kept}; the next is tried after step {next}, or where \
+             the run is stopped",
+            chain(&source),
+        ));
+    }
+
+    /// What is kept besides the checkpoint of this step, as things are now.
+    fn retention(&self, recipe: &Recipe) -> Retention {
+        let scores = self.evaluations.iter().filter_map(|evaluation| {
+            let best = recipe.checkpoint.best_of()?;
+            let score = evaluation.pass_at_k.iter().find(|found| found.k == best)?;
+            Some((evaluation.step, score.mean))
+        });
+        Retention {
+            keep_last: recipe.checkpoint.keep_last,
+            keep_every: recipe.checkpoint.keep_every,
+            scores: scores.collect(),
+        }
+    }
+
+    /// Everything that a checkpoint of this step holds.
+    fn snapshot(&self, recipe: &Recipe) -> Result<Snapshot, WriteError> {
+        // A checkpoint never knows more steps than `metrics.jsonl`, not even after a power cut.
+        self.telemetry.flush()?;
+        let mut snapshot = Snapshot::default();
+        self.fill(&mut snapshot, recipe)?;
+        Ok(snapshot)
+    }
+
+    fn fill(&self, files: &mut impl Files, recipe: &Recipe) -> Result<(), WriteError> {
+        self.learner.policy.save(files, recipe.checkpoint.max_shard_bytes.get())?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        draft.tensors(OPTIMIZER, means(&self.learner.optimizer), &BTreeMap::new())?;
+        files.tensors(OPTIMIZER, means(&self.learner.optimizer), &BTreeMap::new())?;
         if let Some(critic) = &self.learner.critic {
-            draft.tensors(CRITIC, views(&critic.weights), &format)?;
-            draft.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;
+            files.tensors(CRITIC, views(&critic.weights), &format)?;
+            files.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;
         }
         if let Some(verifier) = &self.verifier {
-            verifier.save(draft, &verifier.state())?;
+            verifier.save(files, &verifier.state())?;
         }
         let reference =
             self.learner.reference.as_ref().filter(|_| follows(recipe)).and_then(Reference::weights);
         if let Some(reference) = reference {
-            draft.tensors(REFERENCE, views(reference), &format)?;
+            files.tensors(REFERENCE, views(reference), &format)?;
         }
         if let Some(attempts) = &self.ahead {
-            draft.json(AHEAD, &Ahead { format: AHEAD_FORMAT, attempts })?;
+            files.json(AHEAD, &Ahead { format: AHEAD_FORMAT, attempts })?;
         }
         if let Some(rates) = &self.environment.pass_rates {
             let visits = rates.visits().to_vec();
-            draft.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
+            files.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
         }
         let (history, facts) = (self.environment.history.clone(), self.environment.facts.clone());
-        draft.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
-        draft.json(
+        files.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
+        files.json(
             TRAINER,
             &TrainerState {
                 format: TRAINER_FORMAT,

@@ -17,8 +17,7 @@ pub struct TimeTotals {
     pub update: f64,
     /// Evaluating on held-out tasks.
     pub evaluation: f64,
-    /// Everything, from opening the telemetry to the last line written: what is not in the others is mostly
-    /// checkpoints.
+    /// Everything, from opening the telemetry to the last line written.
     pub wall: f64,
 }
 

@@ -65,8 +65,8 @@ fn pushed_names(source: &str) -> Vec<&str> {
 fn every_metric_is_in_the_glossary() {
     let trainer = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(trainer.join(path)).unwrap();
-    let (steps, evaluations) = (read("src/step_metrics.rs"), read("src/eval/heldout.rs"));
-    let names = pushed_names(&steps).into_iter().chain(pushed_names(&evaluations));
+    let sources = ["src/step_metrics.rs", "src/session/saving.rs", "src/eval/heldout.rs"].map(read);
+    let names = sources.iter().flat_map(|source| pushed_names(source));
     let names = names.chain([EVALUATION_SECONDS, WALL_SECONDS]).map(|name| name.replace("{}", "{k}"));
     // The stages of a reward have names of their own.
     let stages = |name: String| ["", "shaped/", "effective/"].map(|stage| name.replace("{stage}", stage));

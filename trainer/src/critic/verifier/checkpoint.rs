@@ -8,13 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use rltrain_checkpoints::{Checkpoint, Draft, ReadError, WriteError};
+use rltrain_checkpoints::{Checkpoint, ReadError, WriteError};
 use serde::{Deserialize, Serialize};
 
 use super::{Objective, Verifier};
 use crate::error::TrainError;
 use crate::optim::Optimizer;
 use crate::policy::{Compute, HostView, load_tensor};
+use crate::snapshot::Files;
 
 /// Names inside a checkpoint.
 const WEIGHTS: &str = "verifier.safetensors";
@@ -81,18 +82,18 @@ impl Verifier {
         }
     }
 
-    /// Writes what [`Verifier::restore`] takes up again.
+    /// Adds what [`Verifier::restore`] takes up again.
     ///
     /// # Errors
     ///
     /// If the disk refuses.
-    pub fn save(&self, draft: &mut Draft, state: &VerifierState) -> Result<(), WriteError> {
+    pub fn save(&self, files: &mut impl Files, state: &VerifierState) -> Result<(), WriteError> {
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let weights = self.weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)));
-        draft.tensors(WEIGHTS, weights, &format)?;
+        files.tensors(WEIGHTS, weights, &format)?;
         let means = self.optimizer.state().map(|(name, tensor)| (name, HostView::new(tensor)));
-        draft.tensors(OPTIMIZER, means, &BTreeMap::new())?;
-        draft.json(STATE, state)
+        files.tensors(OPTIMIZER, means, &BTreeMap::new())?;
+        files.json(STATE, state)
     }
 
     /// Takes over what a checkpoint holds, the optimizer included.

@@ -236,9 +236,9 @@ impl<'a> Training<'a> {
         }
         let state = self.verifier.state().of_rollouts(self.told(), accept_from);
         let step = self.step;
-        self.store
-            .write(step, |draft| self.verifier.save(draft, &state))
-            .map_err(|source| TrainError::Write { step, source })?;
+        self.store.write(step, |draft| self.verifier.save(draft, &state)).map_err(|source| {
+            TrainError::Write { step, source, kept: self.saved.map(|step| self.store.path_of(step)) }
+        })?;
         self.saved = Some(step);
         Ok(())
     }
