@@ -5,6 +5,7 @@ mod architectures;
 mod audit;
 mod bad_input;
 mod batch_sizes;
+mod commands;
 mod critic;
 mod episodes;
 mod exec;

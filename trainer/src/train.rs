@@ -27,12 +27,13 @@ use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Group, PrefillTokens, Request};
 use crate::scoring::{Scores, look_closer, score};
-use crate::session::Session;
+use crate::session::{Session, Start};
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
 use crate::telemetry::RunSummary;
 
-/// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved.
+/// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved. `start` says what
+/// a run that is there already goes on from.
 ///
 /// Returns the summary of the run, or `None` if it was stopped before its end.
 ///
@@ -40,8 +41,8 @@ use crate::telemetry::RunSummary;
 ///
 /// If the model, the disk, the device or the sandbox fails. A program that crashes or loops is a verdict, not an
 /// error.
-pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, TrainError> {
-    let mut session = Session::start_or_resume(recipe)?;
+pub fn train(recipe: &Recipe, start: &Start, stop: &StopFlag) -> Result<Option<RunSummary>, TrainError> {
+    let mut session = Session::start_or_resume(recipe, start)?;
 
     while session.step < recipe.steps && !stop.is_asked() {
         heldout::evaluate_if_due(&mut session, recipe)?;

@@ -1,15 +1,19 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
+mod provenance;
 mod saving;
+mod start;
 mod visiting;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
+pub use provenance::{ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings};
+use rltrain_checkpoints::{Checkpoint, RunLock, Store};
 use rltrain_executor::Executor;
 use rltrain_rewards::{History, RewardSet};
-use saving::TrainerState;
+use start::Opening;
+pub use start::{Start, named_checkpoint};
 
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::attempts::Attempts;
@@ -23,7 +27,7 @@ use crate::journal::Journal;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
 use crate::policy::{Policy, PolicyError};
-use crate::recipe::{Recipe, refused_changes};
+use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rng::Stream;
 use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
@@ -33,10 +37,10 @@ use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
 /// Name of the folder of checkpoints inside a run folder.
-const CHECKPOINTS: &str = "checkpoints";
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Name of the resolved recipe inside a run folder.
-const RECIPE: &str = "recipe.toml";
+pub const RECIPE: &str = "recipe.toml";
 
 /// The state of a run. Made by [`Session::start_or_resume`]; changed by `train.rs` alone.
 pub struct Session {
@@ -90,50 +94,47 @@ pub struct Session {
     store: Store,
     /// Step of the newest checkpoint.
     saved: Option<u64>,
-    _lock: RunLock,
+    /// Where what is saved comes from.
+    provenance: Provenance,
+    lock: RunLock,
 }
 
 impl Session {
-    /// Starts the run of `recipe`, or goes on where its run folder left off.
+    /// Starts the run of `recipe`, or goes on where its run folder left off, or from the checkpoint that `start` names.
     ///
     /// Everything the user can get wrong is read before the run folder is made, so that a mistake leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// If the model, the tasks or the sandbox cannot be used, the run folder is in use, was started with another recipe,
-    /// or holds only damaged checkpoints.
-    pub fn start_or_resume(recipe: &Recipe) -> Result<Session, TrainError> {
+    /// If the model, the tasks or the sandbox cannot be used, the run folder is in use, was started with another recipe or other
+    /// files and `start` does not permit that, holds only damaged checkpoints, or not the one that is named.
+    pub fn start_or_resume(recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
+        let run = &recipe.run;
+        let lock = start::lock_if_started(run)?;
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
         let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
-        let run = &recipe.run;
-        let newest = Store::open_read_only(&run.join(CHECKPOINTS)).newest_valid()?;
-        let (checkpoint, passed_over) =
-            newest.map_or((None, Vec::new()), |(newest, rejected)| (Some(newest), rejected));
-        let state = checkpoint.as_ref().map(TrainerState::read).transpose()?;
-        let mut arithmetic = recipe.model.clone();
-        if let Some(state) = &state {
-            arithmetic.compute = state.compute;
-        }
-        let (kind, device) = arithmetic.kind_and_device()?;
-        let saved = checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
-        let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
-        policy.prepare(&recipe.model, recipe.seed)?;
-        policy.truncation = recipe.rollout.truncation();
+        let mut opening = Opening::find(recipe, start)?;
+        let policy = load_policy(recipe, &opening)?;
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
+        let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
+        opening.compare(&provenance, recipe)?;
         let executor = start_executor(&recipe.executor)?;
 
-        let lock = RunLock::acquire(run)?;
-        pin_recipe(recipe, run)?;
-        let store = Store::open(&run.join(CHECKPOINTS))?.keeping_last(recipe.checkpoint.keep_last);
-        let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
+        let lock = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
+        opening.messages.extend(start::tell_stale(&lock));
+        let store = Store::open(&run.join(CHECKPOINTS))?;
+        let step = opening.checkpoint.as_ref().map_or(0, Checkpoint::step);
+        if let Some(from) = start.from {
+            opening.messages.extend(start::set_later_aside(&store, from)?);
+        }
         let mut session = Session {
             step,
             optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
             critic: new_critic(recipe, &policy)?,
-            verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
+            verifier: new_verifier(recipe, &policy, opening.checkpoint.is_none())?,
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
             token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
@@ -152,35 +153,51 @@ impl Session {
             pass_rates: visiting::new_pass_rates(recipe, tasks.len()),
             ahead: None,
             skipped_in_a_row: 0,
-            store,
+            store: store.keeping_last(recipe.checkpoint.keep_last),
             saved: None,
             tasks,
             heldout,
-            _lock: lock,
+            provenance,
+            lock,
         };
-        let copied = tasks::copied(&session.tasks, &session.heldout);
+        session.tell_copied();
+        session.take_up(opening, recipe, start)?;
+        Ok(session)
+    }
+
+    /// Warns of held-out tasks that are trained on.
+    fn tell_copied(&self) {
+        let copied = tasks::copied(&self.tasks, &self.heldout);
         if let Some(first) = copied.first() {
-            session.telemetry.message(&format!(
+            self.telemetry.message(&format!(
                 "warning: held-out tasks are trained on, so that evaluations measure memory: {first}, and {} pairs in all; \
                  `rltrain tasks verify` lists them",
                 copied.len()
             ));
         }
-        for rejected in passed_over {
-            let (path, reason) = (rejected.path.display(), rejected.reason);
-            session.telemetry.message(&format!("passed over `{path}`: {reason}"));
-        }
-        match checkpoint.zip(state) {
-            Some((checkpoint, state)) => session.restore(&checkpoint, &state, recipe)?,
-            None => session.telemetry.message(&format!(
+    }
+
+    /// Takes over what the run folder has, and says what that is.
+    fn take_up(&mut self, mut opening: Opening, recipe: &Recipe, start: &Start) -> Result<(), TrainError> {
+        let run = &recipe.run;
+        let begun = match (&opening.checkpoint, &opening.state) {
+            (Some(checkpoint), Some(state)) => {
+                self.restore(checkpoint, state, recipe)?;
+                start::resuming(run, checkpoint)
+            }
+            _ => format!(
                 "new run in {}: {} parameters, {} tasks, {} held out",
                 run.display(),
-                session.policy.weights.parameters(),
-                session.tasks.len(),
-                session.heldout.len()
-            )),
+                self.policy.weights.parameters(),
+                self.tasks.len(),
+                self.heldout.len()
+            ),
+        };
+        opening.messages.push(begun);
+        for message in opening.settle(recipe, start, &self.provenance, &self.lock)? {
+            self.telemetry.message(&message);
         }
-        Ok(session)
+        Ok(())
     }
 
     /// How the recipe samples at a step.
@@ -267,6 +284,20 @@ impl Session {
     }
 }
 
+/// The model of the checkpoint that the run goes on from, or of the recipe.
+fn load_policy(recipe: &Recipe, opening: &Opening) -> Result<Policy, TrainError> {
+    let mut arithmetic = recipe.model.clone();
+    if let Some(state) = &opening.state {
+        arithmetic.compute = state.compute;
+    }
+    let (kind, device) = arithmetic.kind_and_device()?;
+    let saved = opening.checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
+    let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
+    policy.prepare(&recipe.model, recipe.seed)?;
+    policy.truncation = recipe.rollout.truncation();
+    Ok(policy)
+}
+
 /// The language of the recipe, compiled for the policy's tokenizer.
 fn language(recipe: &Recipe, policy: &Policy) -> Result<Option<DrawnLanguage>, TrainError> {
     let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
@@ -333,24 +364,4 @@ fn check_lengths(
     };
     KvRoom::of(&wanted, &sizes, policy.compute)?;
     Ok(())
-}
-
-/// Writes the resolved recipe into a new run folder; in an old one, compares with it first.
-fn pin_recipe(recipe: &Recipe, run: &Path) -> Result<(), TrainError> {
-    let path = run.join(RECIPE);
-    match fs_err::read_to_string(&path) {
-        Ok(text) => {
-            let raw = text.parse().map_err(|source| TrainError::Toml { path: path.clone(), source })?;
-            // A version that knew fewer keys did what their defaults say.
-            let old = Recipe::parse(RECIPE, &text).map_or(raw, |recipe| recipe.table());
-            let changes: Vec<String> =
-                refused_changes(&old, &recipe.table()).iter().map(ToString::to_string).collect();
-            if !changes.is_empty() {
-                return Err(TrainError::RecipeChanged { run: run.to_owned(), changes: changes.join("; ") });
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(replace_file(&path, recipe.resolved().as_bytes())?)
 }
