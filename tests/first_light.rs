@@ -68,7 +68,7 @@ fn a_run_of_a_version_that_knew_fewer_keys_goes_on() {
     expect(folder.path(), &["recipe.toml"], 0);
     std::fs::write(&pinned, text.replace("staleness = 0\n", "staleness = 1\n")).unwrap();
     let (_, error) = expect(folder.path(), &["recipe.toml"], 2);
-    assert!(error.contains("another recipe: `rollout.staleness`"), "{error}");
+    assert!(error.contains("`rollout.staleness` was 1, is 0"), "{error}");
 }
 
 #[test]

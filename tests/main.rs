@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod batch_sizes;
 mod checkpoint_writing;
+mod commands;
 mod corruption;
 mod counting;
 mod critic;

@@ -1,5 +1,6 @@
 //! One writer per run folder.
 
+use std::fmt;
 use std::fs::TryLockError;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use thiserror::Error;
 /// Name of the lock inside a run folder.
 const LOCK: &str = "run.lock";
 
-/// Who holds, or held, a lock.
+/// Who holds, or held, a lock; shown as part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
@@ -19,6 +20,12 @@ pub struct Owner {
     pub host: String,
     /// Process id on that machine.
     pub pid: u32,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on host `{}`", self.pid, self.host)
+    }
 }
 
 /// Why a run folder could not be locked.
@@ -71,6 +78,11 @@ impl RunLock {
         Ok(Self { file, stale })
     }
 
+    /// This process, as the lock file names it.
+    pub fn owner(&self) -> Owner {
+        this_process()
+    }
+
     /// The process that died while it held this lock, if one did.
     pub fn stale_owner(&self) -> Option<&Owner> {
         self.stale.as_ref()
@@ -112,7 +124,7 @@ fn this_process() -> Owner {
 /// The owner as part of a sentence.
 fn describe(owner: Option<&Owner>) -> String {
     match owner {
-        Some(owner) => format!("process {} on host `{}`", owner.pid, owner.host),
+        Some(owner) => owner.to_string(),
         None => "another process".to_owned(),
     }
 }

@@ -30,14 +30,6 @@ pub enum TrainError {
     /// A reward broke its contract.
     #[error("the attempts of a step cannot be scored")]
     Score(#[from] rltrain_rewards::RewardError),
-    /// A task file is not the one the run was started with.
-    #[error("`{}` changed since `{}` was started; restore it, or give `run` a new folder", path.display(), run.display())]
-    TasksChanged {
-        /// The task file.
-        path: PathBuf,
-        /// The run folder.
-        run: PathBuf,
-    },
     /// A prompt leaves no room for a completion.
     #[error(
         "task `{task}`: a prompt of {prompt} tokens and `rollout.max_tokens = {completion}` are more than the {most} \
@@ -147,16 +139,32 @@ pub enum TrainError {
     /// The run folder is used by another process.
     #[error(transparent)]
     Lock(#[from] rltrain_checkpoints::LockError),
-    /// The recipe is not the one that the run was started with.
+    /// The recipe, or what it names, is not what the run was started with.
     #[error(
-        "`{}` was started with another recipe: {changes}; restore the old values, or give `run` a new folder",
+        "`{}` was started with another recipe or other files:{changes}\nrestore the old values, permit the change with \
+         `{allow}`, or start another run: give `run` a new folder, or `rltrain fork` this one",
         run.display()
     )]
-    RecipeChanged {
+    Drift {
         /// The run folder.
         run: PathBuf,
-        /// Keys that differ, with both values.
+        /// What differs, with both values, one a line.
         changes: String,
+        /// The arguments that permit it.
+        allow: String,
+    },
+    /// A checkpoint that the user has named is not there, or is damaged.
+    #[error(
+        "the checkpoint `{}` cannot be used; nothing was done in its place. There are checkpoints of steps: {steps}",
+        path.display()
+    )]
+    NamedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// Steps of those that are there.
+        steps: String,
+        /// What is wrong with it.
+        source: Box<rltrain_checkpoints::ReadError>,
     },
     /// A file of the run folder could not be written or read.
     #[error("the run folder cannot be used")]
@@ -194,8 +202,8 @@ impl TrainError {
                 | TrainError::OtherRollouts { .. }
                 | TrainError::OtherObjective { .. }
                 | TrainError::OtherTokenizer { .. }
-                | TrainError::TasksChanged { .. }
-                | TrainError::RecipeChanged { .. }
+                | TrainError::Drift { .. }
+                | TrainError::NamedCheckpoint { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         )
     }

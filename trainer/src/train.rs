@@ -23,13 +23,14 @@ use crate::eval::heldout;
 use crate::learn::{LearnReport, learn};
 use crate::policy::refuse_rounded_operands;
 use crate::recipe::Recipe;
-use crate::session::Session;
+use crate::session::{Session, Start};
 use crate::step_metrics::{StepTimes, step_metrics};
 use crate::stop::StopFlag;
 use crate::supervised::references;
 use crate::telemetry::{Phases, RunSummary};
 
-/// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved.
+/// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved. `start` says what
+/// a run that is there already goes on from.
 ///
 /// Returns the summary of the run, or `None` if it was stopped before its end.
 ///
@@ -37,8 +38,8 @@ use crate::telemetry::{Phases, RunSummary};
 ///
 /// If the model, the disk, the device or the sandbox fails. A program that crashes or loops is a verdict, not an
 /// error.
-pub fn train(recipe: &Recipe, stop: &StopFlag) -> Result<Option<RunSummary>, TrainError> {
-    let mut session = Session::start_or_resume(recipe)?;
+pub fn train(recipe: &Recipe, start: &Start, stop: &StopFlag) -> Result<Option<RunSummary>, TrainError> {
+    let mut session = Session::start_or_resume(recipe, start)?;
     let runs_ahead = recipe.rollout.staleness > 0;
     if runs_ahead {
         // What libtorch is told holds for every thread.

@@ -2,16 +2,19 @@
 
 mod audit;
 mod check;
+mod ckpt;
 mod critic;
 mod doctor;
 mod exec;
 mod failure;
+mod fork;
 mod import;
 mod merge;
 mod plan;
 mod report;
 mod rescore;
 mod reward;
+mod run_folder;
 mod sample;
 mod schema;
 mod selfcheck;
@@ -32,12 +35,21 @@ struct Cli {
     /// The recipe to train; a run that was interrupted goes on where it stopped
     #[arg(value_name = "RECIPE", required = true)]
     recipe: Option<PathBuf>,
+    #[command(flatten)]
+    start: train::StartArguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Go on with a run, as the recipe stored in its folder says
+    Resume(train::ResumeArguments),
+    /// Start a new run from a checkpoint of another, with changed keys
+    Fork(fork::Arguments),
+    /// Look after the checkpoints of runs
+    #[command(subcommand)]
+    Ckpt(ckpt::Command),
     /// Report every problem of a recipe at once, without loading a model
     Check(check::Arguments),
     /// Say how much memory a recipe takes, and whether this machine has it, without loading the weights
@@ -89,6 +101,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match (cli.command, cli.recipe) {
         (Some(Command::ExecWorker), _) => return rltrain_executor::worker_main(),
+        (Some(Command::Resume(arguments)), _) => {
+            startup::settle();
+            train::resume(arguments)
+        }
+        (Some(Command::Fork(arguments)), _) => fork::run(&arguments),
+        (Some(Command::Ckpt(command)), _) => ckpt::run(&command),
         (Some(Command::Check(arguments)), _) => check::run(&arguments),
         (Some(Command::Plan(arguments)), _) => plan::run(&arguments),
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
@@ -115,7 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
             startup::settle();
-            train::run(&recipe)
+            train::run(&recipe, cli.start)
         }
         (None, None) => unreachable!("clap demands a recipe where there is no subcommand"),
     };

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::print_line;
 use crate::recipe::Recipe;
 use crate::selfcheck::{SelfCheck, selfcheck};
-use crate::session::Session;
+use crate::session::{Session, Start};
 
 /// Tensors that are named for each way to compute the gradient: the ones that differ most.
 const NAMED: usize = 3;
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut recipe = Recipe::load(&arguments.recipe).map_err(Failure::input)?;
     let folder = tempfile::tempdir().map_err(Failure::world)?;
     recipe.run = folder.path().join("run");
-    let mut session = Session::start_or_resume(&recipe)?;
+    let mut session = Session::start_or_resume(&recipe, &Start::default())?;
     let Some(check) = selfcheck(&mut session, &recipe)? else {
         return Err(Failure::world(NothingToCheck));
     };

@@ -17,6 +17,10 @@ pub struct Tokenizer {
     template: Environment<'static>,
     /// Ids that end a completion: every `eos_token_id` of the generation config and the config.
     pub stop_ids: BTreeSet<i64>,
+    /// BLAKE3 of `tokenizer.json`, in hexadecimal.
+    pub blake3: String,
+    /// BLAKE3 of the chat template, if there is one.
+    pub template_blake3: Option<String>,
     special: Value,
 }
 
@@ -40,12 +44,15 @@ impl Tokenizer {
         };
         let bytes =
             std::fs::read(&path).map_err(|source| PolicyError::Read { path: path.clone(), source })?;
+        let blake3 = blake3::hash(&bytes).to_hex().to_string();
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(tokenizer_error)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(tokenizer_error)?;
         let special = read_json(&folder.join("tokenizer_config.json"))?;
-        let template = template(folder, &special)?;
-        Ok(Tokenizer { inner, path, template, stop_ids: stop_ids(folder)?, special })
+        let source = template_source(folder, &special)?;
+        let template_blake3 = source.as_ref().map(|text| blake3::hash(text.as_bytes()).to_hex().to_string());
+        let (template, stop_ids) = (compiled(source)?, stop_ids(folder)?);
+        Ok(Tokenizer { inner, path, template, stop_ids, blake3, template_blake3, special })
     }
 
     /// Whether both give the same ids to the same tokens.
@@ -124,20 +131,24 @@ fn token(special: &Value, key: &str) -> String {
     special[key].as_str().or_else(|| special[key]["content"].as_str()).unwrap_or_default().to_owned()
 }
 
-fn template(folder: &Path, special: &Value) -> Result<Environment<'static>, PolicyError> {
+/// The text of the chat template, if there is one.
+fn template_source(folder: &Path, special: &Value) -> Result<Option<String>, PolicyError> {
+    let beside = folder.join("chat_template.jinja");
+    match std::fs::read_to_string(&beside) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(special["chat_template"].as_str().map(str::to_owned))
+        }
+        Err(source) => Err(PolicyError::Read { path: beside, source }),
+    }
+}
+
+fn compiled(source: Option<String>) -> Result<Environment<'static>, PolicyError> {
     let mut environment = Environment::new();
     // Hugging Face compiles templates with these two on (transformers' `_compile_jinja_template`).
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     environment.set_syntax(syntax.build().expect("the default delimiters are valid"));
-    let beside = folder.join("chat_template.jinja");
-    let source = match std::fs::read_to_string(&beside) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            special["chat_template"].as_str().map(str::to_owned)
-        }
-        Err(source) => return Err(PolicyError::Read { path: beside, source }),
-    };
     if let Some(source) = source {
         environment
             .add_template_owned(CHAT, source)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// Keys, and sections, that may change when a run is resumed; `*` stands for any name. Each leaves the steps as they would have been,
@@ -48,14 +49,96 @@ pub const MAY_CHANGE: [&str; 26] = [
     "rewards.judge.*.folder",
 ];
 
+/// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
+const HARMLESS: [(&str, &str); 11] = [
+    ("steps", "the run ends elsewhere"),
+    ("run", "the folder may have moved"),
+    ("model.path", "the files may have moved"),
+    ("tasks", "the files may have moved; their content is compared"),
+    ("eval.every", "it says when to look"),
+    ("checkpoint", "it says when to save, and what is kept"),
+    ("rewards", "it says where a plug-in or judge is, and how it is asked"),
+    ("model.device", "the same steps up to rounding"),
+    ("model", "the same steps up to rounding"),
+    ("rollout.max_batch", "the same steps up to rounding"),
+    ("optimizer.micro_batch_tokens", "the same steps up to rounding"),
+];
+
+/// Why changes of a key, or of a section, make another experiment of a run. The first that fits counts.
+const HARMFUL: [(&str, &str); 13] = [
+    ("seed", "every random choice derives from it"),
+    ("steps", "what a schedule, or sampling ahead, does depends on where the end is"),
+    ("model.compute", "the arithmetic of every step would be another"),
+    ("model", "the network, or what is trained of it, would be another"),
+    ("tasks", "other tasks would be drawn, or be put otherwise"),
+    ("rollout", "attempts would be sampled otherwise"),
+    ("episode", "attempts would have other turns"),
+    ("executor", "verdicts could be others"),
+    ("rewards", "attempts would be scored otherwise"),
+    ("eval", "evaluations before and after could not be compared"),
+    ("algorithm", "what counts as better would change"),
+    ("supervised", "what is learnt from would change"),
+    ("optimizer", "the same gradient would lead elsewhere"),
+];
+
+/// A change, and what it does to a run that goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drift {
+    /// What changed.
+    pub difference: Difference,
+    /// Whether the run would no longer be the one that was started.
+    pub breaks: bool,
+    /// Why it is, or is not.
+    pub why: String,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = if self.breaks { "breaks continuity" } else { "passes" };
+        write!(f, "{} ({effect}: {})", self.difference, self.why)
+    }
+}
+
+impl Drift {
+    /// Whether one of `keys` names this key, or a section that it is in.
+    pub fn is_named_by(&self, keys: &[String]) -> bool {
+        keys.iter().any(|key| is_in(&self.difference.key, key))
+    }
+}
+
+/// Whether `key` is `section`, or is in it.
+fn is_in(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Every difference between two resolved recipes, in the order of keys, and what it does to a run that goes on as `new`.
+pub fn drift(old: &Table, new: &Table) -> Vec<Drift> {
+    let effect = |difference: Difference| {
+        let breaks = !may_change(&difference.key, new);
+        let (reasons, other): (&[(&str, &str)], &str) = if breaks {
+            (&HARMFUL, "what is learnt would be another thing")
+        } else {
+            (&HARMLESS, "it says what the machine bears")
+        };
+        let fits = |(section, _): &&(&str, &str)| is_in(&difference.key, section);
+        let why = reasons.iter().find(fits).map_or(other, |(_, why)| why).to_owned();
+        Drift { difference, breaks, why }
+    };
+    differences(old, new).into_iter().map(effect).collect()
+}
+
 /// One key that two recipes give different values; `None` where a recipe does not have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Difference {
     /// The key, as a dotted path.
     pub key: String,
     /// Its old value, as TOML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
     /// Its new value, as TOML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
 }
 
@@ -174,6 +257,23 @@ mod tests {
             };
             assert_eq!(refused_changes(&with(50), &with(90)).len(), refused, "{staleness}");
         }
+    }
+
+    #[test]
+    fn drift_says_what_it_does_and_is_named_by_its_key_or_section() {
+        let old = table("seed = 1\nsteps = 50\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 4");
+        let new = table("seed = 1\nsteps = 60\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 8");
+        let found = drift(&old, &new);
+        let told: Vec<String> = found.iter().map(Drift::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "`rollout.max_tokens` was 4, is 8 (breaks continuity: attempts would be sampled otherwise)",
+                "`steps` was 50, is 60 (passes: the run ends elsewhere)",
+            ]
+        );
+        let named = |key: &str| found[0].is_named_by(&[key.to_owned()]);
+        assert!(named("rollout.max_tokens") && named("rollout") && !named("roll") && !named("rollout.max"));
     }
 
     #[test]

@@ -22,9 +22,9 @@ mod schema;
 mod unread;
 mod verifier;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-pub use change::{Difference, MAY_CHANGE, differences, refused_changes};
+pub use change::{Difference, Drift, MAY_CHANGE, differences, drift, refused_changes};
 pub use checkpoint::CheckpointConfig;
 pub use error::{InvalidRecipe, Problem, RecipeError};
 use fs_err as fs;
@@ -114,15 +114,25 @@ impl Recipe {
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let folder = fs::canonicalize(path).map_err(unreadable)?;
         let folder = folder.parent().expect("a file that was read has a folder").to_owned();
-        let mut problems = Problems::new(&text);
+        Recipe::read(&path.display().to_string(), &text, &folder)
+    }
+
+    /// Reads a recipe out of `text` and does everything else that [`Recipe::load`] does; relative paths start at `folder`, and
+    /// `name` stands for the file in error messages.
+    ///
+    /// # Errors
+    ///
+    /// With every problem in the text.
+    pub fn read(name: &str, text: &str, folder: &Path) -> Result<Recipe, RecipeError> {
+        let mut problems = Problems::new(text);
         let recipe = reading::read(&mut problems).map(|recipe| {
             check::check(&recipe, &mut problems);
-            let recipe = recipe.resolve(&folder);
+            let recipe = recipe.resolve(folder);
             disk::check(&recipe, &mut problems);
             inputs::check(&recipe, &mut problems);
             recipe
         });
-        problems.finish(&path.display().to_string(), recipe)
+        problems.finish(name, recipe)
     }
 
     /// Reads a recipe out of `text`, checks it, and leaves its paths as they are. Touches no disk; `name`
@@ -186,7 +196,31 @@ impl Recipe {
     }
 
     /// Makes relative paths absolute, as seen from `folder`.
-    fn resolve(mut self, folder: &Path) -> Recipe {
+    fn resolve(self, folder: &Path) -> Recipe {
+        self.with_paths(|path| join(folder, path))
+    }
+
+    /// The recipe of a run whose folder was moved or copied to `run`: what was in the folder is in the new one.
+    #[must_use]
+    pub fn moved_to(self, run: &Path) -> Recipe {
+        let old = self.run.clone();
+        self.with_paths(|path| match path.strip_prefix(&old) {
+            Ok(rest) if rest.as_os_str().is_empty() => run.to_owned(),
+            Ok(rest) => run.join(rest),
+            Err(_) => path.to_owned(),
+        })
+    }
+
+    /// The recipe with every path as seen from the run folder, so that runs that differ in nothing but where they are have the
+    /// same one.
+    #[must_use]
+    pub fn seen_from_run(&self) -> Recipe {
+        let run = self.run.clone();
+        self.clone().with_paths(|path| seen_from(&run, path))
+    }
+
+    /// The recipe with `place` of every path that it has.
+    fn with_paths(mut self, place: impl Fn(&Path) -> PathBuf) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
         let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
         let optional = optional.chain(self.model.lora.iter_mut().flat_map(|lora| &mut lora.path));
@@ -194,11 +228,22 @@ impl Recipe {
         let of_verifier =
             of_verifier.flat_map(|verifier| verifier.path.iter_mut().chain(&mut verifier.start));
         for path in paths.into_iter().chain(optional).chain(of_verifier) {
-            *path = join(folder, path);
+            *path = place(path);
         }
-        self.rewards.place_paths(&self.run, |path| join(folder, path));
+        self.rewards.place_paths(&self.run, place);
         self
     }
+}
+
+/// `path` as seen from `folder`: with `..` where they part. Both are absolute; otherwise `path` stays as it is.
+fn seen_from(folder: &Path, path: &Path) -> PathBuf {
+    if !folder.is_absolute() || !path.is_absolute() {
+        return path.to_owned();
+    }
+    let common = folder.components().zip(path.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(common).map(|_| Component::ParentDir);
+    let seen: PathBuf = up.chain(path.components().skip(common)).collect();
+    if seen.as_os_str().is_empty() { PathBuf::from(".") } else { seen }
 }
 
 /// `folder/path`, without `..` at its seam: `folder` is canonical, so that its parent is where `..` leads.
@@ -212,4 +257,21 @@ fn join(folder: &Path, path: &Path) -> PathBuf {
 
 fn default_seed() -> u64 {
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_as_seen_from_a_folder_leads_back_to_it() {
+        let folder = Path::new("/a/run");
+        for (path, wanted) in
+            [("/a/run", "."), ("/a/run/judges/x", "judges/x"), ("/a/model", "../model"), ("/b/c", "../../b/c")]
+        {
+            let seen = seen_from(folder, Path::new(path));
+            assert_eq!(seen, Path::new(wanted));
+        }
+        assert_eq!(seen_from(folder, Path::new("beside")), Path::new("beside"));
+    }
 }

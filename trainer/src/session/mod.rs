@@ -1,14 +1,18 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
+mod provenance;
 mod saver;
 mod saving;
+mod start;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rltrain_checkpoints::{Checkpoint, RunLock, Store, replace_file};
+pub use provenance::{ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings};
+use rltrain_checkpoints::{Checkpoint, RunLock, Store};
 use rltrain_rewards::RewardSet;
 use saver::Saver;
-use saving::TrainerState;
+use start::Opening;
+pub use start::{Start, named_checkpoint};
 
 use crate::actor::Actor;
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
@@ -23,7 +27,7 @@ use crate::learner::Learner;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
 use crate::policy::Policy;
-use crate::recipe::{Recipe, refused_changes};
+use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rollout::{self, KvRoom, Prompter};
 use crate::tasks::{self, TaskSet};
@@ -31,10 +35,10 @@ use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
 /// Name of the folder of checkpoints inside a run folder.
-const CHECKPOINTS: &str = "checkpoints";
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Name of the resolved recipe inside a run folder.
-const RECIPE: &str = "recipe.toml";
+pub const RECIPE: &str = "recipe.toml";
 
 /// The state of a run. Made by [`Session::start_or_resume`]; changed by `train.rs` alone.
 pub struct Session {
@@ -59,50 +63,47 @@ pub struct Session {
     /// The next step's attempts, if they are sampled before this step's update.
     pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
+    /// Where what is saved comes from.
+    provenance: Provenance,
     /// Dropped before the lock: it may still have something to write.
     saver: Saver,
-    _lock: RunLock,
+    lock: RunLock,
 }
 
 impl Session {
-    /// Starts the run of `recipe`, or goes on where its run folder left off.
+    /// Starts the run of `recipe`, or goes on where its run folder left off, or from the checkpoint that `start` names.
     ///
     /// Everything the user can get wrong is read before the run folder is made, so that a mistake leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// If the model, the tasks or the sandbox cannot be used, the run folder is in use, was started with another recipe,
-    /// or holds only damaged checkpoints.
-    pub fn start_or_resume(recipe: &Recipe) -> Result<Session, TrainError> {
+    /// If the model, the tasks or the sandbox cannot be used, the run folder is in use, was started with another recipe or other
+    /// files and `start` does not permit that, holds only damaged checkpoints, or not the one that is named.
+    pub fn start_or_resume(recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
+        let run = &recipe.run;
+        let lock = start::lock_if_started(run)?;
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
         let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
-        let run = &recipe.run;
-        let newest = Store::open_read_only(&run.join(CHECKPOINTS)).newest_valid()?;
-        let (checkpoint, passed_over) =
-            newest.map_or((None, Vec::new()), |(newest, rejected)| (Some(newest), rejected));
-        let state = checkpoint.as_ref().map(TrainerState::read).transpose()?;
-        let mut arithmetic = recipe.model.clone();
-        if let Some(state) = &state {
-            arithmetic.compute = state.compute;
-        }
-        let (kind, device) = arithmetic.kind_and_device()?;
-        let saved = checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
-        let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
-        policy.prepare(&recipe.model, recipe.seed)?;
-        policy.truncation = recipe.rollout.truncation();
+        let mut opening = Opening::find(recipe, start)?;
+        let policy = load_policy(recipe, &opening)?;
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
+        let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
+        opening.compare(&provenance, recipe)?;
         let environment = Environment::new(recipe, &policy, (tasks, prompter, rewards))?;
 
-        let lock = RunLock::acquire(run)?;
-        pin_recipe(recipe, run)?;
+        let lock = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
+        opening.messages.extend(start::tell_stale(&lock));
         let store = Store::open(&run.join(CHECKPOINTS))?;
-        let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
+        let step = opening.checkpoint.as_ref().map_or(0, Checkpoint::step);
+        if let Some(from) = start.from {
+            opening.messages.extend(start::set_later_aside(&store, from)?);
+        }
         let mut session = Session {
             step,
-            verifier: new_verifier(recipe, &policy, checkpoint.is_none())?,
+            verifier: new_verifier(recipe, &policy, opening.checkpoint.is_none())?,
             learner: Learner {
                 optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
                 critic: new_critic(recipe, &policy)?,
@@ -118,33 +119,49 @@ impl Session {
             evaluations: Evaluations::open(run, step, heldout.blake3())?,
             ahead: None,
             skipped_in_a_row: 0,
-            saver: Saver::new(store, checkpoint.as_ref().map(Checkpoint::step)),
+            saver: Saver::new(store, opening.checkpoint.as_ref().map(Checkpoint::step)),
             heldout,
-            _lock: lock,
+            provenance,
+            lock,
         };
-        let copied = tasks::copied(&session.environment.tasks, &session.heldout);
+        session.tell_copied();
+        session.take_up(opening, recipe, start)?;
+        Ok(session)
+    }
+
+    /// Warns of held-out tasks that are trained on.
+    fn tell_copied(&self) {
+        let copied = tasks::copied(&self.environment.tasks, &self.heldout);
         if let Some(first) = copied.first() {
-            session.telemetry.message(&format!(
+            self.telemetry.message(&format!(
                 "warning: held-out tasks are trained on, so that evaluations measure memory: {first}, and {} pairs in all; \
                  `rltrain tasks verify` lists them",
                 copied.len()
             ));
         }
-        for rejected in passed_over {
-            let (path, reason) = (rejected.path.display(), rejected.reason);
-            session.telemetry.message(&format!("passed over `{path}`: {reason}"));
-        }
-        match checkpoint.zip(state) {
-            Some((checkpoint, state)) => session.restore(&checkpoint, &state, recipe)?,
-            None => session.telemetry.message(&format!(
+    }
+
+    /// Takes over what the run folder has, and says what that is.
+    fn take_up(&mut self, mut opening: Opening, recipe: &Recipe, start: &Start) -> Result<(), TrainError> {
+        let run = &recipe.run;
+        let begun = match (&opening.checkpoint, &opening.state) {
+            (Some(checkpoint), Some(state)) => {
+                self.restore(checkpoint, state, recipe)?;
+                start::resuming(run, checkpoint)
+            }
+            _ => format!(
                 "new run in {}: {} parameters, {} tasks, {} held out",
                 run.display(),
-                session.learner.policy.weights.parameters(),
-                session.environment.tasks.len(),
-                session.heldout.len()
-            )),
+                self.learner.policy.weights.parameters(),
+                self.environment.tasks.len(),
+                self.heldout.len()
+            ),
+        };
+        opening.messages.push(begun);
+        for message in opening.settle(recipe, start, &self.provenance, &self.lock)? {
+            self.telemetry.message(&message);
         }
-        Ok(session)
+        Ok(())
     }
 
     /// Who makes the next attempts: the policy as it is now.
@@ -195,6 +212,20 @@ impl Session {
             checkpoint: self.newest_checkpoint(),
         }
     }
+}
+
+/// The model of the checkpoint that the run goes on from, or of the recipe.
+fn load_policy(recipe: &Recipe, opening: &Opening) -> Result<Policy, TrainError> {
+    let mut arithmetic = recipe.model.clone();
+    if let Some(state) = &opening.state {
+        arithmetic.compute = state.compute;
+    }
+    let (kind, device) = arithmetic.kind_and_device()?;
+    let saved = opening.checkpoint.as_ref().and_then(|checkpoint| Policy::model_in(checkpoint.path()));
+    let mut policy = Policy::load(saved.as_ref().unwrap_or(&recipe.model.path), kind, device)?;
+    policy.prepare(&recipe.model, recipe.seed)?;
+    policy.truncation = recipe.rollout.truncation();
+    Ok(policy)
 }
 
 /// The critic of a new run, if the estimator asks for one.
@@ -252,24 +283,4 @@ fn check_lengths(
     };
     KvRoom::of(&wanted, &sizes, policy.compute)?;
     Ok(())
-}
-
-/// Writes the resolved recipe into a new run folder; in an old one, compares with it first.
-fn pin_recipe(recipe: &Recipe, run: &Path) -> Result<(), TrainError> {
-    let path = run.join(RECIPE);
-    match fs_err::read_to_string(&path) {
-        Ok(text) => {
-            let raw = text.parse().map_err(|source| TrainError::Toml { path: path.clone(), source })?;
-            // A version that knew fewer keys did what their defaults say.
-            let old = Recipe::parse(RECIPE, &text).map_or(raw, |recipe| recipe.table());
-            let changes: Vec<String> =
-                refused_changes(&old, &recipe.table()).iter().map(ToString::to_string).collect();
-            if !changes.is_empty() {
-                return Err(TrainError::RecipeChanged { run: run.to_owned(), changes: changes.join("; ") });
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(replace_file(&path, recipe.resolved().as_bytes())?)
 }

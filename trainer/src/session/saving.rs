@@ -9,6 +9,7 @@
 //! reference.safetensors     the reference, if it follows the policy; a frozen one is read from where the run started
 //! rewards.json              what rewards know of tasks: from earlier steps, and from running the tasks' own programs
 //! trainer.json              everything that is not a tensor
+//! provenance.json           where all this comes from, as `provenance.rs` says
 //! ahead.json                the next step's attempts, if they were sampled ahead of time
 //! pass-rates.json           the last visits to every task, if the recipe decides anything by them
 //! ```
@@ -22,6 +23,7 @@ use rltrain_rewards::History;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::provenance::PROVENANCE;
 use super::Session;
 use super::saver::{Failed, chain};
 use crate::algorithm::ReferenceKind;
@@ -82,8 +84,8 @@ pub(super) struct TrainerState {
     /// What `auto` came to when the run started.
     pub(super) compute: Compute,
     /// BLAKE3 of the task files, so that a changed file is noticed.
-    train_tasks_blake3: String,
-    heldout_tasks_blake3: String,
+    pub(super) train_tasks_blake3: String,
+    pub(super) heldout_tasks_blake3: String,
 }
 
 impl TrainerState {
@@ -178,15 +180,6 @@ impl Session {
         state: &TrainerState,
         recipe: &Recipe,
     ) -> Result<(), TrainError> {
-        let run = &recipe.run;
-        for (tasks, known) in [
-            (&self.environment.tasks, &state.train_tasks_blake3),
-            (&self.heldout, &state.heldout_tasks_blake3),
-        ] {
-            if tasks.blake3() != known {
-                return Err(TrainError::TasksChanged { path: tasks.path().to_owned(), run: run.to_owned() });
-            }
-        }
         self.learner.policy.restore(checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
         let kind = recipe.optimizer.kind;
@@ -203,12 +196,14 @@ impl Session {
         if let (Some(reference), true) = (&mut self.learner.reference, follows(recipe)) {
             reference.restore(&checkpoint.read_tensors(REFERENCE)?)?;
         }
+        // What is known of tasks by their places is of no use with others.
+        let same_tasks = self.environment.tasks.blake3() == state.train_tasks_blake3;
         // The last step has none after it.
-        if recipe.rollout.staleness > 0 && checkpoint.manifest().files.contains_key(AHEAD) {
+        if same_tasks && recipe.rollout.staleness > 0 && checkpoint.manifest().files.contains_key(AHEAD) {
             let state: AheadState = read_versioned(checkpoint, AHEAD, AHEAD_FORMAT)?;
             self.ahead = Some(state.attempts);
         }
-        if self.environment.pass_rates.is_some() {
+        if same_tasks && self.environment.pass_rates.is_some() {
             let state: PassRatesState = read_versioned(checkpoint, PASS_RATES, PASS_RATES_FORMAT)?;
             self.environment.pass_rates =
                 Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
@@ -221,7 +216,6 @@ impl Session {
         }
         self.environment.tasks_drawn = state.tasks_drawn;
         self.skipped_in_a_row = state.skipped_in_a_row;
-        self.telemetry.message(&format!("resuming {} after step {}", run.display(), self.step));
         Ok(())
     }
 
@@ -356,6 +350,7 @@ impl Session {
         }
         let (history, facts) = (self.environment.history.clone(), self.environment.facts.clone());
         files.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
+        files.json(PROVENANCE, &self.provenance)?;
         files.json(
             TRAINER,
             &TrainerState {
