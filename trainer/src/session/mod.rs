@@ -29,7 +29,7 @@ use crate::rng::Stream;
 use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
 use crate::rollout::{self, KvRoom, Prompter, Sampling};
 use crate::tasks::{self, PassRates, TaskSet};
-use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
+use crate::telemetry::{Past, ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
 /// Name of the folder of checkpoints inside a run folder.
@@ -129,6 +129,8 @@ impl Session {
         pin_recipe(recipe, run)?;
         let store = Store::open(&run.join(CHECKPOINTS))?.keeping_last(recipe.checkpoint.keep_last);
         let step = checkpoint.as_ref().map_or(0, Checkpoint::step);
+        let evaluations = Evaluations::open(run, step, heldout.blake3())?;
+        let past = Past { step, evaluations: evaluations.lines() };
         let mut session = Session {
             step,
             optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
@@ -144,10 +146,10 @@ impl Session {
             rewards,
             history: History::default(),
             facts: Facts::default(),
-            telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
-            journal: Journal::open(run)?,
+            telemetry: Telemetry::open(run, past, recipe.steps, ProgressMode::Auto)?,
+            journal: Journal::open(run, step)?,
             traps: Traps::default(),
-            evaluations: Evaluations::open(run, step, heldout.blake3())?,
+            evaluations,
             tasks_drawn: 0,
             pass_rates: visiting::new_pass_rates(recipe, tasks.len()),
             ahead: None,
