@@ -35,10 +35,13 @@ fn what_trl_saved_computes_what_transformers_and_peft_compute() {
     };
     let ids = Vec::<i64>::try_from(table("ids").to_kind(Kind::Int64)).unwrap();
     let mut policy = load(&golden().join("policy"));
-    let apart = |policy: &Policy, name: &str| (logits(policy, &ids) - table(name)).abs().max().double_value(&[]);
+    let apart =
+        |policy: &Policy, name: &str| (logits(policy, &ids) - table(name)).abs().max().double_value(&[]);
     assert!(apart(&policy, "policy") < LOGITS, "{}", apart(&policy, "policy"));
     assert_eq!(policy.tokenizer.stop_ids.iter().copied().collect::<Vec<_>>(), [256, 258]);
-    policy.weights.adapt(Adapter::load(&golden().join("adapter"), &policy.architecture, Device::Cpu).unwrap());
+    policy
+        .weights
+        .adapt(Adapter::load(&golden().join("adapter"), &policy.architecture, Device::Cpu).unwrap());
     assert!(apart(&policy, "policy") > 0.01, "the adapter changes something");
     assert!(apart(&policy, "adapter") < LOGITS, "{}", apart(&policy, "adapter"));
 }
@@ -124,8 +127,10 @@ fn runs_for_other_programs() {
         let ids = policy.tokenizer.encode(text).unwrap();
         let logits = logits(&policy, &ids);
         let told = Tensor::from_slice(&ids).to_kind(Kind::Float);
-        let tensors = [("ids".to_owned(), HostView::new(&told)), ("logits".to_owned(), HostView::new(&logits))];
-        write_safetensors(&place.join("expected.safetensors"), tensors, &std::collections::BTreeMap::new()).unwrap();
+        let tensors =
+            [("ids".to_owned(), HostView::new(&told)), ("logits".to_owned(), HostView::new(&logits))];
+        write_safetensors(&place.join("expected.safetensors"), tensors, &std::collections::BTreeMap::new())
+            .unwrap();
         let told = json!({ "text": text, "stop": policy.tokenizer.stop_ids });
         std::fs::write(place.join("text.json"), told.to_string()).unwrap();
     }

@@ -186,7 +186,8 @@ impl Behind {
         };
         let curves = read_curves(&run.join("tensorboard")).unwrap();
         let curves = curves.into_iter().map(|(tag, all)| (tag.clone(), points(&tag, all))).collect();
-        let is_evaluation = |line: &rltrain::telemetry::Line| line.metrics.get("time/evaluation_seconds").is_some();
+        let is_evaluation =
+            |line: &rltrain::telemetry::Line| line.metrics.get("time/evaluation_seconds").is_some();
         let timings = timings.iter().map(|line| (line.step, is_evaluation(line))).collect();
         Behind { files, curves, timings }
     }
@@ -215,7 +216,8 @@ struct Running {
 
 impl Running {
     fn start(folder: &Path) -> Running {
-        let child = rltrain(folder).arg("recipe.toml").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child =
+            rltrain(folder).arg("recipe.toml").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         Running { child, pid, said: Arc::default() }
     }
@@ -281,7 +283,8 @@ impl Running {
             std::thread::sleep(Duration::from_micros(200));
         }
         std::thread::sleep(delay);
-        let killed = Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
+        let killed =
+            Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
         self.child.wait().unwrap();
         killed.unwrap().success()
     }
@@ -305,46 +308,45 @@ fn whole(folder: &Path) -> Behind {
     whole
 }
 
-/// Kills a run of `recipe` at each of `moments`, and compares what it leaves with what a run leaves that was never killed.
-fn killed(recipe: (&str, &str, &str), moments: &[Moment]) {
+/// Kills a run of `recipe` so many milliseconds after each of `moments`, and compares what it leaves with what a run leaves that was
+/// never killed.
+fn killed(recipe: (&str, &str, &str), moments: &[(Moment, u64)]) {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path(), recipe, 6);
     let run = folder.path().join("run");
     let whole = whole(folder.path());
     let mut log = Vec::new();
-    for moment in moments {
+    for (moment, delay) in moments {
         let before = Before::of(&run);
-        let still_ran = Running::start(folder.path()).kill_at(*moment, &before, &run, Duration::ZERO);
+        let running = Running::start(folder.path());
+        let still_ran = running.kill_at(*moment, &before, &run, Duration::from_millis(*delay));
         assert!(still_ran, "the run was over before it was killed: {log:?}, {moment:?}");
         log.push(format!("{moment:?}: {}", left(&run)));
     }
     let (_, error) = expect(folder.path(), &["recipe.toml"], 0);
-    assert!(error.contains("resuming"), "{error}");
+    assert!(error.contains("resuming"), "{log:?}: {error}");
     Behind::of(&run).assert_is(&whole, &log);
-}
-
-const fn after(milliseconds: u64) -> Moment {
-    Moment::Time(Duration::from_millis(milliseconds))
 }
 
 #[test]
 fn grpo_killed_three_times() {
-    killed(RECIPES[0], &[Moment::Draft, Moment::Evaluation, Moment::Installed]);
+    killed(RECIPES[0], &[(Moment::Draft, 0), (Moment::Evaluation, 0), (Moment::Installed, 0)]);
 }
 
 #[test]
 fn grpo_of_adapters_killed_twice() {
-    killed(RECIPES[1], &[Moment::Metrics, Moment::Pruned]);
+    killed(RECIPES[1], &[(Moment::Metrics, 0), (Moment::Pruned, 0)]);
 }
 
 #[test]
 fn ppo_killed_three_times() {
-    killed(RECIPES[2], &[Moment::Sealed, Moment::Board, after(900)]);
+    killed(RECIPES[2], &[(Moment::Installed, 0), (Moment::Board, 5), (Moment::Sealed, 0)]);
 }
 
+/// A while after a checkpoint, the next step samples, executes or learns.
 #[test]
 fn ppo_of_adapters_killed_twice() {
-    killed(RECIPES[3], &[Moment::Pruned, Moment::Samples]);
+    killed(RECIPES[3], &[(Moment::Installed, 250), (Moment::Samples, 0)]);
 }
 
 /// Kills of each recipe in the long form.

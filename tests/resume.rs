@@ -36,10 +36,15 @@ fn tensors(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let folders = [last.clone(), last.join("model"), last.join("adapter")];
     let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     let mut tensors = BTreeMap::new();
-    for path in files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "safetensors")) {
+    for path in
+        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "safetensors"))
+    {
         let file = read_safetensors(&path).unwrap();
         for name in file.names() {
-            assert!(tensors.insert(name.clone(), file.read(&name).unwrap().data.clone()).is_none(), "{name} comes twice");
+            assert!(
+                tensors.insert(name.clone(), file.read(&name).unwrap().data.clone()).is_none(),
+                "{name} comes twice"
+            );
         }
     }
     assert!(!tensors.is_empty());
@@ -74,7 +79,11 @@ fn change_state(folder: &Path, step: u64, change: impl FnOnce(&mut Value)) {
 #[test]
 fn a_budget_that_memory_halved_stays_halved() {
     let budget = |folder: &Path, tokens: u64| {
-        edit(folder, "learning_rate = 1e-3\n", &format!("learning_rate = 1e-3\nmicro_batch_tokens = {tokens}\n"));
+        edit(
+            folder,
+            "learning_rate = 1e-3\n",
+            &format!("learning_rate = 1e-3\nmicro_batch_tokens = {tokens}\n"),
+        );
     };
     let [small, large, halved] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     for folder in [&small, &large, &halved] {
@@ -84,7 +93,10 @@ fn a_budget_that_memory_halved_stays_halved() {
     run(small.path());
     budget(large.path(), 4096);
     run(large.path());
-    assert!(tensors(small.path()) != tensors(large.path()), "the budget does not show, and this test cannot fail");
+    assert!(
+        tensors(small.path()) != tensors(large.path()),
+        "the budget does not show, and this test cannot fail"
+    );
 
     budget(halved.path(), 150);
     run_in_two(halved.path(), |folder| {
@@ -115,6 +127,20 @@ fn a_model_in_shards_resumes_and_ends_as_one_in_a_single_file() {
     assert!(files.len() > 4 && files.iter().all(|file| model.join(file).is_file()), "{files:?}");
     assert!(tensors(sharded.path()) == tensors(single.path()));
     assert_eq!(metrics(sharded.path()), metrics(single.path()));
+}
+
+/// Configuration, tokenizer and template come from the checkpoint that a run went on from, which is deleted on the way.
+#[test]
+fn what_lies_beside_the_weights_outlives_the_checkpoint_that_it_was_read_from() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    edit(folder.path(), "every = 1\n", "every = 1\nkeep_last = 1\n");
+    run_in_two(folder.path(), |_| {});
+    let model = folder.path().join("run/checkpoints/step-00000004/model");
+    for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let bytes = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
+        assert_eq!(bytes(&model), bytes(&folder.path().join("model")), "{name}");
+    }
 }
 
 #[test]

@@ -244,7 +244,8 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let folder = run.path().join("samples");
         std::fs::create_dir(&folder).unwrap();
-        let names = ["step-00000002.jsonl", "step-00000003.jsonl", "step-00000003.jsonl.partial", "notes.txt"];
+        let names =
+            ["step-00000002.jsonl", "step-00000003.jsonl", "step-00000003.jsonl.partial", "notes.txt"];
         names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
         Journal::open(run.path(), 2).unwrap();
         let left = names.map(|name| folder.join(name).exists());

@@ -75,7 +75,8 @@ impl Traps {
         found.extend(self.constant_reward(value("reward")));
         found.extend(self.parting.step(metrics));
 
-        let before = std::mem::replace(&mut self.showing, found.iter().map(|(sign, _)| (*sign).to_owned()).collect());
+        let before =
+            std::mem::replace(&mut self.showing, found.iter().map(|(sign, _)| (*sign).to_owned()).collect());
         found.retain(|(sign, _)| !before.contains(*sign));
         found.into_iter().map(|(_, message)| message).collect()
     }

@@ -105,7 +105,10 @@ impl Evaluations {
 
     /// Their results as the run told of them.
     pub fn lines(&self) -> Vec<Line> {
-        self.all.iter().map(|evaluation| Line { step: evaluation.step, metrics: evaluation.metrics() }).collect()
+        self.all
+            .iter()
+            .map(|evaluation| Line { step: evaluation.step, metrics: evaluation.metrics() })
+            .collect()
     }
 
     /// That of `step`, if there is one.

@@ -75,8 +75,11 @@ pub struct Policy {
     pub tokenizer: Tokenizer,
     /// Dtype of the matrix products.
     pub compute: Kind,
-    /// Where the companions of the weights are.
+    /// Where it was loaded from.
     folder: PathBuf,
+    /// The files beside the weights there, by name. Kept in memory: the folder may be of a checkpoint that is deleted while
+    /// the run goes on.
+    companions: Vec<(&'static str, Vec<u8>)>,
     /// The run's seed, from which dropout derives.
     seed: u64,
     /// Whether updates compute layers again instead of keeping what they computed.
@@ -101,6 +104,7 @@ impl Policy {
             tokenizer,
             compute,
             folder: folder.to_owned(),
+            companions: saving::companions(folder)?,
             seed: 0,
             recomputes: false,
             truncation: None,

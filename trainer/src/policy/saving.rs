@@ -90,7 +90,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If a file of the folder that the policy came from cannot be copied, or the disk refuses.
+    /// If the disk refuses.
     pub fn save(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
         if let Some(adapter) = self.weights.adapter() {
             return self.save_adapter(adapter, draft);
@@ -101,8 +101,8 @@ impl Policy {
     }
 
     fn save_model(&self, draft: &mut Draft, max_shard_bytes: u64) -> Result<(), WriteError> {
-        for (name, path) in self.companions() {
-            draft.copy(&path, &format!("{MODEL}/{name}"))?;
+        for (name, content) in &self.companions {
+            draft.bytes(&format!("{MODEL}/{name}"), content)?;
         }
         let (shards, index) = shards(&self.weights, max_shard_bytes);
         for Shard { name, tensors } in shards {
@@ -134,15 +134,10 @@ impl Policy {
             replace_file(&folder.join(INDEX), index.to_string().as_bytes())?;
         }
         // config.json is among these: a folder without it is one whose making did not end.
-        for (name, path) in self.companions() {
-            fs_err::copy(path, folder.join(name))?;
+        for (name, content) in &self.companions {
+            replace_file(&folder.join(name), content)?;
         }
         Ok(())
-    }
-
-    /// The files beside the weights that the model's folder has.
-    fn companions(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        COMPANIONS.into_iter().map(|name| (name, self.folder.join(name))).filter(|(_, path)| path.is_file())
     }
 
     fn save_adapter(&self, adapter: &Adapter, draft: &mut Draft) -> Result<(), WriteError> {
@@ -182,6 +177,21 @@ impl Policy {
     pub fn model_in(folder: &Path) -> Option<PathBuf> {
         Some(folder.join(MODEL)).filter(|model| model.is_dir())
     }
+}
+
+/// The files beside the weights that the model's folder has.
+///
+/// # Errors
+///
+/// If one is there and cannot be read.
+pub(super) fn companions(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, PolicyError> {
+    let there =
+        COMPANIONS.into_iter().map(|name| (name, folder.join(name))).filter(|(_, path)| path.is_file());
+    let read = |(name, path): (&'static str, PathBuf)| match std::fs::read(&path) {
+        Ok(content) => Ok((name, content)),
+        Err(source) => Err(PolicyError::Read { path, source }),
+    };
+    there.map(read).collect()
 }
 
 /// The metadata without which transformers refuses a file.

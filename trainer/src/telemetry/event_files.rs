@@ -119,7 +119,8 @@ fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         let (checksum, after) = after.split_first_chunk::<4>()?;
         let data = after.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
         let (of_data, after) = after[data.len()..].split_first_chunk::<4>()?;
-        let is_whole = masked_crc32c(length).to_le_bytes() == *checksum && masked_crc32c(data).to_le_bytes() == *of_data;
+        let is_whole =
+            masked_crc32c(length).to_le_bytes() == *checksum && masked_crc32c(data).to_le_bytes() == *of_data;
         rest = after;
         is_whole.then_some((bytes.len() - after.len(), data))
     })
@@ -138,7 +139,9 @@ pub fn read_curves(folder: &Path) -> io::Result<BTreeMap<String, Vec<Point>>> {
         for record in records(&bytes).filter_map(|(_, record)| event::parse(record)) {
             let step = record.step;
             match record.said {
-                Said::Start => curves.values_mut().for_each(|points| points.retain(|point| point.step < step)),
+                Said::Start => {
+                    curves.values_mut().for_each(|points| points.retain(|point| point.step < step))
+                }
                 Said::Scalar { tag, value } => curves.entry(tag).or_default().push(Point { step, value }),
                 Said::Other => {}
             }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 pub use event_files::{Point, read_curves};
 pub use history::{History, TimeTotals};
-use lines::{Lines, Until};
 pub use lines::{Line, read_lines};
+use lines::{Lines, Until};
 pub use metrics::Metrics;
 use progress::Progress;
 pub use progress::ProgressMode;
