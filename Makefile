@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -35,6 +35,7 @@ help:
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
+	@echo 'make kill-fuzz    sixty runs killed at moments of every kind, resumed, and compared byte for byte'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
@@ -105,6 +106,10 @@ verify-plan: fetch
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch
 	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture learn::every_preset_learns
+
+# Sixty kills of four recipes, each resumed and compared. RLTRAIN_KILL_SEED=N chooses other moments.
+kill-fuzz: fetch
+	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture kill_fuzz::sixty_kills
 
 # Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
 fuzz:

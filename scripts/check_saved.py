@@ -1,11 +1,11 @@
-"""Has transformers and PEFT load what rltrain wrote, and compares logits, dtypes, ties and unknown keys.
+"""Has transformers and PEFT load what rltrain wrote, and compares logits, dtypes, ties, unknown keys, and of whole runs tokens.
 
-    RLTRAIN_SAVED=/tmp/saved cargo test -p rltrain --release --locked --test integration -- --ignored folders_for_other
+    RLTRAIN_SAVED=/tmp/saved cargo test --release --locked --workspace --test integration -- --ignored for_other_programs
     python scripts/check_saved.py /tmp/saved
 
 Needs torch, transformers and peft.
 """
-import pathlib, sys, torch, transformers
+import json, pathlib, sys, torch, transformers
 from peft import PeftModel
 from safetensors.torch import load_file
 
@@ -18,7 +18,8 @@ for folder in folders:
     adapted = (checkpoint / "adapter").is_dir()
     model = folder / "base" if adapted else checkpoint / "model"
     config = transformers.AutoConfig.from_pretrained(model)
-    assert config.of_another_program == {"nested": [1, 2.5, None]}, f"{folder.name}: an unknown key is gone"
+    is_run = (folder / "text.json").exists()
+    assert is_run or config.of_another_program == {"nested": [1, 2.5, None]}, f"{folder.name}: an unknown key is gone"
     network, info = transformers.AutoModelForCausalLM.from_pretrained(
         model, dtype="auto" if adapted else None, attn_implementation="eager", output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), f"{folder.name}: {info}"
@@ -30,6 +31,14 @@ for folder in folders:
     if adapted:
         network = PeftModel.from_pretrained(network, checkpoint / "adapter")
     expected = load_file(folder / "expected.safetensors")
+    if is_run:
+        told = json.loads((folder / "text.json").read_text())
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        assert tokenizer(told["text"])["input_ids"] == expected["ids"].long().tolist(), f"{folder.name}: other tokens"
+        turn = tokenizer.apply_chat_template([{"role": "user", "content": told["text"]}], tokenize=False)
+        assert told["text"] in turn and turn.startswith("<|im_start|>"), f"{folder.name}: another template"
+        stop = transformers.GenerationConfig.from_pretrained(model).eos_token_id
+        assert stop == told["stop"], f"{folder.name}: stops at {stop}"
     with torch.no_grad():
         logits = [network.float().eval()(expected["ids"].long()[None]).logits[0]]
         if adapted:

@@ -25,7 +25,7 @@ use tch::{Device, Kind, Tensor};
 use crate::tiny;
 
 /// Largest difference in a logit that another order of summation explains. Observed: at most 1e-5.
-const LOGITS: f64 = 1e-4;
+pub(crate) const LOGITS: f64 = 1e-4;
 
 /// A model of transformers' and its numbers.
 struct Reference {
@@ -109,7 +109,7 @@ impl Reference {
 
 /// All sequences in one pass, each as one prompt token and a completion. One more token, whatever it is, makes the last one
 /// predict something too.
-fn packed(sequences: &[Vec<i64>], one_more: bool) -> Pack {
+pub(crate) fn packed(sequences: &[Vec<i64>], one_more: bool) -> Pack {
     let mut pack = Pack::default();
     for ids in sequences {
         let tail = if one_more { [&ids[1..], &[0]].concat() } else { ids[1..].to_vec() };

@@ -8,7 +8,7 @@ use crate::rltrain::{expect, rltrain};
 use crate::tiny::{self, edit};
 
 /// Runs must not take longer than this, so that a hang is a failure and not a hanging test.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_tiny_model_runs_the_whole_path_and_says_what_it_did() {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rltrain_checkpoints::replace_file;
 use rltrain_executor::{Ending, Verdict, WallTime};
 use rltrain_rewards::Part;
 use serde::{Deserialize, Serialize};
@@ -118,18 +119,26 @@ pub fn not_passed(verdict: &Verdict) -> Option<&Ending> {
 }
 
 impl Journal {
-    /// A journal in `run`/samples.
+    /// A journal in `run`/samples of a run that has done `step` steps. Files of later steps are removed, as the lines of other
+    /// files are: those steps will be done again, and nothing is to be read of steps that are not in `metrics.jsonl`.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made.
-    pub fn open(run: &Path) -> Result<Journal, TrainError> {
+    /// If the folder cannot be made or read, or a file not be removed.
+    pub fn open(run: &Path, step: u64) -> Result<Journal, TrainError> {
         let folder = run.join("samples");
         fs_err::create_dir_all(&folder)?;
+        for entry in fs_err::read_dir(&folder)? {
+            let path = entry?.path();
+            if step_of(&path).is_some_and(|of| of > step) {
+                fs_err::remove_file(path)?;
+            }
+        }
         Ok(Journal { folder })
     }
 
-    /// Writes the step that `session` has just done, replacing what an interrupted attempt at the same step left.
+    /// Writes the step that `session` has just done. It is on the disk when this returns, so that a checkpoint never knows
+    /// more steps than there are samples of.
     ///
     /// # Errors
     ///
@@ -166,13 +175,20 @@ impl Journal {
                 });
             }
         }
-        Ok(fs_err::write(step_file(&self.folder, session.step), text)?)
+        Ok(replace_file(&step_file(&self.folder, session.step), text.as_bytes())?)
     }
 }
 
 /// The file of one step in a folder of samples.
 fn step_file(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("step-{step:08}.jsonl"))
+}
+
+/// The step that a file in a folder of samples is of, be it whole or not; `None` for other files.
+fn step_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_prefix("step-")?;
+    let (step, rest) = name.split_once('.')?;
+    rest.starts_with("jsonl").then(|| step.parse().ok())?
 }
 
 impl Line {
@@ -216,5 +232,23 @@ impl Line {
             },
             Err(error) => Line { error: Some(error.to_string()), ..self },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_steps_that_will_be_done_again_go() {
+        let run = tempfile::tempdir().unwrap();
+        let folder = run.path().join("samples");
+        std::fs::create_dir(&folder).unwrap();
+        let names =
+            ["step-00000002.jsonl", "step-00000003.jsonl", "step-00000003.jsonl.partial", "notes.txt"];
+        names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
+        Journal::open(run.path(), 2).unwrap();
+        let left = names.map(|name| folder.join(name).exists());
+        assert_eq!(left, [true, false, false, true]);
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::telemetry::Metrics;
 
 /// Steps whose mean is compared with that of as many steps before.
@@ -16,8 +18,9 @@ const UPSIDE_DOWN_STEPS: u32 = 3;
 const REMEDY: &str =
     "`rltrain audit-reward` shows what can be had without solving a task, and `samples/` what is tried";
 
-/// What earlier steps looked like. Only warnings depend on it, so that no checkpoint has to hold it.
-#[derive(Debug, Default)]
+/// What earlier steps looked like.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parting {
     /// Mean reward and share of attempts that pass, of the last steps.
     steps: VecDeque<(f64, f64)>,
@@ -28,7 +31,8 @@ pub struct Parting {
 }
 
 /// An evaluation: what it found, and the mean reward of the steps that led to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Evaluated {
     pass: f64,
     reward: f64,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
+use crate::eval::Evaluation;
 use crate::parting::Parting;
 use crate::telemetry::Metrics;
 
@@ -18,16 +21,17 @@ const MOST_LOST: f64 = 0.005;
 /// Steps in a row with the same mean reward after which nothing is learnt.
 const CONSTANT_STEPS: u32 = 20;
 
-/// What earlier steps looked like. Only warnings depend on it, so that no checkpoint has to hold it.
-#[derive(Debug, Default)]
+/// What earlier steps looked like. A checkpoint holds it, so that a resumed run warns of what one never stopped warns of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Traps {
     first_entropy: Option<f64>,
     last_reward: Option<f64>,
     constant: u32,
     /// Whether the reward and the hidden tests part.
-    pub parting: Parting,
+    parting: Parting,
     /// Those that showed in the last step.
-    showing: BTreeSet<&'static str>,
+    showing: BTreeSet<String>,
 }
 
 impl Traps {
@@ -71,9 +75,17 @@ impl Traps {
         found.extend(self.constant_reward(value("reward")));
         found.extend(self.parting.step(metrics));
 
-        let before = std::mem::replace(&mut self.showing, found.iter().map(|(sign, _)| *sign).collect());
-        found.retain(|(sign, _)| !before.contains(sign));
+        let before =
+            std::mem::replace(&mut self.showing, found.iter().map(|(sign, _)| (*sign).to_owned()).collect());
+        found.retain(|(sign, _)| !before.contains(*sign));
         found.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The warning of an evaluation on held-out tasks.
+    pub fn evaluated(&mut self, evaluation: &Evaluation) -> Option<String> {
+        // The smallest k: what a single attempt is worth.
+        let single = evaluation.pass_at_k.iter().min_by_key(|found| found.k)?;
+        self.parting.evaluated(single.mean, single.high)
     }
 
     fn entropy(&mut self, entropy: Option<f64>) -> Option<(&'static str, String)> {
@@ -143,6 +155,35 @@ mod tests {
         let mut told = |reward: f64| traps.look(&metrics(&[("reward", reward)]), 8).len();
         assert_eq!((0..19).map(|_| told(0.5)).sum::<usize>(), 0);
         assert_eq!((told(0.5), told(0.5), told(0.6), told(0.6)), (1, 0, 0, 0));
+    }
+
+    #[test]
+    fn what_a_checkpoint_held_warns_as_what_it_held_would_have() {
+        let step = |number: u64| {
+            let time = number as f64;
+            metrics(&[
+                ("entropy", 2.0 / (1.0 + time * time)),
+                ("reward", 0.2 + 0.01 * time),
+                ("exec/pass_rate", 0.5 - 0.005 * time + 0.01 * (time % 3.0)),
+                ("reward/passed_mean", 1.0),
+                ("reward/failed_mean", if number > 40 { 2.0 } else { 0.0 }),
+            ])
+        };
+        let told = |from: Traps, steps: std::ops::Range<u64>| {
+            let mut traps = from;
+            let told: Vec<_> = steps.map(|number| traps.look(&step(number), 8)).collect();
+            (told, traps)
+        };
+        let (whole, last) = told(Traps::default(), 0..60);
+        assert!(whole[5..].iter().flatten().count() >= 3, "{whole:?}");
+        for cut in 1..60 {
+            let (mut first, held) = told(Traps::default(), 0..cut);
+            let text = serde_json::to_string(&held).unwrap();
+            let (second, end) = told(serde_json::from_str(&text).unwrap(), cut..60);
+            first.extend(second);
+            assert_eq!(first, whole, "{cut}");
+            assert_eq!(end, last);
+        }
     }
 
     #[test]

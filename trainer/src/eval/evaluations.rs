@@ -11,6 +11,7 @@ use crate::critic::quality::Selection;
 use crate::error::TrainError;
 use crate::recipe::Recipe;
 use crate::rng::{Stream, uniform};
+use crate::telemetry::{Line, Metrics};
 
 /// Name of the file inside a run folder.
 const FILE: &str = "evaluations.json";
@@ -32,6 +33,23 @@ pub struct Evaluation {
     /// Choosing one attempt of each task by the verifier, if the run has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+}
+
+impl Evaluation {
+    /// The same as metrics, by the names that users know.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new();
+        for found in &self.pass_at_k {
+            metrics.push(&format!("eval/pass@{}", found.k), found.mean);
+            metrics.push(&format!("eval/pass@{}_low", found.k), found.low);
+            metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
+        }
+        if let Some(selection) = &self.selection {
+            metrics.push("eval/ranked@1", selection.ranked);
+            metrics.push("eval/selection_gap", selection.gap());
+        }
+        metrics
+    }
 }
 
 /// pass@k before and after training, and the paired difference.
@@ -82,6 +100,19 @@ impl Evaluations {
     /// Whether the policy of `step` has been evaluated.
     pub fn has(&self, step: u64) -> bool {
         self.all.iter().any(|evaluation| evaluation.step == step)
+    }
+
+    /// Their results as the run told of them.
+    pub fn lines(&self) -> Vec<Line> {
+        self.all
+            .iter()
+            .map(|evaluation| Line { step: evaluation.step, metrics: evaluation.metrics() })
+            .collect()
+    }
+
+    /// That of `step`, if there is one.
+    pub fn at(&self, step: u64) -> Option<&Evaluation> {
+        self.all.iter().find(|evaluation| evaluation.step == step)
     }
 
     /// All of them, in the order of steps.

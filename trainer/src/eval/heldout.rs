@@ -15,7 +15,6 @@ use crate::rollout::{Group, Request, collect};
 use crate::scoring::within_budget;
 use crate::session::Session;
 use crate::tasks::TaskSet;
-use crate::telemetry::Metrics;
 
 /// Evaluates before the first update, after the last, and in between as often as the recipe says; never twice.
 ///
@@ -32,23 +31,12 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     let Counted { tasks, selection } = count_successes(session, recipe)?;
     let took = start.elapsed();
     let pass_at_k: Vec<_> = recipe.eval.k.iter().map(|k| interval(&tasks, *k, recipe.seed)).collect();
-    let mut metrics = Metrics::new();
-    for found in &pass_at_k {
-        metrics.push(&format!("eval/pass@{}", found.k), found.mean);
-        metrics.push(&format!("eval/pass@{}_low", found.k), found.low);
-        metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
-    }
-    if let Some(selection) = &selection {
-        metrics.push("eval/ranked@1", selection.ranked);
-        metrics.push("eval/selection_gap", selection.gap());
-    }
-    session.telemetry.log_evaluation(step, &metrics, took)?;
-    // The smallest k: what a single attempt is worth.
-    let single = pass_at_k.iter().min_by_key(|found| found.k);
-    if let Some(warning) = single.and_then(|found| session.traps.parting.evaluated(found.mean, found.high)) {
+    let evaluation = Evaluation { step, pass_at_k, tasks, selection };
+    session.telemetry.log_evaluation(step, &evaluation.metrics(), took)?;
+    if let Some(warning) = session.traps.evaluated(&evaluation) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
-    session.evaluations.push(Evaluation { step, pass_at_k, tasks, selection })
+    session.evaluations.push(evaluation)
 }
 
 /// What an evaluation counted.

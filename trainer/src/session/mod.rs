@@ -31,7 +31,7 @@ use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rollout::{self, KvRoom, Prompter};
 use crate::tasks::{self, TaskSet};
-use crate::telemetry::{ProgressMode, RunSummary, Telemetry};
+use crate::telemetry::{Past, ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
 /// Name of the folder of checkpoints inside a run folder.
@@ -101,6 +101,8 @@ impl Session {
         if let Some(from) = start.from {
             opening.messages.extend(start::set_later_aside(&store, from)?);
         }
+        let evaluations = Evaluations::open(run, step, heldout.blake3())?;
+        let past = Past { step, evaluations: evaluations.lines() };
         let mut session = Session {
             step,
             verifier: new_verifier(recipe, &policy, opening.checkpoint.is_none())?,
@@ -113,10 +115,10 @@ impl Session {
                 policy,
             },
             environment,
-            telemetry: Telemetry::open(run, step, recipe.steps, ProgressMode::Auto)?,
-            journal: Journal::open(run)?,
+            telemetry: Telemetry::open(run, past, recipe.steps, ProgressMode::Auto)?,
+            journal: Journal::open(run, step)?,
             traps: Traps::default(),
-            evaluations: Evaluations::open(run, step, heldout.blake3())?,
+            evaluations,
             ahead: None,
             skipped_in_a_row: 0,
             saver: Saver::new(store, opening.checkpoint.as_ref().map(Checkpoint::step)),

@@ -10,6 +10,7 @@
 //! rewards.json              what rewards know of tasks: from earlier steps, and from running the tasks' own programs
 //! trainer.json              everything that is not a tensor
 //! provenance.json           where all this comes from, as `provenance.rs` says
+//! traps.json                what earlier steps looked like, which warnings depend on
 //! ahead.json                the next step's attempts, if they were sampled ahead of time
 //! pass-rates.json           the last visits to every task, if the recipe decides anything by them
 //! ```
@@ -37,6 +38,7 @@ use crate::reference::Reference;
 use crate::snapshot::{Files, Snapshot};
 use crate::tasks::{PassRates, Visit};
 use crate::telemetry::Metrics;
+use crate::traps::Traps;
 
 /// Names inside a checkpoint.
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -47,6 +49,7 @@ const TRAINER: &str = "trainer.json";
 const AHEAD: &str = "ahead.json";
 const PASS_RATES: &str = "pass-rates.json";
 const REWARDS: &str = "rewards.json";
+const TRAPS: &str = "traps.json";
 
 /// Version of `trainer.json` that this build writes and reads.
 const TRAINER_FORMAT: u64 = 2;
@@ -137,19 +140,17 @@ struct RewardsState {
     facts: Facts,
 }
 
-impl RewardsState {
-    fn read(checkpoint: &Checkpoint) -> Result<RewardsState, ReadError> {
-        let path = checkpoint.path().join(REWARDS);
-        if !path.exists() {
-            let (history, facts) = (History::default(), Facts::default());
-            return Ok(RewardsState { format: REWARDS_FORMAT, history, facts });
-        }
-        let version: Version = checkpoint.json(REWARDS)?;
-        if version.format != REWARDS_FORMAT {
-            return Err(ReadError::Format { path, found: version.format, wanted: REWARDS_FORMAT });
-        }
-        checkpoint.json(REWARDS)
-    }
+/// Version of `traps.json` that this build writes and reads.
+const TRAPS_FORMAT: u64 = 1;
+
+/// `traps.json`. A checkpoint without it is of a build whose warnings knew nothing of what came before; that knowledge then begins
+/// where the run is taken up.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrapsState {
+    /// Version of this file's keys.
+    format: u64,
+    traps: Traps,
 }
 
 /// The one key that every version of these files has.
@@ -170,6 +171,16 @@ fn read_versioned<T: DeserializeOwned>(
         return Err(ReadError::Format { path, found: version.format, wanted });
     }
     checkpoint.json(name)
+}
+
+/// As [`read_versioned`], of a file that older programs did not write; `None` if it is not there.
+fn read_if_there<T: DeserializeOwned>(
+    checkpoint: &Checkpoint,
+    name: &str,
+    wanted: u64,
+) -> Result<Option<T>, ReadError> {
+    let is_there = checkpoint.manifest().files.contains_key(name);
+    is_there.then(|| read_versioned(checkpoint, name, wanted)).transpose()
 }
 
 impl Session {
@@ -208,8 +219,16 @@ impl Session {
             self.environment.pass_rates =
                 Some(PassRates::restored(state.visits, recipe.tasks.pass_rate_visits));
         }
-        let RewardsState { history, facts, .. } = RewardsState::read(checkpoint)?;
-        (self.environment.history, self.environment.facts) = (history, facts);
+        if let Some(state) = read_if_there::<RewardsState>(checkpoint, REWARDS, REWARDS_FORMAT)? {
+            (self.environment.history, self.environment.facts) = (state.history, state.facts);
+        }
+        if let Some(state) = read_if_there::<TrapsState>(checkpoint, TRAPS, TRAPS_FORMAT)? {
+            self.traps = state.traps;
+            // The policy of a checkpoint is evaluated after it was saved, and the user has been told what came of that.
+            if let Some(evaluation) = self.evaluations.at(self.step) {
+                let _ = self.traps.evaluated(evaluation);
+            }
+        }
         self.learner.kl_coefficient = state.kl_coefficient;
         if let Some(tokens) = state.micro_batch_tokens {
             self.learner.token_budget = TokenBudget::new(tokens.min(recipe.optimizer.micro_batch_tokens));
@@ -349,6 +368,7 @@ impl Session {
             files.json(PASS_RATES, &PassRatesState { format: PASS_RATES_FORMAT, visits })?;
         }
         let (history, facts) = (self.environment.history.clone(), self.environment.facts.clone());
+        files.json(TRAPS, &TrapsState { format: TRAPS_FORMAT, traps: self.traps.clone() })?;
         files.json(REWARDS, &RewardsState { format: REWARDS_FORMAT, history, facts })?;
         files.json(PROVENANCE, &self.provenance)?;
         files.json(

@@ -1,4 +1,4 @@
-//! The three messages of TensorBoard's `event.proto` and `summary.proto` that a run writes, in protobuf's wire format.
+//! The three messages of TensorBoard's `event.proto` and `summary.proto` that a run writes and reads again, in protobuf's wire format.
 
 /// What an event is about.
 pub(super) enum What<'a> {
@@ -41,6 +41,92 @@ pub(super) fn event(wall_time: f64, step: u64, what: What<'_>) -> Vec<u8> {
     event
 }
 
+/// What a record says that a run wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Record {
+    /// The step that it is of.
+    pub(super) step: u64,
+    /// What it is about.
+    pub(super) said: Said,
+}
+
+/// [`What`], read back.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    /// A process started.
+    Start,
+    /// A number.
+    Scalar {
+        /// The name of its curve.
+        tag: String,
+        /// The number.
+        value: f32,
+    },
+    /// The version of the format, or what other programs write.
+    Other,
+}
+
+/// The record that [`event`] wrote; `None` if these bytes are no message.
+pub(super) fn parse(record: &[u8]) -> Option<Record> {
+    let (mut step, mut said) = (0, Said::Other);
+    for field in fields(record)? {
+        match field {
+            (2, Value::Number(number)) => step = number,
+            (5, Value::Bytes(summary)) => {
+                let [(1, Value::Bytes(point))] = fields(summary)?[..] else { continue };
+                if let [(1, Value::Bytes(tag)), (2, Value::Four(value))] = fields(point)?[..] {
+                    let tag = String::from_utf8(tag.to_owned()).ok()?;
+                    said = Said::Scalar { tag, value: f32::from_le_bytes(value) };
+                }
+            }
+            (7, Value::Bytes(log)) if fields(log)?.contains(&(1, Value::Number(1))) => said = Said::Start,
+            _ => {}
+        }
+    }
+    Some(Record { step, said })
+}
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Value<'a> {
+    Number(u64),
+    Eight,
+    Bytes(&'a [u8]),
+    Four([u8; 4]),
+}
+
+/// Numbers and values of a message's fields, in their order; `None` if it is torn.
+fn fields(mut rest: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let key = read_varint(&mut rest)?;
+        let value = match key as u8 & 7 {
+            VARINT => Value::Number(read_varint(&mut rest)?),
+            EIGHT_BYTES => rest.split_off(..8).map(|_| Value::Eight)?,
+            LENGTH_AND_BYTES => {
+                let length = usize::try_from(read_varint(&mut rest)?).ok()?;
+                Value::Bytes(rest.split_off(..length)?)
+            }
+            FOUR_BYTES => Value::Four(rest.split_off(..4)?.try_into().ok()?),
+            _ => return None,
+        };
+        found.push((key >> 3, value));
+    }
+    Some(found)
+}
+
+fn read_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 const VARINT: u8 = 0;
 const EIGHT_BYTES: u8 = 1;
 const LENGTH_AND_BYTES: u8 = 2;
@@ -68,6 +154,18 @@ fn bytes(to: &mut Vec<u8>, field: u8, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_read_back_and_torn_bytes_are_not() {
+        let scalar = event(1.5, 301, What::Scalar { tag: "reward/mean", value: 0.75 });
+        let said = Said::Scalar { tag: "reward/mean".to_owned(), value: 0.75 };
+        assert_eq!(parse(&scalar), Some(Record { step: 301, said }));
+        assert_eq!(parse(&event(1.5, 7, What::Start)), Some(Record { step: 7, said: Said::Start }));
+        assert_eq!(parse(&event(1.5, 0, What::Version)), Some(Record { step: 0, said: Said::Other }));
+        for end in [1, 5, 10, scalar.len() - 1] {
+            assert_eq!(parse(&scalar[..end]), None, "{end}");
+        }
+    }
 
     // from tensorboard.compat.proto.event_pb2 import Event, SessionLog                     (tensorboard 2.21)
     // from tensorboard.compat.proto.summary_pb2 import Summary

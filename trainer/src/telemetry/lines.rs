@@ -6,7 +6,10 @@ use std::path::Path;
 use fs_err::{File, OpenOptions};
 use serde_json::{Map, Number, Value};
 
-use super::Metrics;
+use super::{EVALUATION_SECONDS, Metrics};
+
+/// How the names of an evaluation's results begin.
+const EVALUATIONS: &str = "eval/";
 
 /// The key of a line's step.
 const STEP: &str = "step";
@@ -20,13 +23,41 @@ pub struct Line {
     pub metrics: Metrics,
 }
 
+/// How far what is on the disk counts when a run goes on: up to a step, and up to its evaluation only if that was finished. What is
+/// beyond will be done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Until {
+    /// Updates done.
+    pub(super) step: u64,
+    /// Whether the policy after them has been evaluated. The evaluations of earlier steps were finished before those steps were.
+    pub(super) evaluated: bool,
+}
+
+impl Until {
+    /// Whether the number `name` of `step` counts.
+    pub(super) fn admits(self, step: u64, name: &str) -> bool {
+        let is_evaluation = name == EVALUATION_SECONDS || name.starts_with(EVALUATIONS);
+        step < self.step || step == self.step && (self.evaluated || !is_evaluation)
+    }
+
+    /// The same, but not beyond `step`.
+    pub(super) fn at_most(self, step: u64) -> Until {
+        if step < self.step { Until { step, evaluated: true } } else { self }
+    }
+
+    fn admits_line(self, line: &Line) -> bool {
+        line.step <= self.step && line.metrics.iter().all(|(name, _)| self.admits(line.step, name))
+    }
+}
+
 /// Reads back what a run has written so far. No file is no lines; a last line that was torn in writing is left out.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, or a line before the last is not what rltrain wrote; the message names file and line.
 pub fn read_lines(path: &Path) -> io::Result<Vec<Line>> {
-    Ok(scan(&read(path)?, path, u64::MAX)?.lines)
+    let all = Until { step: u64::MAX, evaluated: true };
+    Ok(scan(&read(path)?, path, all)?.lines)
 }
 
 /// A file that lines are added to.
@@ -35,13 +66,13 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens or makes a file and cuts off what follows `step`: those steps will be done again.
+    /// Opens or makes a file and cuts off what is beyond `until`: that will be done again.
     ///
-    /// Returns what is left as well. Nothing after the last line of `step` is looked at, so that damage there does not
+    /// Returns what is left as well. Nothing after the last line that counts is looked at, so that damage there does not
     /// matter.
-    pub(super) fn open(path: &Path, step: u64) -> io::Result<(Lines, Vec<Line>)> {
+    pub(super) fn open(path: &Path, until: Until) -> io::Result<(Lines, Vec<Line>)> {
         let bytes = read(path)?;
-        let kept = scan(&bytes, path, step)?;
+        let kept = scan(&bytes, path, until)?;
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         file.set_len(kept.bytes as u64)?;
         // A line may have lost nothing but its end.
@@ -81,24 +112,24 @@ fn format(step: u64, metrics: &Metrics) -> String {
     Value::Object(object).to_string()
 }
 
-/// The lines up to a step, and the bytes that they take.
+/// The lines that count, and the bytes that they take.
 struct Kept {
     lines: Vec<Line>,
     bytes: usize,
 }
 
-fn scan(bytes: &[u8], path: &Path, step: u64) -> io::Result<Kept> {
+fn scan(bytes: &[u8], path: &Path, until: Until) -> io::Result<Kept> {
     let mut kept = Kept { lines: Vec::new(), bytes: 0 };
     for (index, text) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let before = kept.lines.last().map_or(0, |line| line.step);
         match parse(text, before) {
-            Ok(line) if line.step > step => break,
+            Ok(line) if !until.admits_line(&line) => break,
             Ok(line) => {
                 kept.lines.push(line);
                 kept.bytes += text.len();
             }
             Err(_) if kept.bytes + text.len() == bytes.len() => break,
-            Err(_) if !kept.lines.is_empty() && before == step => break,
+            Err(_) if !kept.lines.is_empty() && before == until.step => break,
             Err(cause) => {
                 let message = format!("`{}`, line {}: {cause}", path.display(), index + 1);
                 return Err(io::Error::new(ErrorKind::InvalidData, message));
@@ -138,8 +169,12 @@ mod tests {
         metrics
     }
 
+    fn until(step: u64) -> Until {
+        Until { step, evaluated: true }
+    }
+
     fn write(path: &Path, steps: std::ops::RangeInclusive<u64>) {
-        let (mut lines, _) = Lines::open(path, *steps.start() - 1).unwrap();
+        let (mut lines, _) = Lines::open(path, until(*steps.start() - 1)).unwrap();
         steps.for_each(|step| lines.append(step, &numbers(step)).unwrap());
     }
 
@@ -158,7 +193,7 @@ mod tests {
         {
             metrics.push(name, value);
         }
-        Lines::open(&path, 0).unwrap().0.append(7, &metrics).unwrap();
+        Lines::open(&path, until(0)).unwrap().0.append(7, &metrics).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         insta::assert_snapshot!(text.trim_end(), @r#"{"step":7,"z/a":0.1,"a/b":3.0,"a/a":null,"a/c":null,"t/t":1e-9}"#);
         let read = read_lines(&path).unwrap();
@@ -177,7 +212,7 @@ mod tests {
         ];
         for (text, wanted) in cases {
             std::fs::write(&path, text).unwrap();
-            let error = Lines::open(&path, 9).err().unwrap();
+            let error = Lines::open(&path, until(9)).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidData);
             assert_eq!(error.to_string(), format!("`{}`, {wanted}", path.display()));
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a damaged file is left as it is");
@@ -188,9 +223,20 @@ mod tests {
     fn damage_after_the_last_line_to_keep_does_not_matter() {
         let (_folder, path) = scratch();
         std::fs::write(&path, b"{\"step\":1}\n{\"step\":2}\n\0\0\0\n{\"step\":4}\n").unwrap();
-        let (_, kept) = Lines::open(&path, 2).unwrap();
+        let (_, kept) = Lines::open(&path, until(2)).unwrap();
         assert_eq!(kept.len(), 2);
         assert_eq!(std::fs::read(&path).unwrap(), b"{\"step\":1}\n{\"step\":2}\n");
+    }
+
+    #[test]
+    fn the_line_of_an_evaluation_that_was_not_finished_goes() {
+        let (_folder, path) = scratch();
+        let text = format!("{{\"step\":1}}\n{{\"step\":1,\"{EVALUATION_SECONDS}\":2.0}}\n{{\"step\":2}}\n");
+        for (step, evaluated, wanted) in [(1, true, 2), (1, false, 1), (2, false, 3)] {
+            std::fs::write(&path, &text).unwrap();
+            let (_, kept) = Lines::open(&path, Until { step, evaluated }).unwrap();
+            assert_eq!(kept.len(), wanted, "step {step}");
+        }
     }
 
     proptest! {
@@ -204,7 +250,7 @@ mod tests {
             let cut = cut.index(whole.len() + 1);
             std::fs::write(&path, &whole[..cut]).unwrap();
 
-            let (_, kept) = Lines::open(&path, step).unwrap();
+            let (_, kept) = Lines::open(&path, until(step)).unwrap();
 
             // A line is whole once its closing brace is there.
             let mut wanted = Vec::new();

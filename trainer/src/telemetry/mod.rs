@@ -4,6 +4,7 @@
 //! one that was not; everything that depends on the machine is in `timings.jsonl`.
 
 mod event;
+mod event_files;
 mod format;
 mod history;
 mod lines;
@@ -17,9 +18,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use event_files::{Point, read_curves};
 pub use history::{History, TimeTotals};
-use lines::Lines;
 pub use lines::{Line, read_lines};
+use lines::{Lines, Until};
 pub use metrics::Metrics;
 use progress::Progress;
 pub use progress::{Phases, ProgressMode};
@@ -54,18 +56,35 @@ pub struct Telemetry {
     last: Instant,
 }
 
+/// What a run has behind it when its telemetry is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// Steps done.
+    pub step: u64,
+    /// The results of the evaluations that were finished, by the names that they have in TensorBoard.
+    pub evaluations: Vec<Line>,
+}
+
+impl Past {
+    fn until(&self) -> Until {
+        let evaluated = self.evaluations.iter().any(|line| line.step == self.step);
+        Until { step: self.step, evaluated }
+    }
+}
+
 impl Telemetry {
-    /// Opens the files of the run folder `run` (which exists) for a run of `steps` steps, of which `step` are done.
+    /// Opens the files of the run folder `run` (which exists) for a run of `steps` steps that has `past` behind it.
     ///
-    /// Lines of later steps are removed: those steps will be done again. A TensorBoard that cannot be written costs a
-    /// warning, now or later, never the run.
+    /// What they say beyond that is removed: it will be done again. What TensorBoard lacks up to there is added. A TensorBoard
+    /// that cannot be written costs a warning, now or later, never the run.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or written, or has a line that rltrain did not write.
-    pub fn open(run: &Path, step: u64, steps: u64, mode: ProgressMode) -> io::Result<Telemetry> {
-        let (metrics, metric_lines) = Lines::open(&run.join(METRICS_FILE), step)?;
-        let (timings, timing_lines) = Lines::open(&run.join(TIMINGS_FILE), step)?;
+    pub fn open(run: &Path, past: Past, steps: u64, mode: ProgressMode) -> io::Result<Telemetry> {
+        let (step, until) = (past.step, past.until());
+        let (metrics, metric_lines) = Lines::open(&run.join(METRICS_FILE), until)?;
+        let (timings, timing_lines) = Lines::open(&run.join(TIMINGS_FILE), until)?;
         let progress = Progress::new(mode, step, steps);
         let found = metric_lines.len() as u64;
         if found < step {
@@ -75,7 +94,9 @@ impl Telemetry {
         let mut history = History::default();
         metric_lines.iter().for_each(|line| history.add_metrics(line));
         timing_lines.iter().for_each(|line| history.add_timings(line));
-        let board = TensorBoard::open(&run.join(TENSORBOARD_FOLDER), step);
+        let timing_lines = timing_lines.into_iter().map(of_board);
+        let shown = metric_lines.into_iter().chain(timing_lines).chain(past.evaluations).collect();
+        let board = TensorBoard::open(&run.join(TENSORBOARD_FOLDER), until, shown);
         Ok(Telemetry { metrics, timings, board, progress, history, steps, last: Instant::now() })
     }
 
@@ -97,7 +118,8 @@ impl Telemetry {
 
     /// Records an evaluation of the policy after `step` steps, which took `took`: a line of timings, the curves
     /// `eval/…` of TensorBoard, and a line for the user: every metric that has `…_low` and `…_high` beside it. The
-    /// results themselves are for the caller to keep.
+    /// results themselves are for the caller to keep, after this: an evaluation that is not kept was not finished, and a run that
+    /// goes on does it again.
     ///
     /// # Errors
     ///
@@ -105,9 +127,9 @@ impl Telemetry {
     pub fn log_evaluation(&mut self, step: u64, metrics: &Metrics, took: Duration) -> io::Result<()> {
         let mut timings = Metrics::new();
         timings.push(EVALUATION_SECONDS, took.as_secs_f64());
-        self.write_timings(step, &timings)?;
-        // Not the wall time: its curve is that of the steps, and has one point for each.
-        self.show_on_board(Line { step, metrics: timings });
+        let timings = self.write_timings(step, &timings)?;
+        self.timings.sync()?;
+        self.show_on_board(of_board(timings));
         self.show_on_board(Line { step, metrics: metrics.clone() });
         self.progress.evaluation(step, metrics);
         Ok(())
@@ -161,6 +183,15 @@ impl Telemetry {
             self.progress.message(&format!("warning: {warning}"));
         }
     }
+}
+
+/// What TensorBoard shows of a line of timings: of an evaluation not the wall time, whose curve is that of the steps and has one
+/// point for each.
+fn of_board(line: Line) -> Line {
+    let Some(seconds) = line.metrics.get(EVALUATION_SECONDS) else { return line };
+    let mut metrics = Metrics::new();
+    metrics.push(EVALUATION_SECONDS, seconds);
+    Line { step: line.step, metrics }
 }
 
 /// Writes what waits for TensorBoard, and takes the live line away.

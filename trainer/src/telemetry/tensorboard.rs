@@ -1,10 +1,15 @@
 //! TensorBoard event files, written by a thread of their own: a full or slow disk costs a warning, never the run.
 //!
+//! A run waits for that thread at its end only, so a killed one may leave less on the disk than its checkpoints know, and also
+//! more, or half a record. Hence a run that goes on cuts the files where it stands, and adds the points that are missing from
+//! what it has in its other files.
+//!
 //! Of `tensorboard-rs` only the record format is used. Its `SummaryWriter` panics when the disk fails, and again in its
 //! destructor while the first panic unwinds, which ends the process and cannot be caught.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -13,7 +18,8 @@ use fs_err::File;
 use tensorboard_rs::record_writer::RecordWriter;
 
 use super::event::{What, event};
-use super::lines::Line;
+use super::event_files::{cut, event_files, next_name};
+use super::lines::{Line, Until};
 
 /// Lines that may wait for a slow disk; what comes on top is left out of TensorBoard.
 const WAITING: usize = 256;
@@ -27,12 +33,18 @@ pub(super) struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Starts a new event file in `folder`, which voids what older files there say about steps after `step`.
-    pub(super) fn open(folder: &Path, step: u64) -> TensorBoard {
+    /// Starts a new event file in `folder` and cuts older ones at `until`. `lines` is all that the run has shown up to there, in
+    /// the order of steps for each curve; what the older files lack of it begins the new one.
+    pub(super) fn open(folder: &Path, until: Until, lines: Vec<Line>) -> TensorBoard {
         let folder = folder.to_owned();
         TensorBoard::start(move |waiting| {
-            let file = File::create(new_file(&folder)?)?;
-            write(BufWriter::new(file), step, waiting)
+            fs_err::create_dir_all(&folder)?;
+            let files = event_files(&folder)?;
+            let last = cut(&files, until)?;
+            let file = File::create(folder.join(next_name(&files, now())))?;
+            let mut board = Board::start(BufWriter::new(file), until.step)?;
+            lines.iter().try_for_each(|line| board.add(line, &last))?;
+            board.add_all(waiting)
         })
     }
 
@@ -73,26 +85,38 @@ impl TensorBoard {
     }
 }
 
-/// The body of the thread: until nobody sends any more. A live TensorBoard sees each line at once.
-fn write(to: impl Write, step: u64, waiting: &Receiver<Line>) -> io::Result<()> {
-    let mut file = RecordWriter::new(to);
-    file.write(&event(now(), 0, What::Version))?;
-    file.write(&event(now(), step + 1, What::Start))?;
-    file.flush()?;
-    for line in waiting {
-        let time = now();
-        for (tag, value) in line.metrics.iter() {
-            file.write(&event(time, line.step, What::Scalar { tag, value: value as f32 }))?;
-        }
-        file.flush()?;
-    }
-    Ok(())
+/// An event file while it is being written.
+struct Board<W: Write> {
+    file: RecordWriter<W>,
 }
 
-/// Makes the folder and names a new event file in it. TensorBoard reads files in the order of their names.
-fn new_file(folder: &Path) -> io::Result<PathBuf> {
-    fs_err::create_dir_all(folder)?;
-    Ok(folder.join(format!("events.out.tfevents.{:020.9}.rltrain", now())))
+impl<W: Write> Board<W> {
+    /// Begins the file of a process that starts after `step` steps; points of later ones in older files are void.
+    fn start(to: W, step: u64) -> io::Result<Board<W>> {
+        let mut file = RecordWriter::new(to);
+        file.write(&event(now(), 0, What::Version))?;
+        file.write(&event(now(), step + 1, What::Start))?;
+        file.flush()?;
+        Ok(Board { file })
+    }
+
+    /// Adds the points of a line whose curves are not as far: `last` has the last step of each.
+    fn add(&mut self, line: &Line, last: &BTreeMap<String, u64>) -> io::Result<()> {
+        let time = now();
+        for (tag, value) in line.metrics.iter() {
+            if last.get(tag).is_none_or(|last| *last < line.step) {
+                // Other files have `null` for all that is not finite.
+                let value = if value.is_finite() { value as f32 } else { f32::NAN };
+                self.file.write(&event(time, line.step, What::Scalar { tag, value }))?;
+            }
+        }
+        self.file.flush()
+    }
+
+    /// The rest of the thread: until nobody sends any more. A live TensorBoard sees each line at once.
+    fn add_all(mut self, waiting: &Receiver<Line>) -> io::Result<()> {
+        waiting.iter().try_for_each(|line| self.add(&line, &BTreeMap::new()))
+    }
 }
 
 /// Seconds since 1970.
@@ -102,9 +126,8 @@ fn now() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tensorboard_rs::masked_crc32c::masked_crc32c;
-
     use super::super::Metrics;
+    use super::super::event_files::{Point, read_curves};
     use super::*;
 
     fn line(step: u64) -> Line {
@@ -114,48 +137,45 @@ mod tests {
         Line { step, metrics }
     }
 
-    /// The records of an event file, their checksums checked.
-    fn records(file: &Path) -> Vec<Vec<u8>> {
-        let bytes = std::fs::read(file).unwrap();
-        let (mut rest, mut records) = (&bytes[..], Vec::new());
-        while !rest.is_empty() {
-            let (header, after) = rest.split_at(12);
-            let length = u64::from_le_bytes(header[..8].try_into().unwrap()) as usize;
-            let (data, after) = after.split_at(length);
-            let (footer, after) = after.split_at(4);
-            assert_eq!(masked_crc32c(&header[..8]).to_le_bytes(), header[8..12]);
-            assert_eq!(masked_crc32c(data).to_le_bytes(), *footer);
-            records.push(data.to_vec());
-            rest = after;
-        }
-        records
+    fn open(folder: &Path, step: u64, lines: Vec<Line>) -> TensorBoard {
+        TensorBoard::open(folder, Until { step, evaluated: true }, lines)
     }
 
-    fn holds(record: &[u8], wanted: &[u8]) -> bool {
-        record.windows(wanted.len()).any(|window| window == wanted)
+    fn write(folder: &Path, step: u64, before: Vec<Line>, steps: std::ops::RangeInclusive<u64>) {
+        let mut board = open(folder, step, before);
+        steps.for_each(|step| assert_eq!(board.log(line(step)), None));
+        assert_eq!(board.close(), None);
     }
 
     #[test]
-    fn every_start_writes_a_file_with_its_scalars() {
+    fn a_run_that_goes_on_shows_every_step_once() {
         let folder = tempfile::tempdir().unwrap();
-        for (step, steps) in [(0, 1..=4), (2, 3..=5)] {
-            let mut board = TensorBoard::open(folder.path(), step);
-            steps.for_each(|step| assert_eq!(board.log(line(step)), None));
-            assert_eq!(board.close(), None);
+        write(folder.path(), 0, Vec::new(), 1..=4);
+        write(folder.path(), 2, vec![line(1), line(2)], 3..=5);
+        let curves = read_curves(folder.path()).unwrap();
+        let wanted = |value: fn(u64) -> f32| -> Vec<Point> {
+            (1..=5).map(|step| Point { step, value: value(step) }).collect()
+        };
+        assert_eq!(curves["reward"], wanted(|step| 0.25 * step as f32));
+        assert_eq!(curves["eval/pass@1"], wanted(|_| 0.5));
+        assert_eq!(event_files(folder.path()).unwrap().len(), 2);
+    }
+
+    /// The thread that writes them does not keep up with checkpoints, nor does it write a line at once.
+    #[test]
+    fn points_that_a_killed_run_had_not_written_yet_are_added() {
+        let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(whole.path(), 0, Vec::new(), 1..=6);
+        let first = event_files(whole.path()).unwrap().remove(0);
+        let bytes = std::fs::read(&first).unwrap();
+        for end in 0..bytes.len() {
+            std::fs::write(cut.path().join(first.file_name().unwrap()), &bytes[..end]).unwrap();
+            write(cut.path(), 4, (1..=4).map(line).collect(), 5..=6);
+            assert_eq!(read_curves(cut.path()).unwrap(), read_curves(whole.path()).unwrap(), "{end}");
+            for file in event_files(cut.path()).unwrap() {
+                std::fs::remove_file(file).unwrap();
+            }
         }
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        let [first, second] = &files[..] else { panic!("{files:?}") };
-        // Version and start, then one record per scalar.
-        assert_eq!(records(first).len(), 2 + 4 * 2);
-        let records = records(second);
-        assert_eq!(records.len(), 2 + 3 * 2);
-        assert!(holds(&records[0], b"brain.Event:2"));
-        // Step 3, as a varint, and START.
-        assert!(holds(&records[1], &[0x10, 3, 0x3a, 2, 0x08, 1]));
-        assert!(holds(&records[2], b"reward") && holds(&records[2], &0.75f32.to_le_bytes()));
-        assert!(holds(&records[3], b"eval/pass@1"));
     }
 
     /// Whatever fails, and whenever: one warning.
@@ -172,14 +192,16 @@ mod tests {
 
     #[test]
     fn a_full_disk_costs_one_warning() {
-        let full = |waiting: &Receiver<Line>| write(BufWriter::new(File::create("/dev/full")?), 0, waiting);
+        let full = |waiting: &Receiver<Line>| {
+            Board::start(BufWriter::new(File::create("/dev/full")?), 0)?.add_all(waiting)
+        };
         warns_once(TensorBoard::start(full), "No space left on device");
     }
 
     #[test]
     fn a_folder_that_cannot_be_made_costs_one_warning() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        warns_once(TensorBoard::open(&file.path().join("tensorboard"), 0), "failed to create directory");
+        warns_once(open(&file.path().join("tensorboard"), 0, Vec::new()), "failed to create directory");
     }
 
     #[test]

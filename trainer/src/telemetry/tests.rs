@@ -20,7 +20,23 @@ fn train(telemetry: &mut Telemetry, steps: std::ops::RangeInclusive<u64>) {
 }
 
 fn open(run: &Path, step: u64) -> Telemetry {
-    Telemetry::open(run, step, 8, ProgressMode::Hidden).unwrap()
+    open_after(run, Past { step, evaluations: Vec::new() })
+}
+
+fn open_after(run: &Path, past: Past) -> Telemetry {
+    Telemetry::open(run, past, 8, ProgressMode::Hidden).unwrap()
+}
+
+fn results() -> Metrics {
+    let mut results = Metrics::new();
+    results.push("eval/pass@1", 0.5);
+    results
+}
+
+/// The steps of a curve in TensorBoard.
+fn shown(run: &Path, tag: &str) -> Vec<u64> {
+    let curves = read_curves(&run.join(TENSORBOARD_FOLDER)).unwrap();
+    curves.get(tag).map_or(Vec::new(), |points| points.iter().map(|point| point.step).collect())
 }
 
 #[test]
@@ -28,14 +44,13 @@ fn a_resumed_run_writes_the_same_metrics_and_keeps_its_totals() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(&mut open(whole.path(), 0), 1..=8);
 
-    let mut results = Metrics::new();
-    results.push("eval/pass@1", 0.5);
     let mut first = open(cut.path(), 0);
-    first.log_evaluation(0, &results, Duration::from_secs(5)).unwrap();
+    first.log_evaluation(0, &results(), Duration::from_secs(5)).unwrap();
     train(&mut first, 1..=6);
     first.flush().unwrap();
     drop(first);
-    let mut second = open(cut.path(), 4);
+    let evaluations = vec![Line { step: 0, metrics: results() }];
+    let mut second = open_after(cut.path(), Past { step: 4, evaluations });
     assert_eq!(second.history().rewards.len(), 4);
     train(&mut second, 5..=8);
 
@@ -47,6 +62,36 @@ fn a_resumed_run_writes_the_same_metrics_and_keeps_its_totals() {
     let timings = read_lines(&cut.path().join(TIMINGS_FILE)).unwrap();
     assert_eq!(timings.iter().map(|line| line.step).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(timings.iter().all(|line| line.metrics.get(WALL_SECONDS).is_some()));
+}
+
+/// An evaluation is kept after it was told of: killed in between, it is done again. Killed later, the thread of TensorBoard may
+/// have written nothing of it yet.
+#[test]
+fn an_evaluation_is_told_of_once_whether_it_was_finished_or_not() {
+    for finished in [false, true] {
+        let run = tempfile::tempdir().unwrap();
+        let mut first = open(run.path(), 0);
+        train(&mut first, 1..=2);
+        first.log_evaluation(2, &results(), Duration::from_secs(5)).unwrap();
+        drop(first);
+        if finished {
+            std::fs::remove_dir_all(run.path().join(TENSORBOARD_FOLDER)).unwrap();
+        }
+        let evaluations = if finished { vec![Line { step: 2, metrics: results() }] } else { Vec::new() };
+        let mut second = open_after(run.path(), Past { step: 2, evaluations });
+        if !finished {
+            second.log_evaluation(2, &results(), Duration::from_secs(5)).unwrap();
+        }
+        train(&mut second, 3..=3);
+        drop(second);
+        let lines = read_lines(&run.path().join(TIMINGS_FILE)).unwrap();
+        assert_eq!(lines.iter().map(|line| line.step).collect::<Vec<_>>(), [1, 2, 2, 3]);
+        assert_eq!(shown(run.path(), "eval/pass@1"), [2]);
+        assert_eq!(shown(run.path(), EVALUATION_SECONDS), [2]);
+        for tag in ["reward", "time/update_seconds", WALL_SECONDS] {
+            assert_eq!(shown(run.path(), tag), [1, 2, 3], "{tag}");
+        }
+    }
 }
 
 /// Names of metrics in the code: the string that follows `push(`.
@@ -65,7 +110,7 @@ fn pushed_names(source: &str) -> Vec<&str> {
 fn every_metric_is_in_the_glossary() {
     let trainer = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(trainer.join(path)).unwrap();
-    let sources = ["src/step_metrics.rs", "src/session/saving.rs", "src/eval/heldout.rs"].map(read);
+    let sources = ["src/step_metrics.rs", "src/session/saving.rs", "src/eval/evaluations.rs"].map(read);
     let names = sources.iter().flat_map(|source| pushed_names(source));
     let names = names.chain([EVALUATION_SECONDS, WALL_SECONDS]).map(|name| name.replace("{}", "{k}"));
     // The stages of a reward have names of their own.

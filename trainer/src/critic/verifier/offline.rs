@@ -23,7 +23,7 @@ use crate::optim::learning_rate;
 use crate::recipe::Recipe;
 use crate::rng::{Stream, uniform};
 use crate::stop::StopFlag;
-use crate::telemetry::{Metrics, ProgressMode, Telemetry};
+use crate::telemetry::{Metrics, Past, ProgressMode, Telemetry};
 
 /// Folder of all this inside a run folder.
 const FOLDER: &str = "verifier";
@@ -106,7 +106,8 @@ pub fn train_offline(recipe: &Recipe, stop: &StopFlag) -> Result<Option<OfflineR
     if let Some(checkpoint) = newest {
         training.restore(&checkpoint)?;
     }
-    let telemetry = Telemetry::open(&folder, training.step, training.steps(), ProgressMode::Auto)?;
+    let past = Past { step: training.step, evaluations: Vec::new() };
+    let telemetry = Telemetry::open(&folder, past, training.steps(), ProgressMode::Auto)?;
     let finished = training.run(telemetry, stop)?;
     drop(lock);
     if finished { training.report().map(Some) } else { Ok(None) }
