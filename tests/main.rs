@@ -26,6 +26,7 @@ mod rescore;
 mod resume;
 mod reward;
 mod rltrain;
+mod search;
 mod selfcheck;
 mod smollm2_parity;
 mod tiny;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 use super::pass_at_k::TaskCounts;
+use super::search::Found;
+use crate::critic::accept::Acceptance;
 use crate::critic::quality::Selection;
 use crate::error::TrainError;
 use crate::recipe::Recipe;
@@ -17,8 +19,8 @@ use crate::telemetry::{Line, Metrics};
 const FILE: &str = "evaluations.json";
 
 /// Version of the file's keys that this build writes. Those before, which it reads too: format 1 does not name the tasks, format
-/// 2 has no selection.
-const FORMAT: u64 = 3;
+/// 2 has no selection, format 3 neither tokens, acceptance nor searches.
+const FORMAT: u64 = 4;
 
 /// One evaluation of the policy on the held-out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,15 @@ pub struct Evaluation {
     /// Choosing one attempt of each task by the verifier, if the run has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// Accepting the chosen attempts from the verifier's threshold on, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
+    /// Tokens sampled for a task, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_task: Option<f64>,
+    /// What the recipe's searches found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<Found>,
 }
 
 impl Evaluation {
@@ -44,9 +55,25 @@ impl Evaluation {
             metrics.push(&format!("eval/pass@{}_low", found.k), found.low);
             metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
         }
+        if let Some(tokens) = self.tokens_per_task {
+            metrics.push("eval/tokens_per_task", tokens);
+        }
         if let Some(selection) = &self.selection {
             metrics.push("eval/ranked@1", selection.ranked);
             metrics.push("eval/selection_gap", selection.gap());
+        }
+        if let Some(acceptance) = &self.acceptance {
+            metrics.push("eval/accepted", acceptance.accepted);
+            metrics.push("eval/accepted_wrong", acceptance.error.unwrap_or(f64::NAN));
+        }
+        for found in &self.searches {
+            let search = found.search.name();
+            for of in &found.pass_at_k {
+                metrics.push(&format!("eval/{search}/pass@{}", of.k), of.mean);
+                metrics.push(&format!("eval/{search}/pass@{}_low", of.k), of.low);
+                metrics.push(&format!("eval/{search}/pass@{}_high", of.k), of.high);
+            }
+            metrics.push(&format!("eval/{search}/tokens_per_task"), found.tokens_per_task);
         }
         metrics
     }
@@ -199,6 +226,9 @@ mod tests {
             pass_at_k: Vec::new(),
             tasks: vec![TaskCounts { samples: 8, correct: 3 }],
             selection: None,
+            acceptance: None,
+            tokens_per_task: None,
+            searches: Vec::new(),
         }
     }
 
