@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "says what was skipped and how near the numbers are")]
 
 mod adapters;
+mod direct;
 mod encoder_decoder;
 mod recomputation;
 mod refusals;

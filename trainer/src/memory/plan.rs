@@ -7,12 +7,12 @@ use super::lengths::{Lengths, TaskLengths};
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::batch::{Batch, plans};
 use crate::optim::OptimizerConfig;
-use crate::policy::token_logprobs::chunk_elements;
+use crate::policy::token_logprobs::{chunk_elements, swept_elements};
 use crate::policy::{Architecture, KvCache, LoraConfig, MASTER, PackSize, PolicyError, Training};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Group, KvRoom, PREFILL_TOKENS, Shaping, Wanted};
 
-/// Tensors of a piece of logits that exist together in the backward pass of the output layer.
+/// Tensors of a piece of logits that exist together in the backward pass of the output layer, where kernels do not look at them.
 const LOGITS_BACKWARD: usize = 5;
 /// The same without a backward pass.
 const LOGITS_FORWARD: usize = 3;
@@ -57,7 +57,7 @@ impl Plan {
         let mut learning = vec![];
         learning.extend(planned.reference_pass(pack));
         learning.extend(planned.values(pack));
-        learning.push(planned.update(pack));
+        learning.push(planned.update(pack, lengths));
         learning.extend(planned.critic_update(pack));
         if planned.recipe.rollout.staleness > 0 {
             learning.iter_mut().for_each(|phase| phase.footprint = planned.beside_rollout(phase, rollout));
@@ -208,7 +208,7 @@ impl Planned<'_> {
             .resident()
             .with(class, self.architecture.network_bytes(self.kind, None, false))
             .with(Class::Activations, self.judging_bytes(self.architecture, pack))
-            .with(Class::Logits, LOGITS_FORWARD * self.chunk_bytes());
+            .with(Class::Logits, self.logits(LOGITS_FORWARD) * self.chunk_bytes());
         Some(Phase { name: "reference", footprint })
     }
 
@@ -235,12 +235,11 @@ impl Planned<'_> {
 
     /// The policy's update: what the graph keeps, and beside it either a piece of logits with the gradient of the output matrix, or
     /// what one layer's backward pass needs.
-    fn update(&self, pack: PackSize) -> Phase {
+    fn update(&self, pack: PackSize, lengths: Lengths) -> Phase {
         let (architecture, training) = (self.architecture, self.training());
         let trunk = self.trunk.map_or(0, |trunk| trunk.network_bytes(self.kind, None, true));
         let pass = architecture.training_bytes(pack, self.kind, training);
         let hidden = pack.predicted * architecture.sizes().hidden_size as usize * MASTER;
-        let trains_head = training.lora.is_none() && !training.freezes_embeddings;
         let shares_trunk = self.has_critic() && self.trunk.is_none();
         let base = self
             .resident()
@@ -248,16 +247,20 @@ impl Planned<'_> {
             .with(Class::Critic, trunk)
             .with(Class::Activations, pass.kept + if shares_trunk { 2 * hidden } else { 0 });
         let head = base
-            .with(Class::Gradients, if trains_head { architecture.head_bytes() } else { 0 })
             // The gradients of pieces, and all of them in one.
             .with(Class::Activations, 2 * hidden)
-            .with(Class::Logits, LOGITS_BACKWARD * self.chunk_bytes());
-        let layer = base
             .with(
-                Class::Gradients,
-                if training.lora.is_none() { architecture.largest_matrix_bytes() } else { 0 },
-            )
-            .with(Class::Activations, pass.passing + 2 * hidden);
+                Class::Logits,
+                self.logits(LOGITS_BACKWARD) * self.chunk_bytes().max(self.swept_bytes(lengths)),
+            );
+        let of_matrix = match training.lora {
+            Some(_) => 0,
+            // Products add to f32 gradients in place.
+            None if architecture.is_direct(training) && self.kind == Kind::Float => 0,
+            None => architecture.largest_matrix_bytes(),
+        };
+        let layer =
+            base.with(Class::Gradients, of_matrix).with(Class::Activations, pass.passing + 2 * hidden);
         let footprint = if head.total() > layer.total() { head } else { layer };
         Phase { name: "update", footprint }
     }
@@ -272,6 +275,16 @@ impl Planned<'_> {
             .with(Class::Critic, trunk.network_bytes(self.kind, None, true) + trunk.largest_matrix_bytes())
             .with(Class::Activations, pass.peak());
         Some(Phase { name: "update of the critic", footprint })
+    }
+
+    /// Tensors of a piece of logits that exist together; `most` without kernels, which work in place.
+    fn logits(&self, most: usize) -> usize {
+        if self.training().graph || self.recipe.rollout.truncation().is_some() { most } else { 1 }
+    }
+
+    /// Bytes of the logits of one attempt, where forward and backward pass share them.
+    fn swept_bytes(&self, lengths: Lengths) -> usize {
+        swept_elements(self.architecture.sizes().vocab_size, lengths.completion) * MASTER
     }
 
     /// Bytes of one tensor of a piece of logits.

@@ -1,16 +1,19 @@
 //! One optimizer step from the attempts of a batch.
 
+use std::ops::Range;
+
 use tch::{Kind, Tensor};
 
 use super::config::OptimizerConfig;
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use super::report::{CriticReport, Sums, UpdateReport};
 use crate::algorithm::{
-    Aggregation, AlgorithmConfig, Denominators, PolicyLoss, Sequences, TokenInputs, token_loss, value_loss,
+    Aggregation, AlgorithmConfig, Denominators, PolicyLoss, Sequences, TokenInputs, TokenLoss, token_loss,
+    value_loss,
 };
 use crate::batch::{Batch, Plan, Values, plans};
 use crate::critic::{Critic, CriticConfig};
-use crate::policy::token_logprobs::Gradients;
+use crate::policy::token_logprobs::{Gradients, TokenLogprobs};
 use crate::policy::{Network, Policy, Weights, token_logprobs};
 
 /// What an update needs besides data.
@@ -213,47 +216,73 @@ impl Update<'_> {
     /// Gradient `[N, E]` of the policy's loss by the hidden states that predict the tokens; that of the output layer is
     /// added to its weights.
     fn policy_gradient(&self, plan: &Plan, hidden_ne: &Tensor, sums: &mut Sums) -> Tensor {
-        let Settings { algorithm, temperature, kl_coefficient, .. } = *self.settings;
+        let temperature = self.settings.temperature;
         let target_n = plan.pack.targets(self.model.device());
-        let forward = token_logprobs::forward(&self.model, hidden_ne, &target_n, temperature);
-        let logprobs_n = forward.logprobs_n.copy().set_requires_grad(true);
-        let entropy_n = forward.entropy_n.copy().set_requires_grad(algorithm.trains_entropy());
-        let log_sum_n = forward.log_sum_n.copy().set_requires_grad(algorithm.trains_log_sum());
-        let cut = |column_n: &Option<Tensor>| column_n.as_ref().map(|column_n| plan.cut(column_n));
-        let (reference_n, keep_n) = (cut(&self.batch.reference_n), cut(&self.batch.keep_n));
-        let covariant_n = cut(&self.batch.covariant_n);
-        let (old_n, sampled_n) = (plan.cut(&self.batch.old_n), plan.cut(&self.batch.sampled_n));
+        let lengths: Vec<i64> =
+            plan.members.iter().map(|member| self.batch.sequences[*member].tokens.len() as i64).collect();
+        let (forward, gradient_ne) = if token_logprobs::sweeps(&self.model, &lengths) {
+            let loss = |rows: Range<i64>, forward: &TokenLogprobs| self.loss_gradients(plan, rows, forward);
+            token_logprobs::sweep(&self.model, hidden_ne, &target_n, temperature, &lengths, loss)
+        } else {
+            let forward = token_logprobs::forward(&self.model, hidden_ne, &target_n, temperature);
+            let by = self.loss_gradients(plan, 0..target_n.numel() as i64, &forward);
+            let gradient_ne =
+                token_logprobs::backward(&self.model, hidden_ne, &target_n, temperature, &forward, &by);
+            (forward, gradient_ne)
+        };
+        let all = 0..target_n.numel() as i64;
+        let (loss, parts) = tch::no_grad(|| self.token_loss(plan, all, &forward));
+        let sampled_n = plan.cut(&self.batch.sampled_n);
+        sums.add(&loss, &parts, &forward.entropy_n, &(&forward.logprobs_n - sampled_n));
+        gradient_ne
+    }
+
+    /// The gradient of the loss by what is said of the rows `rows` of a pack: some whole sequences.
+    fn loss_gradients(&self, plan: &Plan, rows: Range<i64>, said: &TokenLogprobs) -> Gradients {
+        let algorithm = self.settings.algorithm;
+        let leaf = |column_n: &Tensor, trains: bool| column_n.copy().set_requires_grad(trains);
+        let leaves = TokenLogprobs {
+            logprobs_n: leaf(&said.logprobs_n, true),
+            entropy_n: leaf(&said.entropy_n, algorithm.trains_entropy()),
+            log_sum_n: leaf(&said.log_sum_n, algorithm.trains_log_sum()),
+        };
+        self.token_loss(plan, rows, &leaves).0.backward();
+        Gradients {
+            logprobs_n: leaves.logprobs_n.grad(),
+            entropy_n: algorithm.trains_entropy().then(|| leaves.entropy_n.grad()),
+            log_sum_n: algorithm.trains_log_sum().then(|| leaves.log_sum_n.grad()),
+        }
+    }
+
+    /// The loss of the rows `rows` of a pack, some whole sequences, and what it is made of.
+    fn token_loss(&self, plan: &Plan, rows: Range<i64>, said: &TokenLogprobs) -> (Tensor, TokenLoss) {
+        let Settings { algorithm, kl_coefficient, .. } = *self.settings;
+        let narrow = |column_n: &Tensor| column_n.narrow(0, rows.start, rows.end - rows.start);
+        let place_n = narrow(&plan.place_n);
+        let cut = |column_n: &Tensor| column_n.index_select(0, &place_n);
+        let cut_if_any = |column_n: &Option<Tensor>| column_n.as_ref().map(cut);
+        let (reference_n, keep_n) = (cut_if_any(&self.batch.reference_n), cut_if_any(&self.batch.keep_n));
+        let covariant_n = cut_if_any(&self.batch.covariant_n);
+        let sampled_n = self.batch.recomputed.then(|| cut(&self.batch.sampled_n));
+        let sequence_n = narrow(&plan.sequence_n);
         let parts = token_loss(
             algorithm,
             &TokenInputs {
-                logprobs_n: &logprobs_n,
-                old_n: &old_n,
-                advantages_n: &plan.cut(&self.batch.advantages_n),
-                sequences: Sequences { of_token_n: &plan.sequence_n, count: plan.members.len() as i64 },
-                sampled_n: self.batch.recomputed.then_some(&sampled_n),
+                logprobs_n: &said.logprobs_n,
+                old_n: &cut(&self.batch.old_n),
+                advantages_n: &cut(&self.batch.advantages_n),
+                sequences: Sequences { of_token_n: &sequence_n, count: plan.members.len() as i64 },
+                sampled_n: sampled_n.as_ref(),
                 reference_n: reference_n.as_ref(),
-                entropy_n: Some(&entropy_n),
-                log_sum_n: Some(&log_sum_n),
+                entropy_n: Some(&said.entropy_n),
+                log_sum_n: Some(&said.log_sum_n),
                 keep_n: keep_n.as_ref(),
                 covariant_n: covariant_n.as_ref(),
                 kl_coefficient,
             },
         );
-        let loss = (&parts.loss_n * plan.cut(&self.weight_n)).sum(Kind::Float);
-        loss.backward();
-        sums.add(&loss, &parts, &forward.entropy_n, &(&forward.logprobs_n - sampled_n));
-        token_logprobs::backward(
-            &self.model,
-            hidden_ne,
-            &target_n,
-            temperature,
-            &forward,
-            &Gradients {
-                logprobs_n: logprobs_n.grad(),
-                entropy_n: algorithm.trains_entropy().then(|| entropy_n.grad()),
-                log_sum_n: algorithm.trains_log_sum().then(|| log_sum_n.grad()),
-            },
-        )
+        let loss = (&parts.loss_n * cut(&self.weight_n)).sum(Kind::Float);
+        (loss, parts)
     }
 
     /// Adds the gradient of the value loss to the critic's weights, and to `hidden_ne` or to what it was computed from.

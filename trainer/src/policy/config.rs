@@ -149,6 +149,15 @@ impl ModelConfig {
 }
 
 impl DeviceChoice {
+    /// Whether it is a graphics processor, on this machine.
+    pub(super) fn is_cuda(self) -> bool {
+        match self {
+            DeviceChoice::Auto => Cuda::is_available(),
+            DeviceChoice::Cpu => false,
+            DeviceChoice::Cuda(_) => true,
+        }
+    }
+
     fn resolve(self) -> Result<Device, PolicyError> {
         let DeviceChoice::Cuda(index) = self else {
             return Ok(if self == DeviceChoice::Auto { Device::cuda_if_available() } else { Device::Cpu });

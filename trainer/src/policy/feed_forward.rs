@@ -8,6 +8,7 @@ use super::dropout::TokenDropout;
 use super::error::PolicyError;
 use super::projection::{LoadedProjection, Projection};
 use super::row_kernels;
+use super::training_kernels;
 use super::weights::Weights;
 
 /// `down(activation(up(x)))`, or with a gate `down(activation(gate(x)) * up(x))` (Shazeer 2020, arXiv:2002.05202).
@@ -94,6 +95,28 @@ impl LoadedFeedForward {
             return self.down.apply(&inner, None, 0);
         }
         self.apply(x_b1e, None, 0)
+    }
+
+    /// Whether [`LoadedFeedForward::forward`] and [`LoadedFeedForward::backward`] are all there is to it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.gated && self.activation == Activation::Silu && self.up.is_plain() && self.down.is_plain()
+    }
+
+    /// The part of rows `[T, E]` on the processor, and what [`LoadedFeedForward::backward`] reads, `[T, 2 F]`. Not part of a
+    /// gradient graph.
+    pub(super) fn forward(&self, x_te: &Tensor) -> (Tensor, Tensor) {
+        let both_tf = self.up.product(x_te);
+        let inner_tf = training_kernels::gate(&both_tf);
+        (self.down.product(&inner_tf), both_tf)
+    }
+
+    /// Adds to the gradients of the weights; returns that by the input, given that by the output.
+    pub(super) fn backward(&self, x_te: &Tensor, mut both_tf: Tensor, by_out_te: &Tensor) -> Tensor {
+        let mut inner_tf = self.down.input_gradient(by_out_te);
+        training_kernels::gate_backward(&mut both_tf, &mut inner_tf);
+        self.down.add_gradients(&inner_tf, by_out_te);
+        self.up.add_gradients(x_te, &both_tf);
+        self.up.input_gradient(&both_tf)
     }
 
     /// `place` and the one after it are this part's.

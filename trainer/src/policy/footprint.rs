@@ -7,6 +7,7 @@ use tch::Kind;
 
 use super::architecture::{Architecture, Layer};
 use super::config::{LoraConfig, ModelConfig};
+use super::feed_forward::Activation;
 use super::norm::{Norm, NormFormula};
 use super::pack::PackSize;
 use super::projection::{Projection, RowOrder};
@@ -23,12 +24,14 @@ pub struct Training<'a> {
     pub lora: Option<&'a LoraConfig>,
     /// Whether layers are computed a second time instead of being kept.
     pub recomputes: bool,
+    /// Whether everything takes libtorch's gradient graph: on a graphics processor, and where a loss needs one.
+    pub graph: bool,
 }
 
 impl<'a> Training<'a> {
-    /// Everything, kept: how a critic's own trunk is trained.
+    /// Everything, kept, with a graph: how a critic's own trunk is trained.
     pub const WHOLE: Training<'static> =
-        Training { freezes_embeddings: false, lora: None, recomputes: false };
+        Training { freezes_embeddings: false, lora: None, recomputes: false, graph: true };
 
     /// What the recipe says.
     pub fn of(config: &'a ModelConfig) -> Training<'a> {
@@ -36,6 +39,7 @@ impl<'a> Training<'a> {
             freezes_embeddings: config.freeze_embeddings,
             lora: config.lora.as_ref(),
             recomputes: config.gradient_checkpointing,
+            graph: config.device.is_cuda(),
         }
     }
 
@@ -118,16 +122,14 @@ impl Architecture {
         elements.max().unwrap_or(0) * MASTER
     }
 
-    /// Bytes of the output matrix, f32.
-    pub fn head_bytes(&self) -> usize {
-        (self.sizes.vocab_size * self.sizes.hidden_size) as usize * MASTER
-    }
-
     /// Bytes of a pass over a pack with its backward pass, up to the final hidden states.
     pub fn training_bytes(&self, pack: PackSize, kind: Kind, training: Training<'_>) -> PassBytes {
         let size = kind.elt_size_in_bytes();
         let width = self.sizes.hidden_size as usize;
         let hidden = pack.tokens * width * size;
+        if self.is_direct(training) {
+            return self.direct_bytes(pack, kind, training);
+        }
         let layers = self.layers.iter().map(|layer| layer.kept(pack, kind, training));
         let backward = self.layers.iter().map(|layer| layer.backward(pack, kind)).max().unwrap_or(0);
         // The hidden states that predict are gathered out of what the final norm gives.
@@ -137,6 +139,28 @@ impl Architecture {
             return PassBytes { kept, passing: layers.max().unwrap_or(0) + backward };
         }
         let last = pack.tokens * self.final_norm.kept(size, training) + gathered;
+        PassBytes { kept: layers.sum::<usize>() + last, passing: backward }
+    }
+
+    /// Whether the pass over a pack is computed without a graph: see `network/direct.rs`.
+    pub fn is_direct(&self, training: Training<'_>) -> bool {
+        let positions = self.embedding.positions.is_none() && self.embedding.scale.is_none();
+        let plain = positions && self.final_norm.is_plain() && self.layers.iter().all(Layer::is_plain);
+        plain && !training.graph && training.lora.is_none()
+    }
+
+    /// As [`Architecture::training_bytes`], without a graph.
+    fn direct_bytes(&self, pack: PackSize, kind: Kind, training: Training<'_>) -> PassBytes {
+        let size = kind.elt_size_in_bytes();
+        let hidden = pack.tokens * self.sizes.hidden_size as usize * size;
+        let layers = self.layers.iter().map(|layer| layer.directly_kept(pack, kind));
+        // The rows that the final norm reads, and what it gives.
+        let last = 2 * pack.predicted * self.sizes.hidden_size as usize * size + pack.predicted * MASTER;
+        let backward = self.layers.iter().map(|layer| layer.direct_backward(pack, kind)).max().unwrap_or(0);
+        if training.recomputes {
+            let kept = self.layers.len() * hidden + last;
+            return PassBytes { kept, passing: layers.max().unwrap_or(0) + backward };
+        }
         PassBytes { kept: layers.sum::<usize>() + last, passing: backward }
     }
 
@@ -229,6 +253,39 @@ impl Layer {
         // The softmax's denominators are f32.
         let denominators = pack.tokens * self.attention.heads as usize * MASTER;
         (pack.tokens * elements + pack.keys * of_keys) * size + pack.tokens * of_norms + denominators
+    }
+
+    /// Whether it has the form that is computed without a graph.
+    fn is_plain(&self) -> bool {
+        let norms = self.input_norm.is_plain() && self.feed_norm.as_ref().is_some_and(Norm::is_plain);
+        let attention = &self.attention;
+        let projections = [&attention.qkv, &attention.output, &self.feed.up, &self.feed.down];
+        norms
+            && projections.iter().all(|projection| projection.is_in_order())
+            && attention.query_and_key_norm.is_none()
+            && self.feed.gated
+            && self.feed.activation == Activation::Silu
+            && self.output_norms.is_none()
+            && !self.parallel
+    }
+
+    /// Bytes that are kept of this layer where there is no graph: its input, and the sum after the attention, with the scales of their
+    /// norms; queries, keys and values; what was attended to, with the softmax's denominators; what the gate reads.
+    fn directly_kept(&self, pack: PackSize, kind: Kind) -> usize {
+        let Widths { hidden, query, key, up, .. } = self.widths();
+        let elements = 2 * hidden + (query + 2 * key) + query + up;
+        pack.tokens * (elements * kind.elt_size_in_bytes() + (2 + self.attention.heads as usize) * MASTER)
+    }
+
+    /// Bytes that the backward pass of this layer needs beside, with the gradient that goes through.
+    fn direct_backward(&self, pack: PackSize, kind: Kind) -> usize {
+        let Widths { hidden, query, key, inner, .. } = self.widths();
+        let size = kind.elt_size_in_bytes();
+        let feed = pack.tokens * (3 * hidden + inner) * size;
+        // Every completion's share of the gradients of the keys and values that it sees is f32, and a prompt's own is as well.
+        let shares = (pack.keys + pack.tokens) * 2 * key * MASTER;
+        let attention = pack.tokens * (3 * hidden + query + (query + 2 * key)) * size + shares;
+        feed.max(attention)
     }
 
     /// Bytes that the backward pass of this layer needs beside what the graph keeps.

@@ -32,6 +32,7 @@ mod saving;
 mod self_attention;
 pub mod token_logprobs;
 mod tokenizer;
+mod training_kernels;
 mod weights;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,9 @@
 //! Shape suffixes: `b` sequences, `t` tokens, `n` chosen tokens, `h` query heads, `k` key-value heads, `d` head width,
 //! `e` hidden width, `v` vocabulary.
 
+mod direct;
+
+pub(super) use direct::{DirectBehind, DirectTokens};
 use tch::{Device, Kind, Tensor};
 
 use super::architecture::{Architecture, Layer, Sizes};
@@ -14,7 +17,7 @@ use super::rotary::{Angles, LoadedRotary};
 use super::rounded_operands::with_rounded_operands;
 use super::row_kernels;
 use super::self_attention::LoadedSelfAttention;
-use super::weights::Weights;
+use super::weights::{Weights, gradient_of};
 use crate::rollout::Shaping;
 
 /// The network with its weights in the compute dtype. A view for one step: made from the f32 master weights, thrown
@@ -197,6 +200,21 @@ impl Network {
     pub fn logits(&self, hidden_ne: &Tensor) -> Tensor {
         let hidden_ne = hidden_ne.to_kind(Kind::Float);
         self.head_products(|| hidden_ne.linear(&self.head_ve, self.head_bias_v.as_ref()))
+    }
+
+    /// Continues a gradient `[N, V]` (f32) of the logits of `hidden_ne` to the hidden states, `[N, E]` f32, and adds the output layer's
+    /// share to the gradients of its weights.
+    pub(super) fn logits_backward(&self, hidden_ne: &Tensor, by_logits_nv: &Tensor) -> Tensor {
+        let _no_gradient = tch::no_grad_guard();
+        if self.head_ve.requires_grad() {
+            let (mut gradient_ve, hidden_ne) = (gradient_of(&self.head_ve), hidden_ne.to_kind(Kind::Float));
+            let _ = self.head_products(|| gradient_ve.addmm_(&by_logits_nv.tr(), &hidden_ne));
+        }
+        if let Some(bias_v) = self.head_bias_v.as_ref().filter(|bias_v| bias_v.requires_grad()) {
+            let dimension: &[i64] = &[0];
+            let _ = gradient_of(bias_v).g_add_(&by_logits_nv.sum_dim_intlist(dimension, false, Kind::Float));
+        }
+        self.head_products(|| by_logits_nv.mm(&self.head_ve))
     }
 
     /// Runs `products` of the output matrix, or a backward pass through them, with operands of the compute dtype.

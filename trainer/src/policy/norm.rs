@@ -4,7 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
 use super::row_kernels;
-use super::weights::Weights;
+use super::training_kernels::{self, Normed};
+use super::weights::{Weights, gradient_of};
 
 /// Which formula, and where its weights are.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +39,14 @@ impl Norm {
         }
     }
 
+    /// Whether the kernels of training compute it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.formula == NormFormula::RootMeanSquare && training_kernels::take_width(self.width)
+    }
+
     pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedNorm {
         let weight = weights.get(&format!("{}.weight", self.name));
+        let master = weight.shallow_clone();
         let (weight, bias) = match self.formula {
             NormFormula::RootMeanSquare => (weight.to_kind(kind), None),
             // Stays f32: in bf16 `1 + w` would keep 7 bits of `w` at most.
@@ -49,7 +56,7 @@ impl Norm {
                 (weight.to_kind(kind), Some(bias.to_kind(kind)))
             }
         };
-        LoadedNorm { weight, bias, width: self.width, epsilon: self.epsilon, formula: self.formula }
+        LoadedNorm { weight, bias, master, width: self.width, epsilon: self.epsilon, formula: self.formula }
     }
 }
 
@@ -57,6 +64,8 @@ impl Norm {
 pub(super) struct LoadedNorm {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// As it is stored, f32.
+    master: Tensor,
     width: i64,
     epsilon: f64,
     formula: NormFormula,
@@ -68,6 +77,41 @@ impl LoadedNorm {
         match self.formula {
             NormFormula::RootMeanSquare => row_kernels::root_mean_square_norm(x, &self.weight, self.epsilon),
             NormFormula::RootMeanSquarePlusOne | NormFormula::Layer => self.apply(x),
+        }
+    }
+
+    /// Whether [`LoadedNorm::normalise`] and the functions behind it are all there is to it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.formula == NormFormula::RootMeanSquare && training_kernels::take_width(self.width)
+    }
+
+    /// The norm of rows `[T, E]` on the processor. Not part of a gradient graph, as all that follow.
+    pub(super) fn normalise(&self, x_te: &Tensor) -> Normed {
+        training_kernels::normalise(x_te, &self.weight, self.epsilon)
+    }
+
+    /// The sum of `x` and `y`, in place of `y`, and its norm.
+    pub(super) fn add_and_normalise(&self, x_te: &Tensor, y_te: Tensor) -> (Tensor, Normed) {
+        training_kernels::add_and_normalise(x_te, y_te, &self.weight, self.epsilon)
+    }
+
+    /// What [`LoadedNorm::normalise`] gave, from the scales that it gave.
+    pub(super) fn normalise_again(&self, x_te: &Tensor, scale_t: &Tensor) -> Tensor {
+        training_kernels::normalise_again(x_te, &self.weight, scale_t)
+    }
+
+    /// Adds the gradient by `x` to `gradient_te`, given that by the norm, and that by the weight to its own.
+    pub(super) fn backward(
+        &self,
+        x_te: &Tensor,
+        scale_t: &Tensor,
+        by_out_te: &Tensor,
+        gradient_te: &mut Tensor,
+    ) {
+        let by_weight =
+            training_kernels::normalise_backward(x_te, &self.weight, scale_t, by_out_te, gradient_te);
+        if self.master.requires_grad() {
+            let _ = gradient_of(&self.master).g_add_(&by_weight);
         }
     }
 

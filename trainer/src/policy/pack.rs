@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::dropout::token_key;
 use super::interjection::Continuation;
-use super::network::{Network, Tokens};
+use super::network::{DirectBehind, DirectTokens, Network, Tokens};
 use super::packed_attention::{PackedAttention, Stretches};
 
 /// Prompts, each followed by completions that do not see each other.
@@ -109,31 +109,55 @@ impl Pack {
         self.tokens_t.is_empty()
     }
 
-    /// The forward pass, up to the hidden states that predict the completion tokens.
+    /// The forward pass, up to the hidden states that predict the completion tokens. On the processor, networks of the common
+    /// form are computed without a gradient graph: [`Pass::backward`] is the way back, and `hidden_ne` is part of no graph.
     pub fn pass<'a>(&self, model: &'a Network) -> Pass<'a> {
+        if !model.is_plain() {
+            return self.pass_with_graph(model);
+        }
         let device = model.device();
-        let row = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let tokens = Tokens {
-            tokens_bt: row(&self.tokens_t).unsqueeze(0),
-            positions_bt: row(&self.positions_t).unsqueeze(0),
-            keys_bt: Some(row(&self.keys_t).unsqueeze(0)),
+        let tokens = DirectTokens {
+            tokens: self.tokens(device),
+            ids: self.tokens_t.clone(),
+            stretches: Stretches::ranges(&self.groups),
+            wanted: self.predictor_n.clone(),
+            wanted_n: Tensor::from_slice(&self.predictor_n).to_device(device),
         };
-        let predictor_n = row(&self.predictor_n);
+        let (hidden_ne, direct) = model.direct_forward(tokens, builds_graphs());
+        let way = direct.map_or(Way::None, |direct| Way::Direct(Box::new(direct)));
+        Pass { hidden_ne, model, way }
+    }
+
+    fn tokens(&self, device: Device) -> Tokens {
+        let row = |values: &[i64]| Tensor::from_slice(values).to_device(device).unsqueeze(0);
+        Tokens {
+            tokens_bt: row(&self.tokens_t),
+            positions_bt: row(&self.positions_t),
+            keys_bt: Some(row(&self.keys_t)),
+        }
+    }
+
+    /// As [`Pack::pass`], by libtorch's gradient graph whatever the network.
+    pub fn pass_with_graph<'a>(&self, model: &'a Network) -> Pass<'a> {
+        let tokens = self.tokens(model.device());
+        let predictor_n = Tensor::from_slice(&self.predictor_n).to_device(model.device());
         let mut attention = PackedAttention::new(self.groups.clone());
-        let (hidden_bte, again) = if model.recomputes() {
+        let (hidden_bte, inputs) = if model.recomputes() {
             let (hidden_bte, inputs) = model.hidden_and_inputs(&tokens, &mut attention);
-            (hidden_bte, Some(Again { tokens, attention, inputs }))
+            (hidden_bte, Some(inputs))
         } else {
             (model.hidden_of(&tokens, &mut attention), None)
         };
         let hidden_ne = hidden_bte.squeeze_dim(0).index_select(0, &predictor_n);
-        Pass { hidden_ne, model, predictor_n, again }
+        let way =
+            inputs.map_or(Way::Graph, |inputs| Way::Again(Again { tokens, attention, inputs, predictor_n }));
+        Pass { hidden_ne, model, way }
     }
 
     /// Final hidden states `[N, E]`, in the compute dtype, that predict the `N` completion tokens, in the order of
-    /// completions.
+    /// completions. Part of a gradient graph unless gradients are off.
     pub fn hidden(&self, model: &Network) -> Tensor {
-        self.pass(model).hidden_ne
+        if builds_graphs() { self.pass_with_graph(model).hidden_ne } else { self.pass(model).hidden_ne }
     }
 
     /// Logits `[N, V]`, f32, that predict the completion tokens: all of them at once, which takes more memory than
@@ -154,8 +178,19 @@ pub struct Pass<'a> {
     /// completions.
     pub hidden_ne: Tensor,
     model: &'a Network,
-    predictor_n: Tensor,
-    again: Option<Again>,
+    way: Way,
+}
+
+/// How a gradient goes back.
+enum Way {
+    /// Along the graph of the hidden states.
+    Graph,
+    /// Layer by layer, each computed again with a graph of its own.
+    Again(Again),
+    /// Without a graph.
+    Direct(Box<DirectBehind>),
+    /// Not at all: nothing was kept, since gradients were off.
+    None,
 }
 
 /// What the layers are computed again from.
@@ -163,21 +198,37 @@ struct Again {
     tokens: Tokens,
     attention: PackedAttention,
     inputs: Vec<Tensor>,
+    predictor_n: Tensor,
 }
 
 impl Pass<'_> {
     /// Adds the gradients of the weights below the hidden states, given the gradient `[N, E]` of those. A network that
     /// keeps its graph follows it; one that recomputes does so layer by layer, with the same result up to rounding.
+    ///
+    /// # Panics
+    ///
+    /// If gradients were off in the forward pass.
     pub fn backward(self, gradient_ne: &Tensor) {
-        let Some(Again { tokens, mut attention, inputs }) = self.again else {
-            return (self.hidden_ne * gradient_ne).sum(Kind::Float).backward();
-        };
-        let last = inputs.last().expect("the final norm has an input");
-        // Completions of one prompt share the token that predicts their first one: their gradients add up.
-        let mut gradient_te = last.squeeze_dim(0).zeros_like();
-        let _ = gradient_te.index_add_(0, &self.predictor_n, &gradient_ne.to_kind(last.kind()));
-        self.model.backward_from(inputs, &gradient_te.unsqueeze(0), &tokens, &mut attention);
+        match self.way {
+            Way::Graph => (self.hidden_ne * gradient_ne).sum(Kind::Float).backward(),
+            Way::Direct(direct) => self.model.direct_backward(*direct, gradient_ne),
+            Way::Again(Again { tokens, mut attention, inputs, predictor_n }) => {
+                let last = inputs.last().expect("the final norm has an input");
+                // Completions of one prompt share the token that predicts their first one: their gradients add up.
+                let mut gradient_te = last.squeeze_dim(0).zeros_like();
+                let _ = gradient_te.index_add_(0, &predictor_n, &gradient_ne.to_kind(last.kind()));
+                self.model.backward_from(inputs, &gradient_te.unsqueeze(0), &tokens, &mut attention);
+            }
+            Way::None => panic!("a pass without gradients has no way back"),
+        }
     }
+}
+
+/// Whether operations build a gradient graph here and now.
+fn builds_graphs() -> bool {
+    // libtorch's switch cannot be read through `tch`; what it does can.
+    let leaf = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    leaf.neg().requires_grad()
 }
 
 /// Log-probabilities `[N]` (nats, f32) of `target_n` under `softmax(logits / temperature)`, and the entropy `[N]` of

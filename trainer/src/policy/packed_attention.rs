@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use super::attention::{Attention, AttentionLayer, attend_causally, attend_under, causal_mask, repeat_heads};
+use super::training_kernels::Stretch;
 
 /// The tokens of one group in a pack: a prompt, and behind it completions that do not see each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,26 @@ pub(super) struct Stretches {
     pub(super) prompt: i64,
     /// Tokens of each completion; at least one each.
     pub(super) completions: Vec<i64>,
+}
+
+impl Stretches {
+    /// The stretches of all groups, as the kernels of training take them.
+    pub(super) fn ranges(groups: &[Stretches]) -> Vec<Stretch> {
+        let (mut ranges, mut next) = (Vec::new(), 0);
+        let mut take = |tokens: i64| {
+            let begin = next;
+            next += tokens as usize;
+            begin..next
+        };
+        for Stretches { prompt, completions } in groups {
+            let prompt = take(*prompt);
+            ranges.push(Stretch { prompt: prompt.start..prompt.start, tokens: prompt.clone() });
+            for completion in completions {
+                ranges.push(Stretch { prompt: prompt.clone(), tokens: take(*completion) });
+            }
+        }
+        ranges
+    }
 }
 
 /// Attention over the tokens of the call alone, group by group.

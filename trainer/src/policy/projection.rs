@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::adapter::Adapter;
 use super::architecture::Shapes;
 use super::dropout::TokenDropout;
-use super::weights::Weights;
+use super::weights::{Weights, gradient_of};
 
 /// One product `x W^T + b` whose matrix is stored as one module or several, stacked by rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,17 +110,35 @@ impl Projection {
             self.in_order(stack(parts.collect()).unsqueeze(1)).squeeze_dim(1).to_kind(kind)
         });
         let adapter = weights.adapter().and_then(|adapter| self.low_rank(adapter));
+        let masters = self.masters(weights);
         match adapter {
             // Without a gradient one product does. In bf16 a change below half a bit of the weight would be lost in the sum.
             Some(LowRank { down_ri, up_or, .. }) if kind == Kind::Float && !up_or.requires_grad() => {
-                LoadedProjection { weight_oi: weight_oi + up_or.matmul(&down_ri), bias_o, adapter: None }
+                let weight_oi = weight_oi + up_or.matmul(&down_ri);
+                LoadedProjection { weight_oi, bias_o, adapter: None, masters }
             }
             adapter => LoadedProjection {
                 weight_oi: weight_oi.to_kind(kind),
                 bias_o,
                 adapter: adapter.map(|adapter| adapter.to_kind(kind)),
+                masters,
             },
         }
+    }
+
+    /// The weights whose rows, one module's after the other, are those of the product; none where they lie otherwise.
+    fn masters(&self, weights: &Weights) -> Option<Vec<Master>> {
+        let named = |name: String| weights.get(&name).shallow_clone();
+        let master = |module: &Module| Master {
+            weight_oi: named(format!("{}.weight", module.name)),
+            bias_o: module.bias.then(|| named(format!("{}.bias", module.name))),
+        };
+        self.is_in_order().then(|| self.modules.iter().map(master).collect())
+    }
+
+    /// Whether the rows of the product are those of the modules, one after the other.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.order == RowOrder::Whole && self.neighbours.is_none() && !self.transposed
     }
 
     /// The adapters of all modules as one: factors `A` under each other, and factors `B`, times the scale, beside each other
@@ -181,6 +199,13 @@ pub(super) struct LoadedProjection {
     weight_oi: Tensor,
     bias_o: Option<Tensor>,
     adapter: Option<LowRank>,
+    masters: Option<Vec<Master>>,
+}
+
+/// The f32 weights of a module.
+struct Master {
+    weight_oi: Tensor,
+    bias_o: Option<Tensor>,
 }
 
 /// A change of the matrix: `up down`.
@@ -203,5 +228,43 @@ impl LoadedProjection {
         let Some(LowRank { down_ri, up_or }) = &self.adapter else { return product };
         let input = dropout.map_or_else(|| x.shallow_clone(), |dropout| dropout.apply(x, place));
         product + input.linear::<&Tensor>(down_ri, None).linear::<&Tensor>(up_or, None)
+    }
+
+    /// Whether [`LoadedProjection::product`] and the functions behind it are all there is to it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.adapter.is_none() && self.masters.is_some()
+    }
+
+    /// `x W^T + b` for rows `[T, I]`. Not part of a gradient graph.
+    pub(super) fn product(&self, x_ti: &Tensor) -> Tensor {
+        x_ti.linear(&self.weight_oi, self.bias_o.as_ref())
+    }
+
+    /// The gradient by `x` of [`LoadedProjection::product`], given that by what it gave.
+    pub(super) fn input_gradient(&self, by_out_to: &Tensor) -> Tensor {
+        by_out_to.mm(&self.weight_oi)
+    }
+
+    /// Adds to the gradients of the weights, given what [`LoadedProjection::product`] read and the gradient by what it gave. Sums
+    /// are f32 in every compute dtype from one call to the next.
+    pub(super) fn add_gradients(&self, x_ti: &Tensor, by_out_to: &Tensor) {
+        let mut first = 0;
+        for Master { weight_oi, bias_o } in self.masters.iter().flatten() {
+            let rows = weight_oi.size()[0];
+            let by_out_to = by_out_to.narrow(1, first, rows);
+            first += rows;
+            if weight_oi.requires_grad() {
+                let mut gradient = gradient_of(weight_oi);
+                if by_out_to.kind() == Kind::Float {
+                    let _ = gradient.addmm_(&by_out_to.tr(), x_ti);
+                } else {
+                    let _ = gradient.g_add_(&by_out_to.tr().mm(x_ti));
+                }
+            }
+            if let Some(bias_o) = bias_o.as_ref().filter(|bias_o| bias_o.requires_grad()) {
+                let dimension: &[i64] = &[0];
+                let _ = gradient_of(bias_o).g_add_(&by_out_to.sum_dim_intlist(dimension, false, Kind::Float));
+            }
+        }
     }
 }

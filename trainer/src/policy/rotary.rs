@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::config_json::{CONFIG, ConfigJson};
 use super::error::PolicyError;
 use super::row_kernels;
+use super::training_kernels::{self, Direction};
 
 /// How the first `width` dimensions of queries and keys turn with the position.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,6 +260,13 @@ impl Angles {
     /// As [`Angles::rotate`], for rows of a decode step, `[B, H, 1, D]`.
     pub(super) fn rotate_by_row(&self, x_bh1d: &Tensor) -> Tensor {
         row_kernels::rotate(x_bh1d, &self.cos_b1td, &self.sin_b1td)
+    }
+
+    /// As [`Angles::rotate`], in place, for the first `heads` heads of rows `[T, ..]` of one sequence.
+    pub(super) fn rotate_rows(&self, x: &mut Tensor, heads: (usize, usize), direction: Direction) {
+        let rows = |x_b1td: &Tensor| x_b1td.flatten(0, 2);
+        let (cos_td, sin_td) = (rows(&self.cos_b1td), rows(&self.sin_b1td));
+        training_kernels::rotate(x, heads, (&cos_td, &sin_td), direction);
     }
 
     /// Turns pairs `(i, i + width / 2)` of the first `width` dimensions of `x` `[B, H, T, D]` by their angle.

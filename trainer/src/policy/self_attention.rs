@@ -8,6 +8,7 @@ use super::dropout::TokenDropout;
 use super::norm::{LoadedNorm, Norm};
 use super::projection::{LoadedProjection, Projection};
 use super::rotary::Angles;
+use super::training_kernels::{self, Attended, Direction, Heads, Stretch};
 use super::weights::Weights;
 
 /// Grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245); with as many key-value heads as query heads it is
@@ -60,6 +61,12 @@ impl SelfAttention {
     }
 }
 
+/// What the backward pass of an attention part reads.
+pub(super) struct AttentionBehind {
+    qkv: Tensor,
+    attended: Attended,
+}
+
 /// An attention part with its weights.
 pub(super) struct LoadedSelfAttention {
     heads: i64,
@@ -89,6 +96,62 @@ impl LoadedSelfAttention {
         let (query, key) = self.query_and_key(&qkv, angles, attention.is_by_row());
         let attended_bhtd = attention.attend(self.layer, &query, key, value);
         self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]), dropout, place + 1)
+    }
+
+    /// Whether [`LoadedSelfAttention::forward`] and [`LoadedSelfAttention::backward`] are all there is to it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.query_and_key_norm.is_none() && self.qkv.is_plain() && self.output.is_plain()
+    }
+
+    /// The part of rows `[T, E]` on the processor, which see each other within `stretches`, and what
+    /// [`LoadedSelfAttention::backward`] reads. Not part of a gradient graph.
+    pub(super) fn forward(
+        &self,
+        x_te: &Tensor,
+        angles: &[Angles],
+        stretches: &[Stretch],
+    ) -> (Tensor, AttentionBehind) {
+        let mut qkv = self.qkv.product(x_te);
+        self.rotate(&mut qkv, angles, Direction::Forward);
+        let attended = training_kernels::attend(&qkv, stretches, &self.shape());
+        (self.output.product(&attended.out_tq), AttentionBehind { qkv, attended })
+    }
+
+    /// Adds to the gradients of the weights; returns that by the input, given that by the output.
+    pub(super) fn backward(
+        &self,
+        x_te: &Tensor,
+        behind: &AttentionBehind,
+        angles: &[Angles],
+        stretches: &[Stretch],
+        by_out_te: &Tensor,
+    ) -> Tensor {
+        let AttentionBehind { qkv, attended } = behind;
+        self.output.add_gradients(&attended.out_tq, by_out_te);
+        let by_attended = self.output.input_gradient(by_out_te);
+        let mut by_qkv =
+            training_kernels::attend_backward(qkv, attended, &by_attended, stretches, &self.shape());
+        self.rotate(&mut by_qkv, angles, Direction::Back);
+        self.qkv.add_gradients(x_te, &by_qkv);
+        self.qkv.input_gradient(&by_qkv)
+    }
+
+    fn shape(&self) -> Heads {
+        Heads {
+            heads: self.heads as usize,
+            key_value_heads: self.key_value_heads as usize,
+            head_dim: self.head_dim as usize,
+            scale: self.layer.scale as f32,
+            window: self.layer.window.map(|window| window as usize),
+        }
+    }
+
+    /// Turns queries and keys where the family does so, in place.
+    fn rotate(&self, qkv: &mut Tensor, angles: &[Angles], direction: Direction) {
+        if let Some(rotary) = self.rotary {
+            let heads = (self.heads + self.key_value_heads) as usize;
+            angles[rotary].rotate_rows(qkv, (heads, self.head_dim as usize), direction);
+        }
     }
 
     /// Queries `[B, H, T, D]` and keys `[B, K, T, D]`, normalised and turned where the family does so.

@@ -202,6 +202,15 @@ pub(super) fn copied(tensor: &Tensor) -> Tensor {
     if tensor.requires_grad() { tensor.detach().copy() } else { tensor.shallow_clone() }
 }
 
+/// The gradient of a weight that is trained, to be added to in place; zero if there was none.
+pub(super) fn gradient_of(weight: &Tensor) -> Tensor {
+    if !weight.grad().defined() {
+        // There is no other way to give a tensor a gradient.
+        tch::with_grad(|| weight.flatten(0, -1).dot(&weight.detach().zeros_like().flatten(0, -1)).backward());
+    }
+    weight.grad()
+}
+
 /// Reads one tensor as f32 on the host, after comparing its shape and dtype with what is wanted.
 ///
 /// # Errors

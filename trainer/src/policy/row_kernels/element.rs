@@ -3,7 +3,7 @@
 use tch::Kind;
 
 /// A format that tensors store; everything is computed in f32.
-pub(super) trait Element: Copy + Send + Sync + 'static {
+pub(in crate::policy) trait Element: Copy + Send + Sync + 'static {
     const KIND: Kind;
 
     fn to_f32(self) -> f32;
@@ -29,7 +29,7 @@ impl Element for f32 {
 /// The upper half of an f32.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bf16(u16);
+pub(in crate::policy) struct Bf16(u16);
 
 impl Element for Bf16 {
     const KIND: Kind = Kind::BFloat16;
@@ -65,4 +65,4 @@ macro_rules! with_element {
     };
 }
 
-pub(super) use with_element;
+pub(in crate::policy) use with_element;

@@ -4,7 +4,7 @@
 ///
 /// `x = n ln 2 + r` with `|r| <= ln 2 / 2`; `e^r` by its Taylor polynomial of degree 7, whose remainder there is below `5e-9`.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(in crate::policy) fn exp(x: f32) -> f32 {
     // Added to a number of moderate size, it leaves the nearest integer in the lowest bits of the sum.
     const ROUNDER: f32 = 12_582_912.0;
     // ln 2 in two parts, the first with zeros at its end, so that `n` times it is exact.

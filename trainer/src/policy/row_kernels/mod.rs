@@ -8,15 +8,15 @@
 //! gradient, and no other device: who wants either takes the libtorch operation, which computes the same up to rounding.
 
 mod attention;
-mod element;
-mod exponential;
+pub(super) mod element;
+pub(super) mod exponential;
 mod gate;
 mod norm;
 mod rotation;
-mod rows;
+pub(super) mod rows;
 mod store;
-mod threads;
-mod vectors;
+pub(super) mod threads;
+pub(super) mod vectors;
 
 pub(super) use attention::{DecodeRows, attend, takes_width};
 pub(super) use gate::silu_gate;

@@ -8,10 +8,10 @@ use super::element::Element;
 use super::threads;
 
 /// Numbers beyond which more than one thread writes them: waking another costs as much as a few ten thousand.
-const MOST_ALONE: usize = 1 << 16;
+pub(in crate::policy) const MOST_ALONE: usize = 1 << 16;
 
 /// Rows of a tensor that are each contiguous, at a fixed distance.
-pub(super) struct Rows<'a, E> {
+pub(in crate::policy) struct Rows<'a, E> {
     start: *const E,
     stride: usize,
     count: usize,
@@ -29,7 +29,7 @@ impl<'a, E: Element> Rows<'a, E> {
     /// # Panics
     ///
     /// If the dtype is another one or a row is not contiguous.
-    pub(super) fn of(x: &'a Tensor) -> Rows<'a, E> {
+    pub(in crate::policy) fn of(x: &'a Tensor) -> Rows<'a, E> {
         assert_eq!(x.kind(), E::KIND);
         let (size, stride) = (x.size(), x.stride());
         let mut width = 1;
@@ -49,7 +49,7 @@ impl<'a, E: Element> Rows<'a, E> {
     /// A row.
     #[expect(unsafe_code, reason = "libtorch hands memory out by address")]
     #[inline(always)]
-    pub(super) fn row(&self, index: usize) -> &'a [E] {
+    pub(in crate::policy) fn row(&self, index: usize) -> &'a [E] {
         assert!(index < self.count, "row {index} of {}", self.count);
         // SAFETY: the row lies within the tensor, which stays borrowed.
         unsafe { std::slice::from_raw_parts(self.start.add(index * self.stride), self.width) }
@@ -57,14 +57,14 @@ impl<'a, E: Element> Rows<'a, E> {
 }
 
 /// A contiguous tensor as one row.
-pub(super) fn flat<E: Element>(x: &Tensor) -> &[E] {
+pub(in crate::policy) fn flat<E: Element>(x: &Tensor) -> &[E] {
     assert!(x.is_contiguous());
     let whole = Rows::<E> { count: 1, width: x.numel(), ..Rows::of(x) };
     whole.row(0)
 }
 
 /// Rows of a tensor that is being made.
-pub(super) struct NewRows<E> {
+pub(in crate::policy) struct NewRows<E> {
     start: *mut E,
     count: usize,
     width: usize,
@@ -77,14 +77,14 @@ unsafe impl<E: Element> Sync for NewRows<E> {}
 
 impl<E: Element> NewRows<E> {
     /// Rows of a new contiguous tensor of this shape on the processor.
-    pub(super) fn new(shape: &[i64]) -> NewRows<E> {
+    pub(in crate::policy) fn new(shape: &[i64]) -> NewRows<E> {
         let tensor = Tensor::empty(shape, (E::KIND, tch::Device::Cpu));
         let count = shape[0] as usize;
         NewRows { start: tensor.data_ptr().cast(), count, width: tensor.numel() / count.max(1), tensor }
     }
 
     /// Has `write` write every row, on several threads if `work`, numbers to be looked at in all, is worth it.
-    pub(super) fn write(self, work: usize, write: impl Fn(usize, &mut [E]) + Sync) -> Tensor {
+    pub(in crate::policy) fn write(self, work: usize, write: impl Fn(usize, &mut [E]) + Sync) -> Tensor {
         let whole = &self;
         let one = |index: usize| {
             // SAFETY: the row lies within the tensor, and `for_each` and the loop have each index once.

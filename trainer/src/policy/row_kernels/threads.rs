@@ -12,7 +12,7 @@ type Parallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_
 
 /// Calls `work` once with every number below `count`, on as many threads as libtorch uses; on this one alone where its threads
 /// are not GNU OpenMP's. No call may wait for another one.
-pub(super) fn for_each(count: usize, work: &(dyn Fn(usize) + Sync)) {
+pub(in crate::policy) fn for_each(count: usize, work: &(dyn Fn(usize) + Sync)) {
     let shared = Shared { next: AtomicUsize::new(0), count, work };
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).min(count);
     match parallel() {

@@ -2,12 +2,12 @@
 
 /// Numbers that are summed side by side: the lanes of the widest vectors. The order of a sum is part of its result, so that it is
 /// the same whatever the processor's vectors hold.
-pub(super) const LANES: usize = 16;
+pub(in crate::policy) const LANES: usize = 16;
 
 /// The widest vectors that the processor has, of those that [`vectorised!`] compiles for.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Widest {
+pub(in crate::policy) enum Widest {
     /// AVX-512.
     Bits512,
     /// AVX2 with fused products and sums.
@@ -19,7 +19,7 @@ pub(super) enum Widest {
 #[cfg(target_arch = "x86_64")]
 impl Widest {
     #[inline(always)]
-    pub(super) fn here() -> Widest {
+    pub(in crate::policy) fn here() -> Widest {
         if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
@@ -38,9 +38,9 @@ impl Widest {
 /// Compiles a function once for each width of vectors, and calls the widest. What it calls must be `#[inline(always)]`: a function
 /// apart is compiled for the baseline, where a fused product and sum is a call into the C library.
 macro_rules! vectorised {
-    ($(#[$attribute:meta])* fn $name:ident<$element:ident>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident<$element:ident>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$attribute])*
-        fn $name<$element: Element>($($argument: $type),*) {
+        $visibility fn $name<$element: Element>($($argument: $type),*) {
             #[inline(always)]
             fn compiled<$element: Element>($($argument: $type),*) $body
 
@@ -72,11 +72,11 @@ macro_rules! vectorised {
     };
 }
 
-pub(super) use vectorised;
+pub(in crate::policy) use vectorised;
 
 /// The sum of side-by-side sums, always in the same order.
 #[inline(always)]
-pub(super) fn sum(lanes: [f32; LANES]) -> f32 {
+pub(in crate::policy) fn sum(lanes: [f32; LANES]) -> f32 {
     // Without this the compiler sees two at a time added here, and computes the loop before in vectors of two as well.
     let mut halves = std::hint::black_box(lanes);
     let mut width = LANES / 2;
