@@ -59,7 +59,7 @@ fn two_checkpoints(run: &Path) -> (Store, Contents) {
     let policy = Policy::load(folder.path(), Kind::Float, Device::Cpu).unwrap();
     let optimizer = Optimizer::new(OptimizerKind::default(), &policy.weights);
     let fill = |draft: &mut Draft| -> Result<(), WriteError> {
-        policy.save(draft, 20_000)?;
+        policy.save(draft, 9_000)?;
         let means = optimizer.state().map(|(name, tensor)| (name, HostView::new(tensor)));
         draft.tensors("optimizer.safetensors", means, &BTreeMap::new())?;
         draft.json("trainer.json", &json!({ "format": 2, "step": 2 }))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind};
@@ -32,6 +32,9 @@ pub(super) fn full() -> Recipe {
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
+    recipe.eval.every = 20;
+    recipe.checkpoint.keep_every = NonZeroU64::new(100);
+    recipe.checkpoint.keep_best = Some("eval/pass@1".to_owned());
     recipe.critic.kind = CriticKind::Separate;
     recipe.critic.path = Some("critic".into());
     recipe.verifier = Some(VerifierConfig {
