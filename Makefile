@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards verify-determinism verify-plan check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -33,6 +33,7 @@ help:
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
+	@echo 'make critics          how good verifiers of the base model are, learnt from the samples of a run: half an hour'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
 	@echo 'make format       format the source'
@@ -48,8 +49,10 @@ quickstart: prerequisites fetch
 	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	$(PROGRAM) recipes/quickstart.toml
 
+# Without the tools of wasm-tools, two tests say that they are skipped: nothing else wants them.
 test: prerequisites fetch build-tests
 	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
+	-@$(MAKE) --no-print-directory wasm-tools
 	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
@@ -98,6 +101,12 @@ verify-plan: fetch
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch
 	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture learn::every_preset_learns
+
+# A run of the quickstart's recipe, and a verifier learnt from its samples: the table of docs/results/critics.md. On a machine that does
+# nothing else. RLTRAIN_CRITICS="--objectives outcome,binary --epochs 2" asks for more.
+critics: fetch $(MODEL)/config.json
+	$(CARGO) build $(BUILD)
+	$(PYTHON) scripts/critic_results.py $(RLTRAIN_CRITICS)
 
 # Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
 fuzz:

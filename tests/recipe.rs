@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod keys;
+mod looked_up;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -372,17 +373,6 @@ fn missing_files() {
     let error = Recipe::load(&folder.path().join("demo.toml")).unwrap_err();
     let canonical = folder.path().canonicalize().unwrap();
     insta::assert_snapshot!(render(&error).replace(canonical.to_str().unwrap(), "FOLDER"));
-}
-
-#[test]
-fn a_component_that_is_not_there_is_shown_at_its_line_before_anything_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let recipe = folder.path().join("demo.toml");
-    std::fs::write(&recipe, format!("{SHORTEST}\n[rewards.wasm.short]\ncomponent = \"short.wasm\"\n"))
-        .unwrap();
-    let report = render(&Recipe::load(&recipe).unwrap_err());
-    assert!(report.contains("there is no component `"), "{report}");
-    assert!(report.contains("component = \"short.wasm\""), "{report}");
 }
 
 #[test]

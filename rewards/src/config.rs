@@ -121,6 +121,9 @@ impl RewardsConfig {
         }
         for wasm in self.wasm.values_mut() {
             wasm.component = place(&wasm.component);
+            for path in &mut wasm.files {
+                *path = place(path);
+            }
         }
     }
 }

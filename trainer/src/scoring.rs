@@ -63,12 +63,12 @@ pub fn score(
     let weights = session.rewards.weights().collect();
     let mut scores = Scores { weights, ..Scores::default() };
     let mut first_loss = None;
-    for ((group, verdicts), facts) in groups.iter().zip(&verdicts.groups).zip(facts) {
-        let judged: Vec<Option<&Verdict>> = verdicts.iter().map(|verdict| verdict.as_ref().ok()).collect();
-        let mut scored = score_group(session, recipe, group, &judged, facts)?.into_iter();
+    let scored = score_groups(session, recipe, groups, verdicts, facts)?;
+    for (verdicts, scored) in verdicts.groups.iter().zip(scored) {
+        let mut scored = scored.into_iter();
         let mut rewards = Vec::with_capacity(verdicts.len());
         let mut parts = Vec::with_capacity(verdicts.len());
-        for verdict in judged {
+        for verdict in verdicts.iter().map(|verdict| verdict.as_ref().ok()) {
             match verdict.and_then(|_| scored.next()).transpose() {
                 Ok(Some(scored)) => {
                     rewards.push(Some(scored.total));
@@ -97,40 +97,50 @@ pub fn score(
     Ok(scores)
 }
 
-/// Scores the attempts of a group that have a verdict, in their order.
-fn score_group(
+/// Scores the attempts of each group that have a verdict, in their order: all groups at once, so that plug-ins are asked as rarely
+/// as can be.
+fn score_groups(
     session: &Session,
     recipe: &Recipe,
-    group: &Group,
-    verdicts: &[Option<&Verdict>],
-    facts: &[AttemptFacts],
-) -> Result<Vec<Result<Scored, RewardError>>, TrainError> {
-    let task = &session.tasks[group.task];
-    let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
-    let programs: Vec<String> =
-        group.completions.iter().map(|completion| program(task, &completion.text)).collect();
-    let completions = group.completions.iter().zip(&programs).zip(verdicts).zip(facts);
-    let judged: Vec<Judged<'_>> = completions
-        .filter_map(|(((completion, program), verdict), facts)| {
+    groups: &[Group],
+    verdicts: &Verdicts,
+    facts: &[Vec<AttemptFacts>],
+) -> Result<Vec<Vec<Result<Scored, RewardError>>>, TrainError> {
+    let mut texts: Vec<(String, Vec<String>)> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let task = &session.tasks[group.task];
+        let prompt = session.prompter.text(task, &session.policy.tokenizer)?;
+        let programs = group.completions.iter().map(|completion| program(task, &completion.text));
+        texts.push((prompt, programs.collect()));
+    }
+    let rows = groups.iter().zip(&texts).zip(&verdicts.groups).zip(facts);
+    let asked = rows.map(|(((group, (prompt, programs)), verdicts), facts)| {
+        let task = &session.tasks[group.task];
+        let completions = group.completions.iter().zip(programs).zip(verdicts).zip(facts);
+        let judged = completions.filter_map(|(((completion, program), verdict), facts)| {
             let length = Some(Length {
                 tokens: completion.tokens.len(),
                 most: recipe.longest_attempt(),
                 truncated: completion.finish == Finish::Length,
             });
-            Some(Judged { completion: &completion.text, program, verdict: (*verdict)?, length, facts })
-        })
-        .collect();
-    let asked = Asked {
-        task,
-        language: language(recipe.executor.runtime).unwrap_or_default(),
-        facts: session.facts.of(task),
-        history: session.history.task(&task.id),
-        prompt: &prompt,
-    };
-    Ok(asked.score(&session.rewards, &judged))
+            let verdict = verdict.as_ref().ok()?;
+            Some(Judged { completion: &completion.text, program, verdict, length, facts })
+        });
+        let asked = Asked {
+            task,
+            language: language(recipe.executor.runtime).unwrap_or_default(),
+            facts: session.facts.of(task),
+            history: session.history.task(&task.id),
+            prompt,
+        };
+        (asked, judged.collect())
+    });
+    let asked: Vec<(Asked<'_>, Vec<Judged<'_>>)> = asked.collect();
+    Ok(score_together(&session.rewards, &asked))
 }
 
 /// A task as it was put to the model, with what is known of it: what all attempts of a group have in common.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// The task.
     pub task: &'a Task,
@@ -145,6 +155,7 @@ pub struct Asked<'a> {
 }
 
 /// One attempt with a verdict.
+#[derive(Clone, Copy)]
 pub struct Judged<'a> {
     /// What the model wrote.
     pub completion: &'a str,
@@ -161,28 +172,37 @@ pub struct Judged<'a> {
 impl Asked<'_> {
     /// Scores the attempts of a group, in their order. A function of its arguments alone.
     pub fn score(&self, rewards: &RewardSet, judged: &[Judged<'_>]) -> Vec<Result<Scored, RewardError>> {
-        let known = self.task.for_rewards(self.language, self.facts);
-        let siblings = siblings(judged);
-        let attempts: Vec<Attempt<'_>> = judged
-            .iter()
-            .zip(&siblings)
-            .map(|(judged, siblings)| Attempt {
-                task: &known,
-                prompt: self.prompt,
-                completion: judged.completion,
-                program: judged.program,
-                verdict: judged.verdict,
-                length: judged.length,
-                level_fuel: &judged.facts.level_fuel,
-                before: self.facts.before.as_ref(),
-                written_tests: judged.facts.written_tests,
-                history: self.history,
-                siblings,
-                parsed: ParseOnce::default(),
-            })
-            .collect();
-        rewards.score_all(&attempts)
+        score_together(rewards, &[(*self, judged.to_vec())]).into_iter().flatten().collect()
     }
+}
+
+/// Scores the attempts of several groups, group by group in their order. A function of its arguments alone.
+fn score_together(
+    rewards: &RewardSet,
+    groups: &[(Asked<'_>, Vec<Judged<'_>>)],
+) -> Vec<Vec<Result<Scored, RewardError>>> {
+    let known: Vec<rltrain_rewards::Task<'_>> =
+        groups.iter().map(|(asked, _)| asked.task.for_rewards(asked.language, asked.facts)).collect();
+    let siblings: Vec<Vec<Vec<Sibling<'_>>>> = groups.iter().map(|(_, judged)| siblings(judged)).collect();
+    let mut attempts: Vec<Attempt<'_>> = Vec::new();
+    for (((asked, judged), known), siblings) in groups.iter().zip(&known).zip(&siblings) {
+        attempts.extend(judged.iter().zip(siblings).map(|(judged, siblings)| Attempt {
+            task: known,
+            prompt: asked.prompt,
+            completion: judged.completion,
+            program: judged.program,
+            verdict: judged.verdict,
+            length: judged.length,
+            level_fuel: &judged.facts.level_fuel,
+            before: asked.facts.before.as_ref(),
+            written_tests: judged.facts.written_tests,
+            history: asked.history,
+            siblings,
+            parsed: ParseOnce::default(),
+        }));
+    }
+    let mut scored = rewards.score_all(&attempts).into_iter();
+    groups.iter().map(|(_, judged)| scored.by_ref().take(judged.len()).collect()).collect()
 }
 
 /// For each attempt, the others.
@@ -261,7 +281,7 @@ fn with_causes(error: &dyn Error) -> String {
 
 /// An error if more than a tenth of a step's attempts are lost. Without a cause nothing is: those that the sandbox lost were
 /// counted before.
-fn bounded(lost: usize, attempts: usize, first: Option<String>) -> Result<(), TrainError> {
+pub(crate) fn bounded(lost: usize, attempts: usize, first: Option<String>) -> Result<(), TrainError> {
     match first {
         Some(cause) if lost as f64 > INFRASTRUCTURE_BUDGET * attempts as f64 => {
             Err(TrainError::Infrastructure { lost, attempts, cause })

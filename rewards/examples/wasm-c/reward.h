@@ -59,6 +59,18 @@ typedef struct {
 /* Yours: the score of an attempt, which may not be kept. */
 answer score(const attempt *attempt);
 
+#ifdef RLTRAIN_FILES
+/* The content of a file, or an error in words. */
+typedef struct {
+    unsigned char failed;
+    string content;
+} file;
+
+/* A file that the recipe grants, by its name: see reward.wit. It may not be kept. */
+__attribute__((import_module("rltrain:reward/files@1.0.0"), import_name("read"))) void
+read_file(const char *name, u32 bytes, file *file);
+#endif
+
 /* What the component model calls. One call at a time: what its arguments lie in is free again afterwards. */
 
 extern unsigned char __heap_base;

@@ -1,7 +1,7 @@
 //! A plug-in that is a WebAssembly component: `rewards/wit/reward.wit` is its interface.
 //!
-//! It runs in this process, in a sandbox of wasmtime's, and sees nothing but its arguments: no files, no network, no clock, no
-//! randomness, so that the same attempt scores the same everywhere.
+//! It runs in this process, in a sandbox of wasmtime's, and sees nothing but its arguments and the files that the recipe grants it:
+//! no network, no clock, no randomness, so that the same attempt scores the same everywhere.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -9,27 +9,32 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, TypedFunc};
-use wasmtime::{Config, Engine, OptLevel, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Config, Engine, OptLevel, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Trap};
 
 use super::protocol::{check_range, shown};
 use super::{PlugIn, PlugInError, PlugInScore, range};
 use crate::Attempt;
 use crate::term::reward_config;
 
+mod files;
 mod interface;
 
+use files::Granted;
 use interface::SeenAttempt;
 
 reward_config! {
     /// `[rewards.wasm.NAME]`: a WebAssembly component of your own that scores attempts, built in any language against
-    /// `rewards/wit/reward.wit`. It sees its arguments and nothing else: no files, no network, no clock. `rltrain reward new NAME --kind
-    /// wasm` writes one.
+    /// `rewards/wit/reward.wit`. It sees its arguments and what `files` grants, and nothing else: no network, no clock. `rltrain reward
+    /// new NAME --kind wasm` writes one.
     ///
     /// An attempt for which it traps, reports an error or gives no number of its range is lost, as if the sandbox had failed.
     pub struct WasmConfig for "wasm" {
         /// The component; a relative path is relative to the recipe. Not empty.
         pub component: PathBuf = PathBuf::new(),
-        /// Fuel for one attempt, about one unit per instruction, at least 1. Default 1000000000.
+        /// Files and folders that it may read, each by the last name of its path: `words.txt`, or `data/words.txt` in a folder `data`.
+        /// Relative paths are relative to the recipe. Default `[]`. It has to be built for the world `plug-in-with-files`.
+        pub files: Vec<PathBuf> = Vec::new(),
+        /// Fuel for one attempt, about one unit per instruction and one per byte read from a file, at least 1. Default 1000000000.
         pub fuel: u64 = 1_000_000_000,
         /// Most memory of one instance, in MiB, at least 1. Default 256.
         pub memory_mib: u32 = 256,
@@ -44,12 +49,17 @@ reward_config! {
 const INTERFACE: &str = "rltrain:reward/reward@1.0.0";
 const FUNCTION: &str = "score";
 
+/// The interface that a component with granted files imports, and the function in it.
+const FILES: &str = "rltrain:reward/files@1.0.0";
+const READ: &str = "read";
+
 /// Stack of a component, in bytes: half of what a thread of rayon's has.
 const STACK_BYTES: usize = 1 << 20;
 
 /// A component, compiled when it is first needed.
 pub struct Wasm {
     config: WasmConfig,
+    granted: Granted,
     range: RangeInclusive<f64>,
     loaded: OnceLock<Result<Loaded, PlugInError>>,
     /// Instances that nobody uses just now: as many as ever worked side by side.
@@ -69,6 +79,7 @@ impl Wasm {
         }
         Ok(Self {
             config: config.clone(),
+            granted: Granted::new(&config.files, u64::from(config.memory_mib) << 20)?,
             range: range(config.least, config.greatest)?,
             loaded: OnceLock::new(),
             idle: Mutex::new(Vec::new()),
@@ -77,7 +88,7 @@ impl Wasm {
 
     fn loaded(&self) -> Result<&Loaded, PlugInError> {
         let loaded = self.loaded.get_or_init(|| {
-            Loaded::load(&self.config).map_err(|message| PlugInError::Start {
+            Loaded::load(&self.config, &self.granted).map_err(|message| PlugInError::Start {
                 command: self.config.component.display().to_string(),
                 message,
             })
@@ -154,18 +165,11 @@ struct Memory {
 }
 
 impl Loaded {
-    fn load(config: &WasmConfig) -> Result<Self, String> {
+    fn load(config: &WasmConfig, granted: &Granted) -> Result<Self, String> {
         let engine = engine().map_err(|error| format!("{error:#}"))?;
         let component =
             Component::from_file(&engine, &config.component).map_err(|error| format!("{error:#}"))?;
-        let imports: Vec<String> =
-            component.component_type().imports(&engine).map(|(name, _)| format!("`{name}`")).collect();
-        if !imports.is_empty() {
-            return Err(format!(
-                "it wants {}, and a reward is given nothing: build it without (with componentize-py, `--stub-wasi`)",
-                imports.join(", ")
-            ));
-        }
+        check_imports(&engine, &component, granted)?;
         let interface = component.get_export_index(None, INTERFACE);
         let score = interface.and_then(|interface| component.get_export_index(Some(&interface), FUNCTION));
         let score = score.ok_or_else(|| {
@@ -173,8 +177,8 @@ impl Loaded {
                 "it has no `{FUNCTION}` of the interface `{INTERFACE}`: build it with rewards/wit/reward.wit"
             )
         })?;
-        let component =
-            Linker::new(&engine).instantiate_pre(&component).map_err(|error| format!("{error:#}"))?;
+        let linker = linker(&engine, granted).map_err(|error| format!("{error:#}"))?;
+        let component = linker.instantiate_pre(&component).map_err(|error| format!("{error:#}"))?;
         let loaded = Self { engine, component, score };
         // Whether the types are the same is known from the first instance on.
         loaded.instance(config).map_err(|error| format!("{error:#}"))?;
@@ -194,6 +198,46 @@ impl Loaded {
         })?;
         Ok(Instance { store, score })
     }
+}
+
+/// That a component imports files if it is granted any, and nothing else.
+fn check_imports(engine: &Engine, component: &Component, granted: &Granted) -> Result<(), String> {
+    let ty = component.component_type();
+    let (files, others): (Vec<&str>, Vec<&str>) =
+        ty.imports(engine).map(|(name, _)| name).partition(|name| *name == FILES);
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
+        return Err(format!(
+            "it wants {}, and a reward is given nothing but files: build it without (with componentize-py, `--stub-wasi`)",
+            others.join(", ")
+        ));
+    }
+    match (granted.is_empty(), files.is_empty()) {
+        (true, false) => {
+            Err(format!("it wants `{FILES}`, and the recipe grants it none: name them in `files`"))
+        }
+        (false, true) => {
+            Err("`files` grants it some, and it reads none: take the key out, or build it for the world \
+                              `plug-in-with-files`"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a component may import: the files that it is granted. A byte that it reads costs a unit of fuel.
+fn linker(engine: &Engine, granted: &Granted) -> wasmtime::Result<Linker<Memory>> {
+    let mut linker = Linker::new(engine);
+    let granted = granted.clone();
+    let read = move |mut store: StoreContextMut<'_, Memory>, (name,): (String,)| {
+        let content = granted.read(&name);
+        let cost = content.as_ref().map_or(0, |content| content.len() as u64);
+        let left = store.get_fuel()?.checked_sub(cost).ok_or(Trap::OutOfFuel)?;
+        store.set_fuel(left)?;
+        Ok((content,))
+    };
+    linker.instance(FILES)?.func_wrap(READ, read)?;
+    Ok(linker)
 }
 
 /// The same computation gives the same bits on every machine, and takes the same fuel.

@@ -18,10 +18,35 @@ fn says(score: &str) -> String {
 /// Length of the program, as a number.
 const LENGTH: &str = "(f64.convert_i32_u (i32.load offset=72 (local.get $attempt)))";
 
-/// A component whose `score` does `body`: `component.wasm` with another core module, which is its first section.
+/// A component whose `score` does `body`: `component.wasm` with another core module.
 fn component(body: &str) -> Vec<u8> {
+    with_module(include_bytes!("../../../golden/components/component.wasm"), "", body)
+}
+
+/// A component that scores a tenth of the bytes of the file `name`, and reports why it could not read it.
+fn reader(name: &str) -> Vec<u8> {
+    let read = format!(
+        r#"(import "rltrain:reward/files@1.0.0" "read" (func $read (param i32 i32 i32)))
+           (data (i32.const 600) "{name}")"#
+    );
+    let length = name.len();
+    let tenths = says("(f64.div (f64.convert_i32_u (i32.load (i32.const 808))) (f64.const 10))");
+    let body = format!(
+        "(call $read (i32.const 600) (i32.const {length}) (i32.const 800))
+         (if (i32.load8_u (i32.const 800))
+           (then (i32.store8 (i32.const 0) (i32.const 1))
+                 (i32.store (i32.const 8) (i32.load (i32.const 804)))
+                 (i32.store (i32.const 12) (i32.load (i32.const 808))))
+           (else (i32.store8 (i32.const 0) (i32.const 0)) {tenths}))"
+    );
+    with_module(include_bytes!("../../../golden/components/reads-files.wasm"), &read, &body)
+}
+
+/// A component with another core module in the place of its first one: `imports` and other fields, and a `score` that does `body`.
+fn with_module(golden: &[u8], imports: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
+            {imports}
             (memory (export "memory") 1)
             (data (i32.const 512) "no model")
             (global $next (mut i32) (i32.const 1024))
@@ -35,11 +60,22 @@ fn component(body: &str) -> Vec<u8> {
               (i32.const 0)))"#
     );
     let module = wat::parse_str(text).unwrap();
-    let golden = include_bytes!("../../../golden/components/component.wasm");
-    let (header, sections) = golden.split_at(8);
-    let [1, length @ 0..128, sections @ ..] = sections else { panic!("wanted a short core module first") };
-    let rest = &sections[usize::from(*length)..];
-    [header, &[1], &leb128(module.len()), &module, rest].concat()
+    let mut at = 8;
+    loop {
+        let (id, (length, bytes)) = (golden[at], number(&golden[at + 1..]));
+        let end = at + 1 + bytes + length;
+        if id == 1 {
+            return [&golden[..at], &[1], &leb128(module.len()), &module, &golden[end..]].concat();
+        }
+        at = end;
+    }
+}
+
+/// A number as WebAssembly writes it, and how many bytes that takes.
+fn number(bytes: &[u8]) -> (usize, usize) {
+    let count = bytes.iter().position(|byte| byte & 128 == 0).unwrap() + 1;
+    let digits = bytes[..count].iter().rev();
+    (digits.fold(0, |number, byte| number << 7 | usize::from(byte & 127)), count)
 }
 
 /// A number as WebAssembly writes it: seven bits a byte, the lowest first.
@@ -121,6 +157,38 @@ fn a_trap_costs_its_attempt_and_no_other() {
     assert_eq!(there, [true, false, true, false, true]);
 }
 
+#[test]
+fn a_component_reads_the_files_that_it_is_granted_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("data")).unwrap();
+    std::fs::write(at("data/words.txt"), "seven by").unwrap();
+    std::fs::write(at("secret"), "x").unwrap();
+    let config = WasmConfig { fuel: 1_000_000, files: vec![at("data")], ..WasmConfig::default() };
+    let says = |component: &[u8], config: &WasmConfig| {
+        std::fs::write(at("reward.wasm"), component).unwrap();
+        let config = WasmConfig { component: at("reward.wasm"), ..config.clone() };
+        score_with(&Wasm::new(&config).unwrap(), &task(), &["x"]).remove(0).map_err(|error| error.to_string())
+    };
+    assert_eq!(says(&reader("data/words.txt"), &config), Ok(Some(0.8)));
+    for name in ["data/../secret", "secret", "/etc/passwd"] {
+        let error = says(&reader(name), &config).unwrap_err();
+        assert_eq!(error, format!("the plug-in reports: `no file `{name}` is granted`"));
+    }
+    // What is read counts as work.
+    let enough = WasmConfig { fuel: 20_000, ..config.clone() };
+    std::fs::write(at("data/words.txt"), "x".repeat(10)).unwrap();
+    assert_eq!(says(&reader("data/words.txt"), &enough), Ok(Some(1.0)));
+    std::fs::write(at("data/words.txt"), "x".repeat(30_000)).unwrap();
+    assert!(says(&reader("data/words.txt"), &enough).unwrap_err().contains("all fuel consumed"));
+    // A grant that nobody uses, and one that is missing.
+    let none = WasmConfig { files: Vec::new(), ..config.clone() };
+    let error = says(&reader("data/words.txt"), &none).unwrap_err();
+    assert!(error.contains("the recipe grants it none: name them in `files`"), "{error}");
+    let error = says(&component(""), &config).unwrap_err();
+    assert!(error.contains("`files` grants it some, and it reads none"), "{error}");
+}
+
 /// Why a component is refused.
 fn refused(component: &[u8]) -> String {
     score_of(component, &["x"])[0].as_ref().unwrap_err().to_string()
@@ -130,7 +198,7 @@ fn refused(component: &[u8]) -> String {
 fn a_component_that_wants_more_than_an_attempt_is_refused() {
     let error = refused(include_bytes!("../../../golden/components/wants-clock.wasm"));
     assert!(
-        error.contains("it wants `rltrain:reward/clock@1.0.0`, and a reward is given nothing"),
+        error.contains("it wants `rltrain:reward/clock@1.0.0`, and a reward is given nothing but files"),
         "{error}"
     );
 }
