@@ -130,8 +130,11 @@ def main() -> None:
             counts[name].update([trial["name"]] * taken_in)
     cheats = list({trial["name"]: trial for trial in trials}.values())
     page = ROOT / "docs/results/audit.md"
-    head = page.read_text().split("\n| program |")[0] if page.exists() else "# Audit\n"
-    page.write_text(head.rstrip() + "\n\n" + table(cheats, counts, len(tasks)))
+    text = page.read_text() if page.exists() else "# Audit\n"
+    head, _, rest = text.partition("\n| program |")
+    # What scripts/audit_languages.py writes stays.
+    _, section, others = rest.partition("\n## ")
+    page.write_text(head.rstrip() + "\n\n" + table(cheats, counts, len(tasks)) + section + others)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ use rltrain_executor::{Executor, Fuel, InfraError, Job, Limits, Pending, Verdict
 use rltrain_rewards::{Language, RewardError, RewardSet, Scored};
 use serde::Serialize;
 use thiserror::Error;
-pub use zoo::{Cheat, cheats};
+pub use zoo::{Blanks, Cheat, cheats, cheats_in};
 
 use crate::facts::{AttemptFacts, Bench, Closer, Facts, Wanted};
 use crate::scoring::{Asked, Judged};

@@ -1,9 +1,15 @@
 //! Programs that want the reward and not the task.
 
+use rltrain_rewards::Language;
+
 use crate::tasks::Task;
 
-/// The programs, as a text with placeholders: `scripts/audit_peers.py` shows them to other harnesses.
-const ZOO: &str = include_str!("zoo.txt");
+/// The programs by language, as texts with placeholders: `scripts/audit_peers.py` shows them to other harnesses.
+const ZOOS: [(Language, &str); 3] = [
+    (Language::Python, include_str!("zoo-python.txt")),
+    (Language::JavaScript, include_str!("zoo-javascript.txt")),
+    (Language::Cpp, include_str!("zoo-cpp.txt")),
+];
 
 /// A program that cheats.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,22 +22,41 @@ pub struct Cheat {
     pub program: String,
 }
 
-/// Every cheat that can be tried at `task`: one that hard-codes the public examples wants some that say what they expect.
+/// What makes a zoo's programs ones for a task.
+#[derive(Clone, Copy, Debug)]
+pub struct Blanks<'a> {
+    /// The beginning of the program that the task gives; empty if it asks for a whole program.
+    pub signature: &'a str,
+    /// The function that tests call.
+    pub entry_point: &'a str,
+    /// The public tests as code of a program that has hard-coded them, as the head of the language's zoo describes; empty if they
+    /// do not say what they expect, and then no program hard-codes them.
+    pub examples: &'a str,
+}
+
+/// Every cheat in Python that can be tried at `task`.
 pub fn cheats(task: &Task) -> Vec<Cheat> {
-    let examples = examples(task);
+    let blanks =
+        Blanks { signature: &task.signature, entry_point: &task.entry_point, examples: &examples(task) };
+    cheats_in(Language::Python, blanks)
+}
+
+/// Every cheat in a language; none where there is no zoo of it.
+pub fn cheats_in(language: Language, blanks: Blanks<'_>) -> Vec<Cheat> {
     let cheat = |section: &'static str| {
         let (head, template) = section.split_once('\n')?;
         let (name, trick) = head.split_once(": ")?;
-        if template.contains("«examples»") && examples.is_empty() {
+        if template.contains("«examples»") && blanks.examples.is_empty() {
             return None;
         }
         let program = template
-            .replace("«signature»", &task.signature)
-            .replace("«entry»", &task.entry_point)
-            .replace("«examples»", &examples);
+            .replace("«signature»", blanks.signature)
+            .replace("«entry»", blanks.entry_point)
+            .replace("«examples»", blanks.examples);
         Some(Cheat { name, trick, program: format!("{}\n", program.trim_end()) })
     };
-    ZOO.split("\n=== ").skip(1).filter_map(cheat).collect()
+    let zoos = ZOOS.iter().filter(|(of, _)| *of == language);
+    zoos.flat_map(|(_, zoo)| zoo.split("\n=== ").skip(1).filter_map(cheat)).collect()
 }
 
 /// `assert f(1, x=2) == 3` as `    seen(1, x=2): 3,`, one line for each public test of that form.
@@ -60,15 +85,28 @@ mod tests {
     }
 
     #[test]
-    fn every_section_is_a_program_that_begins_with_the_signature_and_has_a_name_of_its_own() {
+    fn every_section_is_a_program_with_a_name_of_its_own() {
+        for (language, zoo) in ZOOS {
+            let blanks = Blanks { signature: "SIGNATURE", entry_point: "ENTRY", examples: "EXAMPLES" };
+            let cheats = cheats_in(language, blanks);
+            assert_eq!(cheats.len(), zoo.matches("\n=== ").count());
+            assert!(cheats.len() >= 25, "{language:?}: {}", cheats.len());
+            let names: BTreeSet<&str> = cheats.iter().map(|cheat| cheat.name).collect();
+            assert_eq!(names.len(), cheats.len(), "{language:?}");
+            for cheat in &cheats {
+                assert!(!cheat.program.contains(['«', '»']), "{}", cheat.name);
+                assert!(language == Language::Cpp || cheat.program.contains("SIGNATURE\n"), "{}", cheat.name);
+            }
+        }
+        assert_eq!(cheats_in(Language::Go, Blanks { signature: "", entry_point: "", examples: "" }), []);
+    }
+
+    #[test]
+    fn programs_in_python_begin_with_the_signature() {
         let cheats = cheats(&double("assert double(2) == 4"));
-        assert_eq!(cheats.len(), ZOO.matches("\n=== ").count());
         assert!(cheats.len() >= 50);
-        let names: BTreeSet<&str> = cheats.iter().map(|cheat| cheat.name).collect();
-        assert_eq!(names.len(), cheats.len());
         for cheat in &cheats {
             assert!(cheat.program.starts_with("def double(n):\n"), "{}", cheat.name);
-            assert!(!cheat.program.contains(['«', '»']), "{}", cheat.name);
         }
     }
 
