@@ -80,6 +80,18 @@ fn every_objective_learns_to_tell_right_from_wrong() {
             let process = if objective == Objective::Implicit { program.tokens.len() } else { 0 };
             assert_eq!((said.token_weights.len(), said.process.len()), (weights, process), "{objective:?}");
         }
+        let prefixes = verifier.prefixes(&groups);
+        let programs = groups.iter().flat_map(|tried| &tried.programs);
+        for ((values, said), program) in prefixes.iter().zip(&said).zip(programs) {
+            assert_eq!(values.len(), program.tokens.len(), "{objective:?}");
+            assert!(values.iter().all(|value| (0.0..=1.0).contains(value)), "{objective:?}: {values:?}");
+            // After the last token it is the forecast, but where that is of the likeliest class of any token.
+            let last = values.last().unwrap();
+            assert!(objective == Objective::Outcome || (last - said.pass).abs() < 1e-6, "{objective:?}");
+        }
+        // What makes a program right is known before its last token.
+        let best = |place: usize| prefixes[place].iter().copied().fold(0.0, f64::max);
+        assert!(best(0) > best(1) && best(4) > best(3), "{objective:?}: {prefixes:?}");
     }
 }
 
@@ -239,8 +251,11 @@ fn a_killed_run_with_implicit_rewards_ends_as_one_never_killed() {
 #[test]
 fn a_run_measures_its_verifier_and_lets_it_choose() {
     let folder = tempfile::tempdir().unwrap();
-    make_logged(folder.path(), "epochs = 1\n");
-    expect(folder.path(), &["critic", "critic.toml"], 0);
+    // The least that can be promised: of two tasks, one choice may be wrong.
+    let accept = "[verifier.accept]\nerror = 0.99\ndoubt = 0.99\n";
+    make_logged(folder.path(), &format!("epochs = 1\nheldout_share = 0.67\n{accept}"));
+    let (out, _) = expect(folder.path(), &["critic", "critic.toml"], 0);
+    assert!(out.contains("accept from 0."), "{out}");
     let steps = std::fs::read_to_string(folder.path().join("run/verifier/latest")).unwrap();
     // Another run goes on from that verifier.
     let section =
@@ -262,6 +277,11 @@ fn a_run_measures_its_verifier_and_lets_it_choose() {
     for evaluation in json(&run.join("evaluations.json"))["evaluations"].as_array().unwrap() {
         let chosen = &evaluation["selection"];
         assert!(chosen["ranked"].as_f64().unwrap() <= chosen["oracle"].as_f64().unwrap(), "{evaluation}");
+        // Its threshold goes with it into the run.
+        let acceptance = &evaluation["acceptance"];
+        assert!(out.contains(&format!("accept from {:.2}:", acceptance["from"].as_f64().unwrap())));
+        let accepted = acceptance["accepted"].as_f64().unwrap();
+        assert_eq!(acceptance["error"].is_null(), accepted == 0.0, "{evaluation}");
     }
 }
 

@@ -17,6 +17,7 @@ mod recipe;
 mod rescore;
 mod reward;
 mod rltrain;
+mod search;
 mod selfcheck;
 mod smollm2_parity;
 mod tiny;

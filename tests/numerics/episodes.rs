@@ -115,6 +115,53 @@ fn random_numbers_go_on_from_turn_to_turn() {
     assert!(compared >= 2);
 }
 
+/// What is written already is part of the completion: it is handed over, counts towards the longest and is searched for stop texts,
+/// and the random numbers are those of the tokens behind it.
+#[test]
+fn a_completion_goes_on_from_any_of_its_tokens_to_the_same_end() {
+    let policy = tiny_policy(Kind::Float);
+    let model = tch::no_grad(|| policy.model());
+    let stop = ["q", "zz"].map(str::to_owned).to_vec();
+    let sampling = Sampling { seed: 5, step: 2, max_tokens: 24, stop, ..Sampling::default() };
+    let sample = |requests: &[Request]| {
+        let mut completions = Vec::new();
+        generate(&model, &policy.tokenizer, requests, &sampling, &mut |done| completions.push(done)).unwrap();
+        completions.sort_by_key(|completion| (completion.request, completion.sample));
+        completions
+    };
+    let whole = Request { prompt: bytes("def f(x):"), samples: 8, task: 3, ..Request::default() };
+    let completions = sample(std::slice::from_ref(&whole));
+    let request = |completion: &Completion, written: usize| Request {
+        prompt: [&whole.prompt[..], &completion.tokens[..written]].concat(),
+        samples: 1,
+        first_sample: completion.sample,
+        written,
+        ..whole.clone()
+    };
+    let written = |completion: &Completion| (completion.sample * 3).min(completion.tokens.len() - 1);
+    let requests: Vec<Request> =
+        completions.iter().map(|completion| request(completion, written(completion))).collect();
+    let again = sample(&requests);
+    for (completion, again) in completions.iter().zip(&again) {
+        assert_eq!((&again.tokens, &again.text), (&completion.tokens, &completion.text));
+        assert_eq!((again.finish, again.logprobs.len()), (completion.finish, completion.tokens.len()));
+        let written = written(completion);
+        assert!(again.logprobs[..written].iter().all(|logprob| *logprob == 0.0));
+        let near = |(one, other): (&f32, &f32)| (one - other).abs() < 1e-4;
+        assert!(again.logprobs[written..].iter().zip(&completion.logprobs[written..]).all(near));
+    }
+    assert!(completions.iter().any(|completion| completion.finish == Finish::Length));
+    assert!(completions.iter().any(|completion| completion.finish == Finish::Stop));
+    // A prompt that is as long without being written is another request.
+    let other = Request { written: 0, ..requests[4].clone() };
+    assert_ne!(sample(&[other])[0].tokens.len(), 0);
+    assert!(
+        !sample(&[Request { written: 0, ..requests[4].clone() }])[0]
+            .tokens
+            .starts_with(&completions[4].tokens[..12])
+    );
+}
+
 /// The second turn of attempts whose first turn is kept, and of the same attempts computed anew. Keys and values of sampled
 /// tokens were computed one by one, those of a prompt together, and differ by rounding; observed 5e-7 nats.
 #[test]

@@ -31,6 +31,10 @@ pub enum Stream {
     VerifierSplit = 22,
     /// The order in which a verifier reads logged tasks; counters: epoch, place.
     VerifierOrder = 23,
+    /// Tokens of an evaluation's critical sampling; counters: step, task, sample, token.
+    CriticalSampling = 24,
+    /// Tokens of an evaluation's best of n; counters: step, task, sample, token, turns end to end.
+    BestOfN = 25,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

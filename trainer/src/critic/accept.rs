@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quality::Judged;
+use super::quality::{Judged, highest};
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,34 @@ pub fn accept_threshold(judged: &[Judged], config: &AcceptConfig) -> Option<f64>
     })
 }
 
+/// What becomes of tasks where a choice is accepted without a test if its forecast suffices, and nothing is said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// The forecast from which on a program is accepted.
+    pub from: f64,
+    /// Share of tasks of which a program is accepted.
+    pub accepted: f64,
+    /// Share of the accepted programs that are wrong; `None` if none is accepted.
+    pub error: Option<f64>,
+}
+
+impl Acceptance {
+    /// Over tasks, each with its programs: the one with the highest forecast is chosen, the first of equal ones. Tasks without a
+    /// program are left out; `None` if that leaves nothing.
+    pub fn of<'a>(tasks: impl IntoIterator<Item = &'a [Judged]>, from: f64) -> Option<Acceptance> {
+        let chosen = tasks.into_iter().filter_map(|programs| highest(programs).into_iter().next());
+        let (mut count, mut accepted, mut wrong) = (0, 0, 0);
+        for judged in chosen {
+            count += 1;
+            accepted += u32::from(judged.pass >= from);
+            wrong += u32::from(judged.pass >= from && !judged.passed);
+        }
+        let share = |part: u32, whole: u32| (whole > 0).then(|| f64::from(part) / f64::from(whole));
+        Some(Acceptance { from, accepted: share(accepted, count)?, error: share(wrong, accepted) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -96,6 +124,23 @@ mod tests {
         let mut mixed = certain(100);
         mixed.extend([Judged { pass: 0.42, passed: false }; 50]);
         assert_eq!(accept_threshold(&mixed, &config), Some(0.45));
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_no_error() {
+        let judged = |pass, passed| Judged { pass, passed };
+        let tasks = [
+            vec![judged(0.9, true), judged(0.1, false)],
+            vec![judged(0.8, false), judged(0.8, true)],
+            vec![judged(0.4, false)],
+            vec![],
+        ];
+        let of = |from| Acceptance::of(tasks.iter().map(Vec::as_slice), from);
+        let some = |accepted, error| Some(Acceptance { from: 0.5, accepted, error });
+        assert_eq!(of(0.5), some(2.0 / 3.0, Some(0.5)));
+        assert_eq!(of(0.85), some(1.0 / 3.0, Some(0.0)).map(|found| Acceptance { from: 0.85, ..found }));
+        assert_eq!(of(0.95).and_then(|found| found.error), None);
+        assert_eq!(Acceptance::of([&[][..]], 0.5), None);
     }
 
     /// Programs that pass as often as is foretold: how often the accepted ones are wrong is known, and the promise must hold

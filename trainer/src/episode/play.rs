@@ -142,5 +142,6 @@ fn next_request(first: &Request, attempt: &Completion) -> Request {
         task: first.task,
         first_sample: first.first_sample + attempt.sample,
         drawn: first.drawn + attempt.tokens.len(),
+        written: 0,
     }
 }

@@ -22,6 +22,33 @@ pub struct EvalConfig {
     /// one, so `samples` must be 1.
     #[schemars(range(min = 0.0))]
     pub temperature: f64,
+    /// Other ways to spend tokens on a held-out task, each measured beside plain sampling with the tokens that it takes: `critical`,
+    /// `best-of-n`. Default `[]`.
+    pub search: Vec<Search>,
+}
+
+/// A way to spend more tokens on a task than a single attempt takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Search {
+    /// CodeRL's critical sampling, with `[verifier]`: `samples` more attempts at each task, which go on from where programs that
+    /// pass the public tests had the highest forecast; where none passes them, attempts to repair the failing program with the
+    /// highest forecast.
+    Critical,
+    /// muCode's multi-turn best of n: in each of `episode.turns` turns `samples` programs, of which one is answered: one that passes
+    /// the public tests before others, then the one with the verifier's highest forecast, if there is a verifier. Ends with the
+    /// first turn that passes the public tests.
+    BestOfN,
+}
+
+impl Search {
+    /// As the recipe and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Search::Critical => "critical",
+            Search::BestOfN => "best-of-n",
+        }
+    }
 }
 
 impl Default for EvalConfig {
@@ -31,6 +58,7 @@ impl Default for EvalConfig {
             samples: const { NonZeroUsize::new(8).expect("8 is not zero") },
             k: vec![1],
             temperature: 0.8,
+            search: Vec::new(),
         }
     }
 }

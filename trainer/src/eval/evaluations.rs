@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 use super::pass_at_k::TaskCounts;
+use super::search::Found;
+use crate::critic::accept::Acceptance;
 use crate::critic::quality::Selection;
 use crate::error::TrainError;
 use crate::recipe::Recipe;
@@ -16,8 +18,8 @@ use crate::rng::{Stream, uniform};
 const FILE: &str = "evaluations.json";
 
 /// Version of the file's keys that this build writes. Those before, which it reads too: format 1 does not name the tasks, format
-/// 2 has no selection.
-const FORMAT: u64 = 3;
+/// 2 has no selection, format 3 neither tokens, acceptance nor searches.
+const FORMAT: u64 = 4;
 
 /// One evaluation of the policy on the held-out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,15 @@ pub struct Evaluation {
     /// Choosing one attempt of each task by the verifier, if the run has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// Accepting the chosen attempts from the verifier's threshold on, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
+    /// Tokens sampled for a task, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_task: Option<f64>,
+    /// What the recipe's searches found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<Found>,
 }
 
 /// pass@k before and after training, and the paired difference.
@@ -153,6 +164,9 @@ mod tests {
             pass_at_k: Vec::new(),
             tasks: vec![TaskCounts { samples: 8, correct: 3 }],
             selection: None,
+            acceptance: None,
+            tokens_per_task: None,
+            searches: Vec::new(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use super::evaluations::{Evaluation, interval};
 use super::pass_at_k::TaskCounts;
+use super::search::{self, Found};
+use crate::critic::accept::Acceptance;
 use crate::critic::quality::{Judged, Selection};
 use crate::critic::verifier::{Verifier, forecast_groups};
 use crate::episode::{Played, play};
@@ -29,7 +31,8 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     }
     session.telemetry.phase("evaluation");
     let start = Instant::now();
-    let Counted { tasks, selection } = count_successes(session, recipe)?;
+    let Counted { tasks, selection, acceptance, tokens_per_task, searches } =
+        count_successes(session, recipe)?;
     let took = start.elapsed();
     let pass_at_k: Vec<_> = recipe.eval.k.iter().map(|k| interval(&tasks, *k, recipe.seed)).collect();
     let mut metrics = Metrics::new();
@@ -38,9 +41,23 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
         metrics.push(&format!("eval/pass@{}_low", found.k), found.low);
         metrics.push(&format!("eval/pass@{}_high", found.k), found.high);
     }
+    metrics.push("eval/tokens_per_task", tokens_per_task);
     if let Some(selection) = &selection {
         metrics.push("eval/ranked@1", selection.ranked);
         metrics.push("eval/selection_gap", selection.gap());
+    }
+    if let Some(acceptance) = &acceptance {
+        metrics.push("eval/accepted", acceptance.accepted);
+        metrics.push("eval/accepted_wrong", acceptance.error.unwrap_or(f64::NAN));
+    }
+    for found in &searches {
+        let search = found.search.name();
+        for of in &found.pass_at_k {
+            metrics.push(&format!("eval/{search}/pass@{}", of.k), of.mean);
+            metrics.push(&format!("eval/{search}/pass@{}_low", of.k), of.low);
+            metrics.push(&format!("eval/{search}/pass@{}_high", of.k), of.high);
+        }
+        metrics.push(&format!("eval/{search}/tokens_per_task"), found.tokens_per_task);
     }
     session.telemetry.log_evaluation(step, &metrics, took)?;
     // The smallest k: what a single attempt is worth.
@@ -48,7 +65,9 @@ pub fn evaluate_if_due(session: &mut Session, recipe: &Recipe) -> Result<(), Tra
     if let Some(warning) = single.and_then(|found| session.traps.parting.evaluated(found.mean, found.high)) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
-    session.evaluations.push(Evaluation { step, pass_at_k, tasks, selection })
+    let tokens_per_task = Some(tokens_per_task);
+    let found = Evaluation { step, pass_at_k, tasks, selection, acceptance, tokens_per_task, searches };
+    session.evaluations.push(found)
 }
 
 /// What an evaluation counted.
@@ -56,6 +75,12 @@ struct Counted {
     tasks: Vec<TaskCounts>,
     /// How good it is to choose by the verifier, if there is one.
     selection: Option<Selection>,
+    /// What comes of accepting by it, if it knows from which forecast on.
+    acceptance: Option<Acceptance>,
+    /// Tokens sampled for a task, on average.
+    tokens_per_task: f64,
+    /// What other ways to spend tokens found.
+    searches: Vec<Found>,
 }
 
 /// Samples every held-out task, turn by turn as in training, and counts the last programs that pass all hidden tests. An
@@ -72,17 +97,26 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
     let Played { completions, executions, .. } = play(session, recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());
     within_budget(&verdicts)?;
-    let selection = session.verifier.as_ref().and_then(|verifier| {
-        let places: Vec<usize> = (0..requests.len()).collect();
-        let groups = collect(&places, requests, completions);
-        select(verifier, &session.heldout, &groups, &verdicts)
-    });
+    let places: Vec<usize> = (0..requests.len()).collect();
+    let groups = collect(&places, requests, completions);
+    let (mut selection, mut acceptance) = (None, None);
+    if let Some(verifier) = &session.verifier {
+        let judged = judged(verifier, &session.heldout, &groups, &verdicts);
+        let judged = || judged.iter().map(Vec::as_slice);
+        selection = Selection::of(judged());
+        acceptance = verifier.accept_from.and_then(|from| Acceptance::of(judged(), from));
+    }
+    let mut searches = Vec::with_capacity(recipe.eval.search.len());
+    for search in &recipe.eval.search {
+        searches.push(search::run(session, recipe, *search, &groups)?);
+    }
     let tasks = counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1));
-    Ok(Counted { tasks, selection })
+    let tokens_per_task = search::tokens(&groups) as f64 / groups.len().max(1) as f64;
+    Ok(Counted { tasks, selection, acceptance, tokens_per_task, searches })
 }
 
-/// How good it is to choose one attempt of each task by what the verifier says; `None` if no attempt has a verdict.
-fn select(verifier: &Verifier, tasks: &TaskSet, groups: &[Group], verdicts: &Verdicts) -> Option<Selection> {
+/// What the verifier says of each task's attempts that have a verdict, beside that.
+fn judged(verifier: &Verifier, tasks: &TaskSet, groups: &[Group], verdicts: &Verdicts) -> Vec<Vec<Judged>> {
     let forecasts = forecast_groups(verifier, tasks, groups, verdicts);
     let judged = forecasts.iter().zip(&verdicts.groups).map(|(forecasts, verdicts)| {
         let attempts = forecasts.iter().zip(verdicts);
@@ -92,8 +126,7 @@ fn select(verifier: &Verifier, tasks: &TaskSet, groups: &[Group], verdicts: &Ver
         });
         judged.collect::<Vec<_>>()
     });
-    let judged: Vec<Vec<Judged>> = judged.collect();
-    Selection::of(judged.iter().map(Vec::as_slice))
+    judged.collect()
 }
 
 /// Per task: samples with a verdict, and those that passed. Tasks with fewer samples than the largest `k` asks for keep

@@ -8,8 +8,10 @@ mod config;
 mod evaluations;
 pub mod heldout;
 mod pass_at_k;
+mod search;
 
 pub use bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 pub use config::*;
 pub use evaluations::{Comparison, Evaluation, Evaluations};
 pub use pass_at_k::{TaskCounts, pass_at_k};
+pub use search::{Found, best_prefix, shared_out};

@@ -82,7 +82,7 @@ struct Row {
     unshaped_logprobs: Vec<f32>,
     entropies: Vec<f32>,
     transcript: Transcript,
-    /// Prompt length: position of the first sampled token.
+    /// Position of the completion's first token.
     start: usize,
     /// The language that it follows.
     constrained: Option<Constrained>,
@@ -116,7 +116,11 @@ impl<'a, 'm> Engine<'a, 'm> {
         let room = KvRoom::of(
             &Wanted {
                 attempts: requests.iter().map(|request| request.samples).sum(),
-                longest_prompt: requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0),
+                longest_prompt: requests
+                    .iter()
+                    .map(|request| request.prompt.len() - request.written)
+                    .max()
+                    .unwrap_or(0),
                 max_tokens: sampling.max_tokens,
                 max_batch: sampling.max_batch,
                 kv_memory_mib: sampling.kv_memory_mib,
@@ -178,19 +182,23 @@ impl<'a, 'm> Engine<'a, 'm> {
             self.cache.store_prompt(row, count, column, stretch);
             column += stretch.length();
         }
-        let start = self.queue.prompt(group[0].prompt).len();
-        self.rows.extend(group.iter().map(|waiting| Row {
-            request: waiting.request,
-            sample: waiting.sample,
-            tokens: Vec::new(),
-            logprobs: Vec::new(),
-            unshaped_logprobs: Vec::new(),
-            entropies: Vec::new(),
-            transcript: Transcript::default(),
-            start,
-            constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
-            finish: None,
-        }));
+        let prompt = self.queue.prompt(group[0].prompt);
+        for waiting in group {
+            let start = prompt.len() - self.requests[waiting.request].written;
+            let tokens = prompt[start..].to_vec();
+            self.rows.push(Row {
+                request: waiting.request,
+                sample: waiting.sample,
+                logprobs: vec![0.0; tokens.len()],
+                unshaped_logprobs: vec![0.0; tokens.len()],
+                tokens,
+                entropies: Vec::new(),
+                transcript: Transcript::default(),
+                start,
+                constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
+                finish: None,
+            });
+        }
     }
 
     /// Adds one token to every row.
@@ -297,7 +305,7 @@ impl<'a, 'm> Engine<'a, 'm> {
             if finish == Finish::Stop && self.histories.keeps() {
                 // The last token has been drawn and not been read.
                 let read = &row.tokens[..row.tokens.len() - 1];
-                let history = [&self.requests[row.request].prompt[..], read].concat();
+                let history = [&self.requests[row.request].prompt[..row.start], read].concat();
                 self.histories.add(&history, |from| self.cache.read(index, from..history.len()));
             }
             if let Some(moved) = self.rows.get(index) {

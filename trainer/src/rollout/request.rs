@@ -21,6 +21,9 @@ pub struct Request {
     pub first_sample: usize,
     /// Tokens that earlier turns of the attempt have drawn, behind which the random numbers go on.
     pub drawn: usize,
+    /// How many of the prompt's last tokens are the beginning of every completion: they are handed over with it, and count
+    /// towards its length. Less than the longest completion, and less than the prompt. Not together with a language.
+    pub written: usize,
 }
 
 /// How to sample.
@@ -114,14 +117,16 @@ pub struct Completion {
     pub tokens: Vec<i64>,
     /// What the environment said between the turns; empty where there was one.
     pub interjections: Vec<Interjection>,
-    /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw.
+    /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw. 0 for tokens that
+    /// were [written](Request::written) before.
     #[serde(with = "bits")]
     pub logprobs: Vec<f32>,
     /// Log-probability (nats) of each token under the model's distribution at the sampling temperature, before it was
     /// shaped. Equal to `logprobs` where nothing is shaped.
     #[serde(with = "bits")]
     pub unshaped_logprobs: Vec<f32>,
-    /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it.
+    /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it. Tokens
+    /// that were written before have none.
     #[serde(with = "bits")]
     pub entropies: Vec<f32>,
     /// Decoded text, cut before the stop string; of the last turn.

@@ -41,7 +41,8 @@ pub struct VerifierState {
     /// `rltrain critic`: BLAKE3 of the rollouts and the settings that it learns with, so that changed ones are noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<String>,
-    /// `rltrain critic`: the forecast from which on a program can be accepted without a test, if there is one.
+    /// The forecast from which on a program can be accepted without a test, if `rltrain critic` has found one; in a run of the
+    /// policy, that of the checkpoint that it started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_from: Option<f64>,
 }
@@ -77,7 +78,7 @@ impl Verifier {
             updates: self.optimizer.updates,
             compute: self.compute.into(),
             told: None,
-            accept_from: None,
+            accept_from: self.accept_from,
         }
     }
 
@@ -133,6 +134,7 @@ impl Verifier {
         for (name, tensor) in self.weights.iter() {
             tensor.shallow_clone().copy_(&load_tensor(&file, name, &tensor.size())?);
         }
+        self.accept_from = state.accept_from;
         Ok(state)
     }
 }

@@ -72,6 +72,42 @@ impl Verifier {
         programs.enumerate().map(forecast).collect()
     }
 
+    /// The probability that a program passes, as it reads it after each of the program's tokens, program after program.
+    ///
+    /// Only `outcome` and `implicit` learn from every token; the others say what they would if the program ended there. Tokens
+    /// beyond the positions of the model are not read, and have none.
+    pub fn prefixes(&self, tried: &[Tried]) -> Vec<Vec<f64>> {
+        if tried.iter().all(|tried| tried.programs.is_empty()) {
+            return Vec::new();
+        }
+        let _no_gradient = tch::no_grad_guard();
+        let layout = self.layout(tried);
+        let numbers_nc = layout.of_tokens(&self.rows(&self.network(), &layout.batch));
+        let softmax = |logits_nc: &Tensor, passed: i64| logits_nc.softmax(-1, Kind::Float).select(-1, passed);
+        let value_n = match self.config.objective {
+            Objective::Outcome => {
+                softmax(&numbers_nc, outcome::place(rltrain_executor::OutcomeClass::PassedAll))
+            }
+            Objective::Fault => {
+                let classes_nc = numbers_nc.narrow(1, 0, crate::critic::fault::FAULTS);
+                softmax(&classes_nc, crate::critic::fault::Fault::None.place())
+            }
+            Objective::BradleyTerry | Objective::Binary => numbers_nc.select(1, 0).sigmoid(),
+            Objective::Implicit => {
+                let reference_n =
+                    self.reference_logprobs(&layout).expect("an implicit verifier has a reference");
+                process_rewards(&numbers_nc.select(1, 0), &reference_n, self.config.beta)
+            }
+        };
+        let mut values = host(&value_n).into_iter();
+        let sums = self.config.objective == Objective::Implicit;
+        let of_program = |length: &usize| {
+            let own = values.by_ref().take(*length);
+            if sums { so_far(own) } else { own.collect() }
+        };
+        layout.lengths.iter().map(of_program).collect()
+    }
+
     /// The probability `[S]` that each program passes, and its likeliest class.
     fn sayings(
         &self,
@@ -100,6 +136,15 @@ impl Verifier {
             }
         }
     }
+}
+
+/// The logistic function of the sum up to each of `rewards`.
+fn so_far(rewards: impl Iterator<Item = f64>) -> Vec<f64> {
+    let sums = rewards.scan(0.0, |sum, reward| {
+        *sum += reward;
+        Some(1.0 / (1.0 + (-*sum).exp()))
+    });
+    sums.collect()
 }
 
 fn host(column: &Tensor) -> Vec<f64> {

@@ -48,6 +48,8 @@ pub struct Verifier {
     pub tokenizer: Tokenizer,
     /// Dtype of the matrix products.
     pub compute: Kind,
+    /// The forecast from which on `rltrain critic` would accept a program without a test, if it has found one.
+    pub accept_from: Option<f64>,
     /// The network's tensors and the head's, f32.
     weights: Weights,
     head: Option<Head>,
@@ -84,7 +86,18 @@ impl Verifier {
         };
         let optimizer = Optimizer::new(config.optimizer.kind, &weights);
         let config = config.clone();
-        Ok(Verifier { config, seed, architecture, tokenizer, compute, weights, head, reference, optimizer })
+        Ok(Verifier {
+            config,
+            seed,
+            architecture,
+            tokenizer,
+            compute,
+            accept_from: None,
+            weights,
+            head,
+            reference,
+            optimizer,
+        })
     }
 
     /// Updates applied so far.
