@@ -125,7 +125,7 @@ fn make(recipe: &Recipe, old: &Path, checkpoint: &Checkpoint, from: ForkedFrom) 
         let mut files = checkpoint.manifest().files.keys();
         files.try_for_each(|name| draft.copy(&checkpoint.path().join(name), name))
     });
-    copy.map_err(|source: WriteError| TrainError::Write { step, source })?;
+    copy.map_err(|source: WriteError| TrainError::Write { step, source, kept: None })?;
     copy_past(old, run).map_err(Failure::world)?;
     RunRecord::new(Some(from)).save(run).map_err(Failure::world)?;
     replace_file(&run.join(RECIPE), recipe.resolved().as_bytes()).map_err(Failure::world)

@@ -11,7 +11,8 @@ use tch::Kind;
 use super::adapter::Adapter;
 use super::adapter_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::error::PolicyError;
-use super::weights::{HostView, load_tensor, read_json};
+use super::HostView;
+use super::weights::{load_tensor, read_json};
 use super::Policy;
 
 /// Folder of the adapter inside a checkpoint.

@@ -152,6 +152,8 @@ impl Policy {
             weights: self.weights.copied(),
             tokenizer: Arc::clone(&self.tokenizer),
             folder: self.folder.clone(),
+            // It is never saved.
+            companions: Vec::new(),
             ..*self
         }
     }
