@@ -39,12 +39,16 @@ fn every_path_of_a_recipe_is_looked_up_before_anything_runs() {
 
 #[test]
 fn searches_that_cannot_work_are_refused() {
-    let report = report("[episode]\nturns = 2\n[eval]\nsearch = [\"critical\", \"critical\"]\n");
-    for message in [
-        "wanted different ones",
-        "`critical` goes on from where a verifier thinks best of a program, and there is none",
-        "`critical` goes on from single programs, and attempts have several turns",
+    let critical = "[eval]\nsearch = [\"critical\"]\n";
+    for (more, message) in [
+        ("[eval]\nsearch = [\"best-of-n\", \"best-of-n\"]\n".to_owned(), "wanted different ones"),
+        (critical.to_owned(), "goes on from where a verifier thinks best of a program, and there is none"),
+        (
+            format!("[verifier]\n[episode]\nturns = 2\n{critical}"),
+            "`critical` goes on from single programs, and attempts have several turns",
+        ),
     ] {
+        let report = report(&more);
         assert!(report.contains(message), "{message}\n{report}");
     }
 }

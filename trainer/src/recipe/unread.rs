@@ -8,6 +8,7 @@ use super::{Recipe, schema};
 use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::episode::{EpisodeConfig, FeedbackLevel};
+use crate::eval::Search;
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::policy::LoraConfig;
 use crate::supervised::SupervisedConfig;
@@ -27,7 +28,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         problems,
     );
     let (set, default) = (&recipe.episode, EpisodeConfig::default());
-    section("episode", |key| episode(set, key).filter(|_| differs(set, &default, key)), problems);
+    section("episode", |key| episode(recipe, key).filter(|_| differs(set, &default, key)), problems);
     if let Some(lora) = &recipe.model.lora {
         let of_folder = |key: &str| {
             let folders =
@@ -73,9 +74,11 @@ fn optimizer(config: &OptimizerConfig, key: &str) -> Option<String> {
     }
 }
 
-/// One turn, no reader; and no feedback, no limit of it.
-fn episode(config: &EpisodeConfig, key: &str) -> Option<String> {
-    if config.turns.get() == 1 && key != "turns" {
+/// One turn, no reader, but for what a search says to a program that it has repaired; and no feedback, no limit of it.
+fn episode(recipe: &Recipe, key: &str) -> Option<String> {
+    let config = &recipe.episode;
+    let repairs = recipe.eval.search.contains(&Search::Critical) && key != "stop_on_public_pass";
+    if config.turns.get() == 1 && key != "turns" && !repairs {
         return Some("turns = 1".to_owned());
     }
     let is_silent = config.feedback == FeedbackLevel::None && key == "feedback_characters";
