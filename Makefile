@@ -97,7 +97,7 @@ verify-plan: fetch
 
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch
-	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture learn::every_preset_learns
+	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture --test-threads 1 learn::
 
 # Wants cargo-fuzz (`cargo install cargo-fuzz`). Without a sanitizer, which takes a nightly compiler: the code under test is safe Rust.
 fuzz:

@@ -17,6 +17,8 @@ pub(super) struct Norm {
     pub(super) epsilon: f64,
     /// The formula.
     pub(super) formula: NormFormula,
+    /// Factor of what it gives, if that is not 1.
+    pub(super) factor: Option<f64>,
 }
 
 /// The formulas of normalisation. Mean, mean square and variance are summed in f32, whatever the compute dtype.
@@ -39,15 +41,14 @@ impl Norm {
     }
 
     pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedNorm {
-        let weight = weights.get(&format!("{}.weight", self.name));
+        let stored = |part: &str| weights.get(&format!("{}.{part}", self.name));
+        let times = |x: &Tensor| self.factor.map_or_else(|| x.shallow_clone(), |factor| x * factor);
+        let weight = stored("weight");
         let (weight, bias) = match self.formula {
-            NormFormula::RootMeanSquare => (weight.to_kind(kind), None),
+            NormFormula::RootMeanSquare => (times(weight).to_kind(kind), None),
             // Stays f32: in bf16 `1 + w` would keep 7 bits of `w` at most.
-            NormFormula::RootMeanSquarePlusOne => (weight + 1.0, None),
-            NormFormula::Layer => {
-                let bias = weights.get(&format!("{}.bias", self.name));
-                (weight.to_kind(kind), Some(bias.to_kind(kind)))
-            }
+            NormFormula::RootMeanSquarePlusOne => (times(&(weight + 1.0)), None),
+            NormFormula::Layer => (times(weight).to_kind(kind), Some(times(stored("bias")).to_kind(kind))),
         };
         LoadedNorm { weight, bias, width: self.width, epsilon: self.epsilon, formula: self.formula }
     }
@@ -96,7 +97,7 @@ mod tests {
         let wave = |n: i64, step: f64| (Tensor::arange(n, (Kind::Float, Device::Cpu)) * step).sin();
         let x = (wave(4 * 512, 0.37) * 3.0 + 0.7).view([4, 512]).to_kind(Kind::BFloat16);
         for formula in [NormFormula::RootMeanSquare, NormFormula::RootMeanSquarePlusOne, NormFormula::Layer] {
-            let norm = Norm { name: "norm".to_owned(), width: 512, epsilon: 1e-6, formula };
+            let norm = Norm { name: "norm".to_owned(), width: 512, epsilon: 1e-6, formula, factor: None };
             // Weights that bf16 holds exactly, so that the sums are all that can differ.
             let weight = (wave(512, 0.11) * 2.0).to_kind(Kind::BFloat16).to_kind(Kind::Float);
             let named = |name: &str, tensor: &Tensor| (format!("norm.{name}"), tensor.copy());

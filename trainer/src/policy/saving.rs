@@ -146,7 +146,10 @@ impl Policy {
     }
 
     fn save_adapter(&self, adapter: &Adapter, draft: &mut Draft) -> Result<(), WriteError> {
-        draft.json(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), &adapter.peft_config(&self.folder))?;
+        draft.json(
+            &format!("{ADAPTER}/{ADAPTER_CONFIG}"),
+            &adapter.peft_config(&self.folder, self.architecture.sizes().has_encoder),
+        )?;
         let factors = adapter.iter().map(|(name, tensor)| (name, HostView::new(tensor)));
         draft.tensors(&format!("{ADAPTER}/{ADAPTER_WEIGHTS}"), factors, &made_by_torch())
     }

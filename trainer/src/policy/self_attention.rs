@@ -7,6 +7,7 @@ use super::attention::{Attention, AttentionLayer};
 use super::dropout::TokenDropout;
 use super::norm::{LoadedNorm, Norm};
 use super::projection::{LoadedProjection, Projection};
+use super::relative::{RelativeBias, RelativePositions};
 use super::rotary::Angles;
 use super::weights::Weights;
 
@@ -30,6 +31,8 @@ pub(super) struct SelfAttention {
     pub(super) scale: f64,
     /// How many tokens a token sees, itself included.
     pub(super) window: Option<i64>,
+    /// What distances add to the scores.
+    pub(super) relative: Option<RelativePositions>,
     /// Back to the residual stream.
     pub(super) output: Projection,
 }
@@ -40,6 +43,9 @@ impl SelfAttention {
         if let Some((query, key)) = &self.query_and_key_norm {
             query.shapes(shapes);
             key.shapes(shapes);
+        }
+        if let Some(relative) = &self.relative {
+            relative.shapes(self.heads, shapes);
         }
         self.output.shapes(shapes);
     }
@@ -54,7 +60,10 @@ impl SelfAttention {
             query_and_key_norm: norms
                 .map(|(query, key)| (query.load(weights, kind), key.load(weights, kind))),
             rotary: self.rotary,
-            layer: AttentionLayer { index, scale: self.scale, window: self.window },
+            index,
+            scale: self.scale,
+            window: self.window,
+            relative: self.relative.as_ref().map(|relative| relative.load(weights)),
             output: self.output.load(weights, kind),
         }
     }
@@ -68,7 +77,11 @@ pub(super) struct LoadedSelfAttention {
     qkv: LoadedProjection,
     query_and_key_norm: Option<(LoadedNorm, LoadedNorm)>,
     rotary: Option<usize>,
-    layer: AttentionLayer,
+    /// Number of the layer, from 0.
+    index: usize,
+    scale: f64,
+    window: Option<i64>,
+    relative: Option<RelativeBias>,
     output: LoadedProjection,
 }
 
@@ -87,8 +100,17 @@ impl LoadedSelfAttention {
         let qkv = self.qkv.apply(x_bte, dropout, place).view([b, t, h + 2 * k, d]).transpose(1, 2);
         let value = qkv.narrow(1, h + k, k);
         let (query, key) = self.query_and_key(&qkv, angles, attention.is_by_row());
-        let attended_bhtd = attention.attend(self.layer, &query, key, value);
+        let attended_bhtd = attention.attend(self.layer(), &query, key, value);
         self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]), dropout, place + 1)
+    }
+
+    fn layer(&self) -> AttentionLayer<'_> {
+        AttentionLayer {
+            index: self.index,
+            scale: self.scale,
+            window: self.window,
+            relative: self.relative.as_ref(),
+        }
     }
 
     /// Queries `[B, H, T, D]` and keys `[B, K, T, D]`, normalised and turned where the family does so.

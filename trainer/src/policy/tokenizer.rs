@@ -18,6 +18,8 @@ pub struct Tokenizer {
     /// Ids that end a completion: every `eos_token_id` of the generation config and the config.
     pub stop_ids: BTreeSet<i64>,
     special: Value,
+    /// Whether an encoder reads prompts.
+    has_encoder: bool,
 }
 
 /// Name under which the chat template is compiled.
@@ -45,7 +47,9 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(tokenizer_error)?;
         let special = read_json(&folder.join("tokenizer_config.json"))?;
         let template = template(folder, &special)?;
-        Ok(Tokenizer { inner, path, template, stop_ids: stop_ids(folder)?, special })
+        let config = folder.join("config.json");
+        let has_encoder = config.exists() && read_json(&config)?["is_encoder_decoder"] == Value::Bool(true);
+        Ok(Tokenizer { inner, path, template, stop_ids: stop_ids(folder)?, special, has_encoder })
     }
 
     /// Whether both give the same ids to the same tokens.
@@ -59,9 +63,45 @@ impl Tokenizer {
     ///
     /// If the tokenizer's model refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|source| PolicyError::Tokenizer {
-            path: self.path.clone(),
-            message: source.to_string(),
+        self.ids(text, false)
+    }
+
+    /// Token ids of a prompt: as [`Tokenizer::encode`], or, where an encoder reads it, with the special tokens that the folder
+    /// puts around a text, T5's `</s>` for example.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
+        self.ids(text, self.has_encoder)
+    }
+
+    /// Token ids of a prompt, and of what `follows` it: those that the whole text has behind the prompt's. Where there are none
+    /// such, because a token reaches over the border or an encoder reads the prompt, those of what follows alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_prompt(
+        &self,
+        prompt: &str,
+        follows: &str,
+    ) -> Result<(Vec<i64>, Vec<i64>), PolicyError> {
+        let before = self.encode_prompt(prompt)?;
+        if self.has_encoder {
+            return Ok((before, self.encode(follows)?));
+        }
+        let whole = self.encode(&format!("{prompt}{follows}"))?;
+        let behind = match whole.strip_prefix(&before[..]) {
+            Some(rest) => rest.to_vec(),
+            None => self.encode(follows)?,
+        };
+        Ok((before, behind))
+    }
+
+    fn ids(&self, text: &str, with_special: bool) -> Result<Vec<i64>, PolicyError> {
+        let encoding = self.inner.encode_fast(text, with_special).map_err(|source| {
+            PolicyError::Tokenizer { path: self.path.clone(), message: source.to_string() }
         })?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
@@ -146,7 +186,12 @@ fn template(folder: &Path, special: &Value) -> Result<Environment<'static>, Poli
     Ok(environment)
 }
 
-fn stop_ids(folder: &Path) -> Result<BTreeSet<i64>, PolicyError> {
+/// Every `eos_token_id` of the generation config and the config of a model folder.
+///
+/// # Errors
+///
+/// If one of them cannot be read.
+pub(crate) fn stop_ids(folder: &Path) -> Result<BTreeSet<i64>, PolicyError> {
     let mut ids = BTreeSet::new();
     for name in ["generation_config.json", "config.json"] {
         let path = folder.join(name);

@@ -240,7 +240,7 @@ fn without_trunk(name: &str) -> &str {
 /// # Errors
 ///
 /// If it cannot be read or is not JSON.
-pub(super) fn read_json(path: &Path) -> Result<Value, PolicyError> {
+pub(crate) fn read_json(path: &Path) -> Result<Value, PolicyError> {
     let text = std::fs::read(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&text).map_err(|source| PolicyError::Json { path: path.to_owned(), source })
 }

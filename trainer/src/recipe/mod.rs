@@ -14,6 +14,7 @@ mod check;
 mod checkpoint;
 mod disk;
 mod error;
+mod grammar;
 mod inputs;
 mod problems;
 mod reading;
@@ -120,6 +121,7 @@ impl Recipe {
             let recipe = recipe.resolve(&folder);
             disk::check(&recipe, &mut problems);
             inputs::check(&recipe, &mut problems);
+            grammar::check(&recipe, &mut problems);
             recipe
         });
         problems.finish(&path.display().to_string(), recipe)

@@ -15,7 +15,7 @@ use super::request::{Completion, Finish, Request, Sampling};
 use super::sampler::{Draw, Drawn, draw};
 use super::stop::StopStrings;
 use super::transcript::Transcript;
-use super::waiting::{Queue, Waiting};
+use super::waiting::{Prompt, Queue, Waiting};
 use crate::policy::attention::DecodeAttention;
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
 
@@ -82,8 +82,10 @@ struct Row {
     unshaped_logprobs: Vec<f32>,
     entropies: Vec<f32>,
     transcript: Transcript,
-    /// Prompt length: position of the first sampled token.
+    /// Position of the first sampled token: the length of the prompt, or of what stands before it where an encoder has read that.
     start: usize,
+    /// Tokens of the prompt that an encoder has read.
+    read: usize,
     /// The language that it follows.
     constrained: Option<Constrained>,
     finish: Option<Finish>,
@@ -97,6 +99,8 @@ struct Engine<'a, 'm> {
     sampling: &'a Sampling,
     stop: StopStrings<'a>,
     cache: KvCache,
+    /// Keys and values of the rows' prompts, where an encoder reads those.
+    read_cache: Option<KvCache>,
     rows: Vec<Row>,
     most_rows: usize,
     queue: Queue<'a>,
@@ -113,10 +117,15 @@ impl<'a, 'm> Engine<'a, 'm> {
         sampling: &'a Sampling,
     ) -> Result<Engine<'a, 'm>, PolicyError> {
         let model = histories.model;
+        let longest = |length: &dyn Fn(&Request) -> usize| requests.iter().map(length).max().unwrap_or(0);
         let room = KvRoom::of(
             &Wanted {
                 attempts: requests.iter().map(|request| request.samples).sum(),
-                longest_prompt: requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0),
+                longest_prompt: longest(&|request| match model.sizes().has_encoder {
+                    true => request.prompt.len() - request.written,
+                    false => request.prompt.len(),
+                }),
+                longest_written: longest(&|request| request.written),
                 max_tokens: sampling.max_tokens,
                 max_batch: sampling.max_batch,
                 kv_memory_mib: sampling.kv_memory_mib,
@@ -125,9 +134,12 @@ impl<'a, 'm> Engine<'a, 'm> {
             model.kind(),
         )?;
         histories.limit(room.left);
-        let (rows, columns) = (room.padded_rows as i64, room.columns as i64);
+        let cache = |columns| {
+            KvCache::new(model.sizes(), room.padded_rows as i64, columns as i64, model.kind(), model.device())
+        };
         Ok(Engine {
-            cache: KvCache::new(model.sizes(), rows, columns, model.kind(), model.device()),
+            cache: cache(room.columns),
+            read_cache: (room.read_columns > 0).then(|| cache(room.read_columns)),
             stop: StopStrings::new(&sampling.stop),
             queue: Queue::new(requests),
             rows: Vec::with_capacity(room.rows),
@@ -178,7 +190,12 @@ impl<'a, 'm> Engine<'a, 'm> {
             self.cache.store_prompt(row, count, column, stretch);
             column += stretch.length();
         }
-        let start = self.queue.prompt(group[0].prompt).len();
+        let Prompt { tokens, written } = self.queue.prompt(group[0].prompt);
+        let (mut start, mut read) = (tokens.len(), 0);
+        if let (Some(cache), Some(prompt)) = (&mut self.read_cache, &prefilled.read) {
+            cache.store_prompt(row, count, 0, prompt);
+            (start, read) = (column as usize, tokens.len() - written);
+        }
         self.rows.extend(group.iter().map(|waiting| Row {
             request: waiting.request,
             sample: waiting.sample,
@@ -188,6 +205,7 @@ impl<'a, 'm> Engine<'a, 'm> {
             entropies: Vec::new(),
             transcript: Transcript::default(),
             start,
+            read,
             constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
             finish: None,
         }));
@@ -213,6 +231,12 @@ impl<'a, 'm> Engine<'a, 'm> {
         let tokens_b = Tensor::from_slice(&last).to_device(device);
         let position_b = Tensor::from_slice(&position).to_device(device);
         let mut attention = DecodeAttention::new(&mut self.cache, &position);
+        if let Some(cache) = &mut self.read_cache {
+            // A row of nobody looks at a token of nobody.
+            let mut lengths = vec![1; rows as usize];
+            lengths.iter_mut().zip(&self.rows).for_each(|(length, row)| *length = row.read as i64);
+            attention = attention.looking_at(cache, &lengths);
+        }
         let hidden = self.model.hidden(&tokens_b.unsqueeze(1), &position_b.unsqueeze(1), &mut attention);
         self.model.logits(&hidden.squeeze_dim(1)).narrow(0, 0, count as i64)
     }
@@ -302,7 +326,11 @@ impl<'a, 'm> Engine<'a, 'm> {
             }
             if let Some(moved) = self.rows.get(index) {
                 let length = moved.start + moved.tokens.len() - 1;
-                self.cache.move_row(self.rows.len() as i64, index as i64, length as i64);
+                let (from, to) = (self.rows.len() as i64, index as i64);
+                self.cache.move_row(from, to, length as i64);
+                if let Some(cache) = &mut self.read_cache {
+                    cache.move_row(from, to, moved.read as i64);
+                }
             }
             let mut text = self.tokenizer.decode(&row.tokens)?;
             text.truncate(self.stop.find(&text).unwrap_or(text.len()));

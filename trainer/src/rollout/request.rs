@@ -13,6 +13,9 @@ use super::shaping::Shaping;
 pub struct Request {
     /// Prompt token ids; at least one.
     pub prompt: Vec<i64>,
+    /// How many of the prompt's last tokens are what the attempt has written and been told so far: an encoder does not read
+    /// them. Always fewer than all.
+    pub written: usize,
     /// Samples wanted.
     pub samples: usize,
     /// What its random numbers derive from besides the seed and the step: the task's place in the step.

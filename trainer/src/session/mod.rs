@@ -22,7 +22,7 @@ use crate::facts::{Bench, Facts, Wanted};
 use crate::journal::Journal;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::Policy;
 use crate::recipe::{Recipe, refused_changes};
 use crate::reference::Reference;
 use crate::rng::Stream;
@@ -137,7 +137,7 @@ impl Session {
             reference: new_reference(recipe, &policy)?,
             kl_coefficient: recipe.algorithm.kl_coefficient,
             token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
-            language: language(recipe, &policy)?,
+            language: language(recipe)?,
             policy,
             prompter,
             executor,
@@ -268,13 +268,9 @@ impl Session {
 }
 
 /// The language of the recipe, compiled for the policy's tokenizer.
-fn language(recipe: &Recipe, policy: &Policy) -> Result<Option<DrawnLanguage>, TrainError> {
+fn language(recipe: &Recipe) -> Result<Option<DrawnLanguage>, TrainError> {
     let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
-    let path = recipe.model.path.join("tokenizer.json");
-    let text = fs_err::read(&path)?;
-    let tokenizer = serde_json::from_slice(&text).map_err(|source| TrainError::Json { path, source })?;
-    let ends = policy.tokenizer.stop_ids.iter().copied();
-    let language = CompiledGrammar::new(config, &tokenizer, ends).map_err(PolicyError::from)?;
+    let language = CompiledGrammar::for_model(config, &recipe.model.path)?;
     Ok(Some((Rc::new(language), config.method)))
 }
 
@@ -326,7 +322,8 @@ fn check_lengths(
     let attempt = Lengths::longest(recipe, &tasks, most);
     let wanted = rollout::Wanted {
         attempts: 1,
-        longest_prompt: longest + attempt.completion - completion,
+        longest_prompt: if sizes.has_encoder { longest } else { longest + attempt.completion - completion },
+        longest_written: attempt.completion - completion,
         max_tokens: completion,
         max_batch: 1,
         kv_memory_mib: recipe.rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),
