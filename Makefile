@@ -108,7 +108,7 @@ verify-plan: fetch
 
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch
-	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture learn::every_preset_learns
+	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture --test-threads 1 learn::
 
 # Sixty kills of four recipes, each resumed and compared. RLTRAIN_KILL_SEED=N chooses other moments.
 kill-fuzz: fetch

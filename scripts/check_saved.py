@@ -20,7 +20,8 @@ for folder in folders:
     config = transformers.AutoConfig.from_pretrained(model)
     is_run = (folder / "text.json").exists()
     assert is_run or config.of_another_program == {"nested": [1, 2.5, None]}, f"{folder.name}: an unknown key is gone"
-    network, info = transformers.AutoModelForCausalLM.from_pretrained(
+    kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    network, info = kind.from_pretrained(
         model, dtype="auto" if adapted else None, attn_implementation="eager", output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), f"{folder.name}: {info}"
     stored = {tensor.dtype for file in model.glob("*.safetensors") for tensor in load_file(file).values()}
@@ -39,10 +40,16 @@ for folder in folders:
         assert told["text"] in turn and turn.startswith("<|im_start|>"), f"{folder.name}: another template"
         stop = transformers.GenerationConfig.from_pretrained(model).eos_token_id
         assert stop == told["stop"], f"{folder.name}: stops at {stop}"
+    ids = expected["ids"].long()[None]
+    inputs = dict(input_ids=ids)
+    if config.is_encoder_decoder:
+        # The first token is the prompt, the others were written behind the start token.
+        start = torch.full_like(ids[:, :1], config.decoder_start_token_id)
+        inputs = dict(input_ids=ids[:, :1], decoder_input_ids=torch.cat([start, ids[:, 1:]], 1))
     with torch.no_grad():
-        logits = [network.float().eval()(expected["ids"].long()[None]).logits[0]]
+        logits = [network.float().eval()(**inputs).logits[0]]
         if adapted:
-            logits.append(network.merge_and_unload()(expected["ids"].long()[None]).logits[0])
+            logits.append(network.merge_and_unload()(**inputs).logits[0])
     for found in logits:
         apart = (found - expected["logits"]).abs().max().item()
         worst = max(worst, apart)

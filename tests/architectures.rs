@@ -181,9 +181,6 @@ fn loss_and_gradients_are_those_of_transformers() {
 fn both_forms_of_a_configuration_are_the_same_network() {
     for folder in folders() {
         let config = json(&folder.join("config.json"));
-        if config["is_encoder_decoder"] == Value::Bool(true) {
-            continue;
-        }
         let read = |config| Architecture::from_json(config).unwrap();
         assert_eq!(read(&config), read(&json(&folder.join("config_v4.json"))), "{}", folder.display());
     }

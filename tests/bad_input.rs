@@ -94,3 +94,29 @@ fn check_reports_every_problem_at_once_and_loads_no_model() {
         assert!(error.contains(problem), "{problem} is not reported:\n{error}");
     }
 }
+
+/// The tokenizer is all of the model that is read for it.
+#[test]
+fn a_grammar_that_is_none_is_shown_at_its_line_with_what_the_engine_says() {
+    for (notation, text, line, said) in [
+        ("lark", "'''\nstart: sum\nsum: term (\"+\" ter\nterm: /[0-9]+/\n'''", "sum: term (", "Expected"),
+        ("lark", "'''\nstart: sum\nterm: /[0-9]+/\n'''", "start: sum", "unknown name"),
+        ("regex", "\"(unclosed\"", "\"(unclosed\"", "unclosed group"),
+        ("json-schema", "'{\"type\": \"object\"'", "'{\"type\"", "EOF"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        tiny::make(folder.path());
+        std::fs::write(folder.path().join("model/model.safetensors"), "").unwrap();
+        let grammar = format!("[rollout.grammar]\nnotation = \"{notation}\"\ntext = {text}\n");
+        edit(folder.path(), "[rewards.tests_passed]", &format!("{grammar}\n[rewards.tests_passed]"));
+        let (_, error) = expect(folder.path(), &["check", "recipe.toml"], 2);
+        assert!(error.contains("rollout.grammar.text"), "{error}");
+        assert!(error.contains(line) && error.contains(said), "{notation}: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make(folder.path());
+    std::fs::write(folder.path().join("model/model.safetensors"), "").unwrap();
+    let grammar = "[rollout.grammar]\nnotation = \"regex\"\ntext = \"[a-z]+\"\n";
+    edit(folder.path(), "[rewards.tests_passed]", &format!("{grammar}\n[rewards.tests_passed]"));
+    expect(folder.path(), &["check", "recipe.toml"], 0);
+}

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::rltrain::rltrain;
 use crate::tiny::{self, edit};
 
@@ -22,13 +24,37 @@ fn step(size: usize, threads: usize) -> (String, String) {
     (read("samples/step-00000001.jsonl"), read("metrics.jsonl"))
 }
 
-/// The metrics have sums over every recorded logprob, so that they would show a bit that differs.
+/// The metrics have sums over every recorded logprob, so that they would show a bit that differs. On AMD processors oneMKL's fast
+/// kernels round a row by its place among the others (docs/performance.md): there, metrics may differ by rounding.
 #[test]
 fn batch_sizes_1_7_and_64_give_the_same_tokens_and_the_same_logprobs_on_one_thread() {
     let (samples, metrics) = step(64, 1);
     assert_eq!(samples.lines().count(), 66);
+    let is_amd = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("AuthenticAMD"));
     for size in [1, 7] {
-        assert_eq!(step(size, 1), (samples.clone(), metrics.clone()), "batches of {size}");
+        let (other_samples, other_metrics) = step(size, 1);
+        assert_eq!(other_samples, samples, "batches of {size}");
+        if is_amd {
+            assert_near(&other_metrics, &metrics);
+        } else {
+            assert_eq!(other_metrics, metrics, "batches of {size}");
+        }
+    }
+}
+
+/// The same keys, and numbers that differ by rounding alone.
+#[track_caller]
+fn assert_near(one: &str, other: &str) {
+    let read = |text: &str| serde_json::from_str::<serde_json::Map<String, Value>>(text.trim()).unwrap();
+    let (one, other) = (read(one), read(other));
+    assert!(one.keys().eq(other.keys()));
+    for (key, one) in &one {
+        match (one.as_f64(), other[key].as_f64()) {
+            (Some(one), Some(other)) => {
+                assert!((one - other).abs() <= 1e-5 * one.abs().max(1.0), "{key}: {one} and {other}");
+            }
+            _ => assert_eq!(*one, other[key], "{key}"),
+        }
     }
 }
 

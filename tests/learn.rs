@@ -81,9 +81,15 @@ fn rows() -> Vec<Row> {
 
 /// The pass rates of the steps within the budget.
 fn curve(row: &Row, seed: u64) -> Vec<f64> {
+    curve_in(row, seed, "f32")
+}
+
+/// The same with products in `compute`.
+fn curve_in(row: &Row, seed: u64, compute: &str) -> Vec<f64> {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     tiny::make(folder);
+    edit(folder, "compute = \"f32\"\n", &format!("compute = \"{compute}\"\n"));
     edit(folder, "seed = 3\nsteps = 4\n", &format!("seed = {seed}\nsteps = {STEPS}\n"));
     edit(
         folder,
@@ -138,12 +144,7 @@ fn judge(row: &Row) -> (String, bool) {
         curves.iter().map(|rates| mean(&rates[rates.len().saturating_sub(LAST)..])).collect();
     let first = mean(&curves.iter().map(|rates| rates[0]).collect::<Vec<_>>());
     let longest = curves.iter().map(Vec::len).max().unwrap_or(0);
-    let thin: String = (0..longest)
-        .map(|step| {
-            let at: Vec<f64> = curves.iter().filter_map(|rates| rates.get(step).copied()).collect();
-            ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][((mean(&at) * 8.0) as usize).min(7)]
-        })
-        .collect();
+    let thin = sparkline(&curves);
     let name = &row.name;
     let seeds: Vec<String> = last.iter().map(|rate| format!("{rate:.2}")).collect();
     let mut line = String::new();
@@ -170,6 +171,60 @@ fn every_preset_learns() {
         }
     }
     assert!(idle.is_empty(), "below a pass rate of {WANTED} on some seed:\n{}", idle.join("\n"));
+}
+
+/// Runs whose curves are compared.
+const PAIRS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+
+/// Mean and standard deviation.
+fn spread(numbers: &[f64]) -> (f64, f64) {
+    let mean = mean(numbers);
+    let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
+    (mean, (squares / (numbers.len() - 1) as f64).sqrt())
+}
+
+/// The mean pass rate of a run, which is the area under its curve. bf16 and f32 draw other tokens from the second on, so that runs of
+/// one seed are as far apart as runs of two seeds: the means over seeds may differ by what that noise explains, two standard errors.
+#[test]
+#[ignore = "minutes; `make learn` runs it"]
+#[expect(clippy::print_stdout, reason = "the table is what `make learn` is for")]
+fn bf16_learns_as_f32_does() {
+    let row = Row::of(Preset::Grpo);
+    println!(
+        "| compute | first step | mean pass rate of each seed's run | mean | last three steps | pass rate, step by step |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let measured = ["f32", "bf16"].map(|compute| {
+        let curves: Vec<Vec<f64>> = PAIRS.iter().map(|seed| curve_in(&row, *seed, compute)).collect();
+        let steps = curves.iter().map(Vec::len).min().unwrap_or(0);
+        let areas: Vec<f64> = curves.iter().map(|rates| mean(&rates[..steps])).collect();
+        let last = mean(&curves.iter().map(|rates| mean(&rates[rates.len() - LAST..])).collect::<Vec<_>>());
+        let first = mean(&curves.iter().map(|rates| rates[0]).collect::<Vec<_>>());
+        let (area, deviation) = spread(&areas);
+        let seeds: Vec<String> = areas.iter().map(|area| format!("{area:.2}")).collect();
+        println!(
+            "| {compute} | {first:.2} | {} | {area:.3} ± {deviation:.3} | {last:.2} | {} |",
+            seeds.join(", "),
+            sparkline(&curves)
+        );
+        (area, deviation, last)
+    });
+    let [(full, of_full, _), (half, of_half, last)] = measured;
+    let noise = ((of_full.powi(2) + of_half.powi(2)) / PAIRS.len() as f64).sqrt();
+    println!("bf16 - f32 = {:+.3}, standard error {noise:.3}", half - full);
+    assert!((half - full).abs() <= 2.0 * noise, "the curves differ by more than noise");
+    assert!(last >= WANTED, "bf16 ends at {last}");
+}
+
+/// One bar a step, of the mean over the runs that got so far.
+fn sparkline(curves: &[Vec<f64>]) -> String {
+    let longest = curves.iter().map(Vec::len).max().unwrap_or(0);
+    (0..longest)
+        .map(|step| {
+            let at: Vec<f64> = curves.iter().filter_map(|rates| rates.get(step).copied()).collect();
+            ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][((mean(&at) * 8.0) as usize).min(7)]
+        })
+        .collect()
 }
 
 #[test]

@@ -98,6 +98,14 @@ fn tiny_policy(compute: Kind) -> Policy {
     Policy::load(folder.path(), compute, Device::Cpu).unwrap()
 }
 
+/// The random T5 of `tiny.rs`.
+fn tiny_t5(compute: Kind) -> Policy {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make_t5(folder.path());
+    Policy::load(folder.path(), compute, Device::Cpu).unwrap()
+}
+
 /// What an update on made-up data is done with: a learning rate of its own, no critic, completions of at most 16 tokens.
 fn settings<'a>(
     algorithm: &'a AlgorithmConfig,
@@ -138,7 +146,7 @@ struct WrittenOut;
 impl Attention for WrittenOut {
     fn attend(
         &mut self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
         query_bhtd: &Tensor,
         key_bktd: Tensor,
         value_bktd: Tensor,

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rltrain::policy::{Pack, Policy, Tokenizer, logprobs_and_entropy};
+use rltrain::policy::{Network, Pack, Policy, Tokenizer, logprobs_and_entropy};
 use rltrain::rng::Stream;
 use rltrain::rollout::{Request, Sampling, generate};
 use serde_json::Value;
@@ -157,23 +157,42 @@ fn numbers_and_continuations_are_those_of_transformers() {
             ..Request::default()
         })
         .collect();
-    let greedy = Sampling {
-        seed: 0,
-        stream: Stream::Evaluation,
-        step: 0,
-        temperature: 0.0,
-        max_tokens: prompts[0]["greedy"].as_array().unwrap().len(),
-        stop: Vec::new(),
-        max_batch: requests.len(),
-        ..Sampling::default()
-    };
-    let mut finished = 0;
-    generate(&model, &policy.tokenizer, &requests, &greedy, &mut |completion| {
-        let wanted = integers(&prompts[completion.request]["greedy"]);
-        let stop = wanted.iter().position(|id| policy.tokenizer.stop_ids.contains(id));
-        assert_eq!(completion.tokens, wanted[..stop.map_or(wanted.len(), |place| place + 1)]);
-        finished += 1;
-    })
-    .unwrap();
-    assert_eq!(finished, prompts.len());
+    let wanted: Vec<Vec<i64>> = prompts
+        .iter()
+        .map(|prompt| {
+            let mut ids = integers(&prompt["greedy"]);
+            let stop = ids.iter().position(|id| policy.tokenizer.stop_ids.contains(id));
+            ids.truncate(stop.map_or(ids.len(), |place| place + 1));
+            ids
+        })
+        .collect();
+    for max_batch in [1, requests.len()] {
+        let greedy = Sampling {
+            stream: Stream::Evaluation,
+            temperature: 0.0,
+            max_tokens: prompts[0]["greedy"].as_array().unwrap().len(),
+            max_batch,
+            ..Sampling::default()
+        };
+        let mut finished = 0;
+        generate(&model, &policy.tokenizer, &requests, &greedy, &mut |completion| {
+            assert_eq!(completion.tokens, wanted[completion.request], "{max_batch} together over a cache");
+            finished += 1;
+        })
+        .unwrap();
+        assert_eq!(finished, prompts.len());
+    }
+    // Without a cache, alone and beside the others: each token is the likeliest behind those before it.
+    let mut together = Pack::default();
+    for (request, wanted) in requests.iter().zip(&wanted) {
+        together.add(&request.prompt, [&wanted[..]]);
+        let alone = Pack::new(&request.prompt, [&wanted[..]]);
+        assert_eq!(likeliest(&alone, &model), *wanted, "alone without a cache");
+    }
+    assert_eq!(likeliest(&together, &model), wanted.concat(), "together without a cache");
+}
+
+/// The likeliest token in the place of each of a pack's completion tokens.
+fn likeliest(pack: &Pack, model: &Network) -> Vec<i64> {
+    Vec::try_from(tch::no_grad(|| pack.logits(model).argmax(-1, false))).unwrap()
 }

@@ -70,8 +70,36 @@ pub(crate) fn make_model(folder: &Path) {
         &folder.join("tokenizer_config.json"),
         &json!({ "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template, "eos_token": "<|im_end|>" }),
     );
-    write_json(&folder.join("tokenizer.json"), &tokenizer());
-    let shapes = Architecture::from_json(&config).unwrap().shapes();
+    write_json(&folder.join("tokenizer.json"), &tokenizer(&Value::Null));
+    write_weights(folder, &config);
+}
+
+/// A T5 of 0.9 million parameters with random weights in the same folder, whose tokenizer ends what an encoder reads.
+pub(crate) fn make_t5(folder: &Path) {
+    make_model(folder);
+    let config = json!({
+        "architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "is_encoder_decoder": true,
+        "vocab_size": 259, "d_model": 128, "d_kv": 16, "num_heads": 8, "d_ff": 256, "num_layers": 2,
+        "num_decoder_layers": 3, "relative_attention_num_buckets": 16, "relative_attention_max_distance": 64,
+        "feed_forward_proj": "relu", "layer_norm_epsilon": 1e-6, "tie_word_embeddings": true,
+        "scale_decoder_outputs": false, "decoder_start_token_id": 256, "pad_token_id": 256, "eos_token_id": 258,
+        "dtype": "float32",
+    });
+    write_json(&folder.join("config.json"), &config);
+    let end = SPECIAL[2];
+    let token = json!({ "SpecialToken": { "id": end, "type_id": 0 } });
+    let sequence = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    let ending = json!({
+        "type": "TemplateProcessing", "single": [sequence("A"), &token],
+        "pair": [sequence("A"), &token, sequence("B"), &token],
+        "special_tokens": { end: { "id": end, "ids": [258], "tokens": [end] } },
+    });
+    write_json(&folder.join("tokenizer.json"), &tokenizer(&ending));
+    write_weights(folder, &config);
+}
+
+fn write_weights(folder: &Path, config: &Value) {
+    let shapes = Architecture::from_json(config).unwrap().shapes();
     let tensors =
         shapes.iter().enumerate().map(|(index, (name, shape))| (name.clone(), random(index as u64, shape)));
     write_safetensors(&folder.join("model.safetensors"), tensors, &BTreeMap::new()).unwrap();
@@ -86,7 +114,8 @@ fn random(index: u64, shape: &[i64]) -> OwnedTensor {
     OwnedTensor { dtype: Dtype::F32, shape: shape.iter().map(|n| *n as usize).collect(), data }
 }
 
-fn tokenizer() -> Value {
+/// `post_processor` says what is put around a text where special tokens are wanted.
+fn tokenizer(post_processor: &Value) -> Value {
     let mut vocabulary = Map::new();
     for byte in 0..=255u8 {
         vocabulary.insert(byte_level(byte).to_string(), json!(byte));
@@ -102,7 +131,7 @@ fn tokenizer() -> Value {
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": special, "normalizer": null,
         "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
-        "post_processor": null,
+        "post_processor": post_processor,
         "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
         "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                    "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,

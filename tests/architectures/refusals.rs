@@ -23,7 +23,7 @@ fn refusal(name: &str, changes: Value) -> String {
 fn an_unknown_family_is_told_the_known_ones() {
     insta::assert_snapshot!(
         refusal("llama", json!({ "model_type": "mamba" })),
-        @"`config.json`: model_type `mamba` is not supported, wanted one of `codegen`, `gemma3_text`, `gpt2`, `gpt_bigcode`, `gpt_neox`, `gptj`, `llama`, `mistral`, `qwen2`, `qwen3`, `starcoder2`"
+        @"`config.json`: model_type `mamba` is not supported, wanted one of `codegen`, `gemma3_text`, `gpt2`, `gpt_bigcode`, `gpt_neox`, `gptj`, `llama`, `mistral`, `qwen2`, `qwen3`, `starcoder2`, `t5`"
     );
 }
 

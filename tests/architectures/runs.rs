@@ -49,6 +49,30 @@ fn adapters_with_dropout_and_recomputation() {
     stopped_and_resumed_ends_as_never_stopped(prepare, &files);
 }
 
+/// Two turns, so that the second is written behind the first and what the environment says.
+#[test]
+fn an_encoder_decoder() {
+    let prepare = |folder: &Path| {
+        tiny::make_t5(&folder.join("model"));
+        edit(folder, "max_tokens = 48\n", "max_tokens = 32\n");
+        edit(folder, "[optimizer]\n", "[episode]\nturns = 2\nfeedback = \"verdict\"\n\n[optimizer]\n");
+    };
+    let files = ["model/model.safetensors", "optimizer.safetensors"];
+    stopped_and_resumed_ends_as_never_stopped(prepare, &files);
+}
+
+#[test]
+fn adapters_of_an_encoder_decoder_with_dropout_and_recomputation() {
+    let prepare = |folder: &Path| {
+        tiny::make_t5(&folder.join("model"));
+        let section = "gradient_checkpointing = true\n[model.lora]\nrank = 4\ndropout = 0.1\n\n[tasks]\n";
+        edit(folder, "\n[tasks]\n", section);
+        edit(folder, "max_tokens = 48\n", "max_tokens = 24\n");
+    };
+    let files = ["adapter/adapter_model.safetensors", "optimizer.safetensors"];
+    stopped_and_resumed_ends_as_never_stopped(prepare, &files);
+}
+
 #[test]
 fn weights_that_came_in_bf16() {
     let prepare = |folder: &Path| convert(&folder.join("model"), Kind::BFloat16);

@@ -136,6 +136,7 @@ fn a_completion_goes_on_from_any_of_its_tokens_to_the_same_end() {
         samples: 1,
         first_sample: completion.sample,
         written,
+        begun: written,
         ..whole.clone()
     };
     let written = |completion: &Completion| (completion.sample * 3).min(completion.tokens.len() - 1);
@@ -153,10 +154,10 @@ fn a_completion_goes_on_from_any_of_its_tokens_to_the_same_end() {
     assert!(completions.iter().any(|completion| completion.finish == Finish::Length));
     assert!(completions.iter().any(|completion| completion.finish == Finish::Stop));
     // A prompt that is as long without being written is another request.
-    let other = Request { written: 0, ..requests[4].clone() };
+    let other = Request { written: 0, begun: 0, ..requests[4].clone() };
     assert_ne!(sample(&[other])[0].tokens.len(), 0);
     assert!(
-        !sample(&[Request { written: 0, ..requests[4].clone() }])[0]
+        !sample(&[Request { written: 0, begun: 0, ..requests[4].clone() }])[0]
             .tokens
             .starts_with(&completions[4].tokens[..12])
     );

@@ -156,7 +156,7 @@ fn what_is_kept_of_a_prompt_keeps_nothing_else_alive() {
     let tokens = Tensor::from_slice(&[65i64; 30]).unsqueeze(0);
     let positions = Tensor::arange(30, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     let mut attention =
-        PrefillAttention { spans: vec![(0, 30)], before: vec![&[]], stored: Default::default() };
+        PrefillAttention { spans: vec![(0, 30)], before: vec![&[]], stored: Default::default(), read: None };
     let _ = tch::no_grad(|| model.hidden(&tokens, &positions, &mut attention));
     let tensors = attention.stored.layers.iter().flat_map(|(key, value)| [key, value]);
     let bytes: usize = tensors

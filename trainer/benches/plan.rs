@@ -48,8 +48,10 @@ fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     tiny::make_model(&folder.path().join("llama"));
     graph("llama, tiny", &folder.path().join("llama"))?;
+    tiny::make_t5(&folder.path().join("t5"));
+    graph("t5, tiny", &folder.path().join("t5"))?;
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/architectures");
-    for family in ["qwen3", "gemma3_text", "gpt2", "gpt_neox", "gptj", "starcoder2", "gpt_bigcode"] {
+    for family in ["qwen3", "gemma3", "gpt2", "gpt_neox", "gptj", "starcoder2", "gpt_bigcode"] {
         let path = golden.join(family);
         if path.join("config.json").is_file() {
             graph(

@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     /// Device, such as cpu or cuda:0
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Print token ids and logprobs as JSON, one completion a line
+    /// Print token ids, logprobs and the entropy of each token's distribution as JSON, one completion a line
     #[arg(long)]
     json: bool,
 }
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let policy = Policy::load(&model.path, kind, device)?;
     let text =
         if arguments.raw { arguments.prompt.clone() } else { policy.tokenizer.chat(&arguments.prompt)? };
-    let prompt = policy.tokenizer.encode(&(text + &arguments.prefill))?;
+    let prompt = policy.tokenizer.encode_prompt(&(text + &arguments.prefill))?;
     if prompt.is_empty() {
         return Err(Failure::plain_input(std::io::Error::other(
             "the prompt has no tokens; give `--prompt` a text",
@@ -98,6 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         max_tokens: arguments.max_tokens.get(),
         stop: arguments.stop.clone(),
         max_batch: 64,
+        entropy: arguments.json,
         ..Sampling::default()
     };
     let requests = [Request { prompt, samples: arguments.samples.get(), ..Request::default() }];
@@ -115,8 +116,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn print(arguments: &Arguments, prompt: &[i64], completion: &Completion) {
     if arguments.json {
-        let Completion { tokens, logprobs, text, .. } = completion;
-        print_line(json!({ "prompt": prompt, "tokens": tokens, "logprobs": logprobs, "text": text }));
+        let Completion { tokens, logprobs, entropies, text, .. } = completion;
+        print_line(json!({
+            "prompt": prompt, "tokens": tokens, "logprobs": logprobs, "entropies": entropies, "text": text
+        }));
     } else {
         // As `print_line`: a closed pipe is not a failure.
         let _ = std::io::stdout().flush();

@@ -49,8 +49,8 @@ fn print(check: &SelfCheck, all: bool) {
     for way in ways {
         let worst = way.differences.first().map_or(0.0, |(_, difference)| *difference);
         print_line(format_args!(
-            "\n{}: tensors differ by at most {worst:.1e} of their gradient (bound {gradients:.0e})",
-            way.name
+            "\n{}: tensors differ by at most {worst:.1e} of what was added up (bound {gradients:.0e}), {:.1e} of what came of it",
+            way.name, way.of_sum
         ));
         let shown = if all { way.differences.len() } else { NAMED };
         for (name, difference) in way.differences.iter().take(shown) {

@@ -15,7 +15,6 @@ use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::start_executor;
 use crate::facts::{Bench, Facts, Wanted};
-use crate::policy::{Policy, PolicyError};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
@@ -52,11 +51,10 @@ impl Environment {
     /// If the recipe's grammar does not compile for the policy's tokenizer, or the sandbox cannot be started.
     pub fn new(
         recipe: &Recipe,
-        policy: &Policy,
         (tasks, prompter, rewards): (TaskSet, Prompter, RewardSet),
     ) -> Result<Environment, TrainError> {
         Ok(Environment {
-            language: language(recipe, policy)?,
+            language: language(recipe)?,
             executor: start_executor(&recipe.executor)?,
             pass_rates: new_pass_rates(recipe, tasks.len()),
             tasks,
@@ -105,12 +103,8 @@ impl Environment {
 }
 
 /// The language of the recipe, compiled for the policy's tokenizer.
-fn language(recipe: &Recipe, policy: &Policy) -> Result<Option<DrawnLanguage>, TrainError> {
+fn language(recipe: &Recipe) -> Result<Option<DrawnLanguage>, TrainError> {
     let Some(config) = &recipe.rollout.grammar else { return Ok(None) };
-    let path = recipe.model.path.join("tokenizer.json");
-    let text = fs_err::read(&path)?;
-    let tokenizer = serde_json::from_slice(&text).map_err(|source| TrainError::Json { path, source })?;
-    let ends = policy.tokenizer.stop_ids.iter().copied();
-    let language = CompiledGrammar::new(config, &tokenizer, ends).map_err(PolicyError::from)?;
+    let language = CompiledGrammar::for_model(config, &recipe.model.path)?;
     Ok(Some((Arc::new(language), config.method)))
 }

@@ -140,10 +140,11 @@ fn next_request(first: &Request, attempt: &Completion) -> Request {
     let said = attempt.continuation().read().map(|(token, _)| token);
     Request {
         prompt: first.prompt.iter().copied().chain(said).collect(),
+        written: first.written + attempt.continuation().read_length(),
         samples: 1,
         task: first.task,
         first_sample: first.first_sample + attempt.sample,
         drawn: first.drawn + attempt.tokens.len(),
-        written: 0,
+        begun: 0,
     }
 }

@@ -165,7 +165,8 @@ impl Planned<'_> {
         let room = KvRoom::of(
             &Wanted {
                 attempts: sampled.tasks * sampled.samples,
-                longest_prompt: sampled.longest_prompt + earlier,
+                longest_prompt: sampled.longest_prompt + if sizes.has_encoder { 0 } else { earlier },
+                longest_written: earlier,
                 max_tokens: rollout.max_tokens.get(),
                 max_batch: rollout.max_batch.get(),
                 kv_memory_mib: rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),
@@ -174,7 +175,7 @@ impl Planned<'_> {
             self.kind,
         )?;
         let per_token = KvCache::bytes_per_token(&sizes, self.kind);
-        let histories = if turns > 1 {
+        let histories = if turns > 1 && !sizes.has_encoder {
             let tokens = sampled.tasks * (lengths.prompt + sampled.samples * lengths.completion);
             room.left.min(tokens * per_token)
         } else {
@@ -184,16 +185,18 @@ impl Planned<'_> {
         let prefilled = prompts.min(PREFILL_TOKENS.max(sampled.longest_prompt));
         // The prompt whose samples have started in part is kept as well.
         let cached = (prefilled + sampled.longest_prompt) * per_token;
-        let pass =
-            |tokens| self.architecture.inference_bytes(PackSize { tokens, ..PackSize::default() }, self.kind);
+        let pass = |tokens, prompts| {
+            self.architecture.inference_bytes(PackSize { tokens, prompts, ..PackSize::default() }, self.kind)
+        };
         let footprint = self
             .resident()
             .with(Class::Weights, self.network_bytes(false))
             .with(Class::KeysAndValues, room.bytes + histories + cached)
-            .with(Class::Activations, pass(prefilled).max(pass(room.padded_rows)))
+            .with(Class::Activations, pass(prefilled, prefilled).max(pass(room.padded_rows, 0)))
             .with(
                 Class::Logits,
-                drawing_bytes(room.padded_rows, sizes.vocab_size, sampled.temperature, rollout.shaping()),
+                drawing_bytes(room.padded_rows, sizes.vocab_size, sampled.temperature, rollout.shaping())
+                    + self.architecture.rounded_head_bytes(self.kind),
             );
         Ok(Phase { name: sampled.name, footprint })
     }
@@ -208,7 +211,8 @@ impl Planned<'_> {
             .resident()
             .with(class, self.architecture.network_bytes(self.kind, None, false))
             .with(Class::Activations, self.judging_bytes(self.architecture, pack))
-            .with(Class::Logits, self.logits(LOGITS_FORWARD) * self.chunk_bytes());
+            .with(Class::Logits, self.logits(LOGITS_FORWARD) * self.chunk_bytes())
+            .with(Class::Logits, self.architecture.rounded_head_bytes(self.kind));
         Some(Phase { name: "reference", footprint })
     }
 
@@ -252,7 +256,8 @@ impl Planned<'_> {
             .with(
                 Class::Logits,
                 self.logits(LOGITS_BACKWARD) * self.chunk_bytes().max(self.swept_bytes(lengths)),
-            );
+            )
+            .with(Class::Logits, architecture.rounded_head_bytes(self.kind));
         let of_matrix = match training.lora {
             Some(_) => 0,
             // Products add to f32 gradients in place.

@@ -15,4 +15,4 @@ pub use report::{CriticReport, TokenReport, UpdateReport};
 pub use schedule::learning_rate;
 pub use token_budget::{TokenBudget, TooLarge, apply_within};
 pub(crate) use update::descend;
-pub use update::{Settings, accumulate, apply};
+pub use update::{Settings, accumulate, accumulate_in_parts, apply};

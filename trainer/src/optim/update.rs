@@ -109,12 +109,28 @@ pub fn accumulate(
     settings: &Settings<'_>,
     update: u64,
 ) -> UpdateReport {
+    accumulate_in_parts(policy, critic, batch, members, settings, update, &mut || ())
+}
+
+/// As [`accumulate`]; `after_part` is called whenever the gradient of some more sequences has been added.
+pub fn accumulate_in_parts(
+    policy: &Policy,
+    critic: Option<&Critic>,
+    batch: &Batch,
+    members: &[usize],
+    settings: &Settings<'_>,
+    update: u64,
+    after_part: &mut dyn FnMut(),
+) -> UpdateReport {
     let trained = if critic.is_some() || settings.algorithm.trains_without_advantage() {
         members.to_vec()
     } else {
         batch.with_signal(members)
     };
     let supervised = settings.references.map(|references| supervise(policy, references, settings, update));
+    if supervised.is_some() {
+        after_part();
+    }
     let mut report = UpdateReport { supervised, ..UpdateReport::default() };
     if trained.is_empty() {
         return report;
@@ -133,6 +149,7 @@ pub fn accumulate(
         report.computed_tokens += plan.pack.len();
         report.trained_tokens += plan.place_n.numel();
         pass.backward(&plan, &mut sums);
+        after_part();
     }
     report.loss = sums.loss();
     report.tokens = sums.tokens();

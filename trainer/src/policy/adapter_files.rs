@@ -71,15 +71,15 @@ impl Adapter {
         config_of(folder, &read_safetensors(&folder.join(ADAPTER_WEIGHTS))?.names())
     }
 
-    /// `adapter_config.json` as PEFT reads it; `base` is where the adapted model is.
-    pub fn peft_config(&self, base: &Path) -> Value {
+    /// `adapter_config.json` as PEFT reads it; `base` is where the adapted model is, `has_encoder` whether it reads prompts apart.
+    pub fn peft_config(&self, base: &Path, has_encoder: bool) -> Value {
         let LoraConfig { rank, alpha, rank_stabilised, dropout, .. } = self.config;
         let mut targets: Vec<&str> = self.factors.keys().map(|module| last(module)).collect();
         targets.sort_unstable();
         targets.dedup();
         json!({
             "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
+            "task_type": if has_encoder { "SEQ_2_SEQ_LM" } else { "CAUSAL_LM" },
             "base_model_name_or_path": base.display().to_string(),
             "inference_mode": true,
             "r": rank,

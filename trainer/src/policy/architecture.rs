@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::config_json::ConfigJson;
+use super::cross_attention::CrossAttention;
 use super::error::PolicyError;
 use super::families;
 use super::feed_forward::FeedForward;
@@ -31,9 +32,12 @@ pub struct Sizes {
     pub vocab_size: i64,
     /// Longest sequence the model was made for, in tokens.
     pub max_positions: i64,
+    /// Whether an encoder reads the prompt. A completion then begins behind a token of its own, and looks at what was read.
+    pub has_encoder: bool,
 }
 
-/// A decoder-only network: embedding, layers, norm, output matrix. Made by [`Architecture::from_json`].
+/// A network: embedding, layers, norm, output matrix, and in front of them an encoder where the family has one. Made by
+/// [`Architecture::from_json`].
 ///
 /// Rates of dropout that a configuration names are those of pretraining: neither rollouts nor updates drop anything,
 /// since the ratio of two probabilities under different masks says nothing about the policy.
@@ -46,6 +50,17 @@ pub struct Architecture {
     pub(super) layers: Vec<Layer>,
     pub(super) final_norm: Norm,
     pub(super) head: Head,
+    /// What reads prompts, where the layers do not do so themselves.
+    pub(super) encoder: Option<Encoder>,
+}
+
+/// Layers in which every token of a prompt sees every other; they share the table of token rows with those that write.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Encoder {
+    pub(super) layers: Vec<Layer>,
+    pub(super) final_norm: Norm,
+    /// The token that every completion begins behind.
+    pub(super) start: i64,
 }
 
 /// Token ids to hidden states.
@@ -73,6 +88,7 @@ pub(super) struct Head {
 /// ```text
 /// sequential   x <- x + attention_norm'(attention(input_norm(x)));  x <- x + feed_norm'(feed(feed_norm(x)))
 /// parallel     x <- x + attention(input_norm(x)) + feed(feed_norm(x))
+/// crossing     as sequential, with x <- x + cross(norm(x), what the encoder read) between the two
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
@@ -85,6 +101,8 @@ pub(super) struct Layer {
     pub(super) output_norms: Option<(Norm, Norm)>,
     /// Whether both parts read the same hidden states.
     pub(super) parallel: bool,
+    /// Attention to what an encoder has read.
+    pub(super) cross: Option<CrossAttention>,
 }
 
 impl Architecture {
@@ -122,6 +140,12 @@ impl Architecture {
         for layer in &self.layers {
             layer.shapes(&mut shapes);
         }
+        if let Some(encoder) = &self.encoder {
+            for layer in &encoder.layers {
+                layer.shapes(&mut shapes);
+            }
+            encoder.final_norm.shapes(&mut shapes);
+        }
         self.final_norm.shapes(&mut shapes);
         if let Some(matrix) = &self.head.matrix {
             shapes.add(matrix, &[vocab_size, hidden_size]);
@@ -137,10 +161,12 @@ impl Architecture {
         std::iter::once(&self.embedding.tokens).chain(&self.embedding.positions).cloned().collect()
     }
 
-    /// Every matrix product of the layers.
+    /// Every matrix product of the layers, the encoder's included.
     pub(super) fn projections(&self) -> impl Iterator<Item = &Projection> {
-        self.layers.iter().flat_map(|layer| {
-            [&layer.attention.qkv, &layer.attention.output, &layer.feed.up, &layer.feed.down]
+        let encoder = self.encoder.iter().flat_map(|encoder| &encoder.layers);
+        self.layers.iter().chain(encoder).flat_map(|layer| {
+            let own = [&layer.attention.qkv, &layer.attention.output, &layer.feed.up, &layer.feed.down];
+            own.into_iter().chain(layer.cross.iter().flat_map(CrossAttention::projections))
         })
     }
 }
@@ -149,6 +175,9 @@ impl Layer {
     fn shapes(&self, shapes: &mut Shapes) {
         self.input_norm.shapes(shapes);
         self.attention.shapes(shapes);
+        if let Some(cross) = &self.cross {
+            cross.shapes(shapes);
+        }
         if let Some(norm) = &self.feed_norm {
             norm.shapes(shapes);
         }
@@ -167,6 +196,13 @@ pub(super) struct Shapes(Vec<(String, Vec<i64>)>);
 impl Shapes {
     pub(super) fn add(&mut self, name: &str, shape: &[i64]) {
         self.0.push((name.to_owned(), shape.to_vec()));
+    }
+
+    /// A tensor that several layers share: listed once.
+    pub(super) fn add_shared(&mut self, name: &str, shape: &[i64]) {
+        if !self.0.iter().any(|(known, _)| known == name) {
+            self.add(name, shape);
+        }
     }
 
     pub(super) fn into_list(self) -> Vec<(String, Vec<i64>)> {

@@ -2,7 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::encoder::{Read, attend_to_all};
 use super::kv_cache::{KeysAndValues, KvCache};
+use super::relative::RelativeBias;
 use super::row_kernels::{self, DecodeRows};
 
 /// Columns that libtorch's attention looks at come in multiples of this, so that shapes (and with them the library's cached kernels)
@@ -10,14 +12,16 @@ use super::row_kernels::{self, DecodeRows};
 const COLUMNS: usize = 16;
 
 /// What one layer asks of the attention over its queries, keys and values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionLayer {
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionLayer<'a> {
     /// Number of the layer, from 0.
     pub index: usize,
     /// Factor of the scores before the softmax.
     pub scale: f64,
     /// How many tokens a token sees, itself included; all before it if there is none.
     pub window: Option<i64>,
+    /// What distances add to the scores.
+    pub relative: Option<&'a RelativeBias>,
 }
 
 /// How the tokens of one call see each other and what came before. One call per layer.
@@ -28,11 +32,26 @@ pub trait Attention {
     /// to whatever the implementation holds. Returns `[B, H, T, D]`.
     fn attend(
         &mut self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
         query_bhtd: &Tensor,
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor;
+
+    /// Attends with queries `[B, H, T, D]` to the prompts that an encoder has read. `keys_and_values` computes those of the
+    /// layer, `[1, H, S, D]` each, where the implementation does not hold them.
+    ///
+    /// # Panics
+    ///
+    /// If the implementation has no prompts that were read: networks without an encoder never ask.
+    fn attend_to_read(
+        &mut self,
+        _layer: AttentionLayer<'_>,
+        _query_bhtd: &Tensor,
+        _keys_and_values: &dyn Fn(&Read) -> (Tensor, Tensor),
+    ) -> Tensor {
+        panic!("nothing was read")
+    }
 
     /// Whether each sequence has one token here, without a graph, so that what lies between two products is computed by the
     /// kernels of a decode step.
@@ -49,12 +68,36 @@ pub struct PrefillAttention<'a> {
     pub before: Vec<&'a [KeysAndValues]>,
     /// Keys and values of all tokens of the call. Empty before the call.
     pub stored: KeysAndValues,
+    /// What an encoder has read of each prompt, in the order of `spans`, where one has.
+    pub read: Option<ReadPrompts>,
+}
+
+/// What an encoder has read, and each layer's keys and values of it.
+pub struct ReadPrompts {
+    /// What was read.
+    pub read: Read,
+    /// Keys and values of all that was read. Empty before the call.
+    pub stored: KeysAndValues,
 }
 
 impl Attention for PrefillAttention<'_> {
+    fn attend_to_read(
+        &mut self,
+        layer: AttentionLayer<'_>,
+        query_bhtd: &Tensor,
+        keys_and_values: &dyn Fn(&Read) -> (Tensor, Tensor),
+    ) -> Tensor {
+        let ReadPrompts { read, stored } = self.read.as_mut().expect("the prompts were read, by contract");
+        let (key, value) = keys_and_values(read);
+        let lengths: Vec<i64> = self.spans.iter().map(|(_, length)| *length).collect();
+        let attended = attend_by_prompt(query_bhtd, &lengths, (&key, &value), &read.lengths, layer.scale);
+        stored.layers.push((key.squeeze_dim(0).copy(), value.squeeze_dim(0).copy()));
+        attended
+    }
+
     fn attend(
         &mut self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
         query_bhtd: &Tensor,
         key_bktd: Tensor,
         value_bktd: Tensor,
@@ -84,6 +127,18 @@ pub struct DecodeAttention<'a> {
     cache: &'a mut KvCache,
     positions: &'a [i64],
     masked: Option<Masked>,
+    read: Option<ReadRows<'a>>,
+    /// What distances add to the scores, `[H, columns]` or as [`Masked`] takes it; the same in all layers.
+    bias: Option<Tensor>,
+}
+
+/// The prompts that an encoder has read, by row.
+struct ReadRows<'a> {
+    cache: &'a mut KvCache,
+    /// The last token of each row's prompt.
+    last: Vec<i64>,
+    /// `[rows, 1, 1, columns]`, where there are no kernels: minus infinity beyond the last token.
+    mask_b11l: Option<Tensor>,
 }
 
 /// What libtorch's attention takes, where there are no kernels of ours.
@@ -104,7 +159,21 @@ impl<'a> DecodeAttention<'a> {
         let (kind, device, head_dim) = (cache.kind(), cache.device(), cache.head_dim());
         let has_kernels = row_kernels::exist_for(kind, device) && row_kernels::takes_width(head_dim);
         let masked = (!has_kernels).then(|| Masked::new(positions, cache.capacity(), kind, device));
-        DecodeAttention { cache, positions, masked }
+        DecodeAttention { cache, positions, masked, read: None, bias: None }
+    }
+
+    /// The same for rows whose prompts, of these `lengths`, an encoder has read; `cache` has their keys and values.
+    pub fn looking_at(self, cache: &'a mut KvCache, lengths: &[i64]) -> DecodeAttention<'a> {
+        let mask_b11l = self.masked.as_ref().map(|_| {
+            let longest = lengths.iter().max().copied().unwrap_or(1);
+            let columns = (longest as usize).next_multiple_of(COLUMNS) as i64;
+            let column_l = Tensor::arange(columns, (Kind::Int64, cache.device()));
+            let length_b1 = Tensor::from_slice(lengths).to_device(cache.device()).unsqueeze(1);
+            let visible = column_l.unsqueeze(0).lt_tensor(&length_b1);
+            additive_mask(&visible, cache.kind()).view([-1, 1, 1, columns])
+        });
+        let last = lengths.iter().map(|length| length - 1).collect();
+        DecodeAttention { read: Some(ReadRows { cache, last, mask_b11l }), ..self }
     }
 }
 
@@ -125,13 +194,19 @@ impl Masked {
         }
     }
 
+    /// `[rows, H, 1, columns]` in `kind`: what distances add to the scores.
+    fn bias(&self, relative: &RelativeBias, kind: Kind) -> Tensor {
+        let column_l = Tensor::arange(self.columns, (Kind::Int64, self.position_b.device()));
+        let buckets_b1l = relative.buckets(&self.position_b.view([-1, 1, 1]), &column_l.view([1, 1, -1]));
+        relative.of(&buckets_b1l, kind)
+    }
+
     fn attend(
         &self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
+        bias_bh1l: Option<&Tensor>,
         cache: &mut KvCache,
-        query_bh1d: &Tensor,
-        key_bk1d: &Tensor,
-        value_bk1d: &Tensor,
+        [query_bh1d, key_bk1d, value_bk1d]: [&Tensor; 3],
     ) -> Tensor {
         cache.store_token(layer.index, &self.slot_b, key_bk1d, value_bk1d);
         let (b, h, _, d) = query_bh1d.size4().expect("queries have four dimensions by contract");
@@ -143,7 +218,10 @@ impl Masked {
             within_window(&self.mask_b11l, &self.position_b.view([-1, 1, 1, 1]), &column_l, window)
         });
         let mask_b11l = narrowed.as_ref().unwrap_or(&self.mask_b11l);
-        attend_under(&grouped, &key, &value, mask_b11l, layer.scale).reshape([b, h, 1, d])
+        // Where there is a bias, every head has keys of its own.
+        let biased = bias_bh1l.map(|bias| mask_b11l + bias);
+        attend_under(&grouped, &key, &value, biased.as_ref().unwrap_or(mask_b11l), layer.scale)
+            .reshape([b, h, 1, d])
     }
 }
 
@@ -154,27 +232,80 @@ impl Attention for DecodeAttention<'_> {
 
     fn attend(
         &mut self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
         query_bhtd: &Tensor,
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor {
-        if let Some(masked) = &self.masked {
-            return masked.attend(layer, self.cache, query_bhtd, &key_bktd, &value_bktd);
+        let AttentionLayer { index, scale, window, relative } = layer;
+        if let (None, Some(relative)) = (&self.bias, relative) {
+            self.bias = Some(match &self.masked {
+                Some(masked) => masked.bias(relative, query_bhtd.kind()),
+                None => relative.behind(self.positions.iter().max().map_or(1, |position| position + 1)),
+            });
         }
-        let (keys, values) = self.cache.of_layer(layer.index);
+        let bias = self.bias.as_ref();
+        if let Some(masked) = &self.masked {
+            return masked.attend(layer, bias, self.cache, [query_bhtd, &key_bktd, &value_bktd]);
+        }
+        let (keys, values) = self.cache.of_layer(index);
         row_kernels::store(keys, self.positions, &key_bktd);
         row_kernels::store(values, self.positions, &value_bktd);
-        let rows =
-            DecodeRows { keys, values, positions: self.positions, window: layer.window, scale: layer.scale };
+        let rows = DecodeRows { keys, values, positions: self.positions, window, scale, bias_hl: bias };
+        row_kernels::attend(query_bhtd, &rows)
+    }
+
+    fn attend_to_read(
+        &mut self,
+        layer: AttentionLayer<'_>,
+        query_bhtd: &Tensor,
+        _keys_and_values: &dyn Fn(&Read) -> (Tensor, Tensor),
+    ) -> Tensor {
+        let ReadRows { cache, last, mask_b11l } = self.read.as_mut().expect("prompts were read, by contract");
+        let AttentionLayer { index, scale, .. } = layer;
+        if let Some(mask_b11l) = mask_b11l {
+            let size = mask_b11l.size();
+            let (key, value) = cache.view(index, size[0], size[3]);
+            return attend_under(query_bhtd, &key, &value, mask_b11l, scale);
+        }
+        let (keys, values) = cache.of_layer(index);
+        let rows = DecodeRows { keys, values, positions: last, window: None, scale, bias_hl: None };
         row_kernels::attend(query_bhtd, &rows)
     }
 }
 
+/// Attention of tokens to all of what was read of their prompt: stretches of `query` `[1, H, T, D]` and of keys and values
+/// `[1, H, S, D]`, prompt by prompt.
+pub(super) fn attend_by_prompt(
+    query: &Tensor,
+    lengths: &[i64],
+    (key, value): (&Tensor, &Tensor),
+    read: &[i64],
+    scale: f64,
+) -> Tensor {
+    let keys = key.split_with_sizes(read, 2).into_iter().zip(value.split_with_sizes(read, 2));
+    let attended = query
+        .split_with_sizes(lengths, 2)
+        .into_iter()
+        .zip(keys)
+        .map(|(query, (key, value))| attend_to_all(&query, &key, &value, None, scale));
+    Tensor::cat(&attended.collect::<Vec<_>>(), 2)
+}
+
 /// Attention of the last tokens of one sequence, as many as there are queries, to all of it.
-pub(super) fn attend_causally(query: &Tensor, key: &Tensor, value: &Tensor, layer: AttentionLayer) -> Tensor {
+pub(super) fn attend_causally(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    layer: AttentionLayer<'_>,
+) -> Tensor {
     let (new, length) = (query.size()[2], key.size()[2]);
     let window = layer.window.filter(|window| *window < length);
+    if let Some(relative) = layer.relative {
+        let mask_tl = causal_mask(new, length, window, query.kind(), query.device());
+        let bias_htl = relative.of(&relative.buckets_of_last(new, length), query.kind());
+        return attend_under(query, key, value, &(mask_tl + bias_htl).unsqueeze(0), layer.scale);
+    }
     if window.is_some() || new < length {
         let mask = causal_mask(new, length, window, query.kind(), query.device());
         return attend_under(query, key, value, &mask, layer.scale);
@@ -258,7 +389,7 @@ mod tests {
         };
         let (query, key, value) = (wave(0.7), wave(0.3), wave(0.2));
         for window in [None, Some(2), Some(5), Some(9)] {
-            let layer = AttentionLayer { index: 0, scale: 0.5, window };
+            let layer = AttentionLayer { index: 0, scale: 0.5, window, relative: None };
             let all = attend_causally(&query, &key, &value, layer);
             for new in [1, 3, 6] {
                 let last = attend_causally(&query.narrow(2, 7 - new, new), &key, &value, layer);

@@ -56,15 +56,6 @@ pub enum PolicyError {
         /// The families that are.
         wanted: String,
     },
-    /// The model has an encoder, which rollouts and updates do not run.
-    #[error(
-        "`config.json`: model_type `{found}` is an encoder-decoder, which rollouts and updates do not run; \
-         wanted a decoder-only model"
-    )]
-    EncoderDecoder {
-        /// What `model_type` says.
-        found: String,
-    },
     /// The weights cannot be read.
     #[error(transparent)]
     Weights(#[from] rltrain_checkpoints::ReadError),

@@ -122,30 +122,50 @@ impl Architecture {
         elements.max().unwrap_or(0) * MASTER
     }
 
+    /// Bytes of the output matrix, f32.
+    fn head_bytes(&self) -> usize {
+        (self.sizes.vocab_size * self.sizes.hidden_size) as usize * MASTER
+    }
+
+    /// What a rounded output layer makes of its matrix, in the network's dtype, each time it multiplies with it.
+    pub fn rounded_head_bytes(&self, kind: Kind) -> usize {
+        if kind == Kind::BFloat16 { self.head_bytes() / MASTER * kind.elt_size_in_bytes() } else { 0 }
+    }
+
     /// Bytes of a pass over a pack with its backward pass, up to the final hidden states.
     pub fn training_bytes(&self, pack: PackSize, kind: Kind, training: Training<'_>) -> PassBytes {
         let size = kind.elt_size_in_bytes();
         let width = self.sizes.hidden_size as usize;
-        let hidden = pack.tokens * width * size;
         if self.is_direct(training) {
             return self.direct_bytes(pack, kind, training);
         }
-        let layers = self.layers.iter().map(|layer| layer.kept(pack, kind, training));
-        let backward = self.layers.iter().map(|layer| layer.backward(pack, kind)).max().unwrap_or(0);
         // The hidden states that predict are gathered out of what the final norm gives.
-        let gathered = pack.predicted * width * size;
-        if training.recomputes {
-            let kept = (self.layers.len() + 1) * hidden + gathered;
-            return PassBytes { kept, passing: layers.max().unwrap_or(0) + backward };
-        }
-        let last = pack.tokens * self.final_norm.kept(size, training) + gathered;
-        PassBytes { kept: layers.sum::<usize>() + last, passing: backward }
+        let gathered = PassBytes { kept: pack.predicted * width * size, passing: 0 };
+        let (written, read) = self.parts(pack);
+        let stack = |layers: &[Layer], final_norm: &Norm, tokens: &Tokens| {
+            let each = layers.iter().map(|layer| layer.kept(tokens, kind, training));
+            let backward = layers.iter().map(|layer| layer.backward(tokens, kind)).max().unwrap_or(0);
+            if training.recomputes {
+                let kept = (layers.len() + 1) * tokens.count * width * size;
+                return PassBytes { kept, passing: each.max().unwrap_or(0) + backward };
+            }
+            let last = tokens.count * final_norm.kept(size, training);
+            PassBytes { kept: each.sum::<usize>() + last, passing: backward }
+        };
+        let decoder = stack(&self.layers, &self.final_norm, &written);
+        let encoder = self.encoder.as_ref().zip(read);
+        let encoder = encoder.map(|(encoder, read)| stack(&encoder.layers, &encoder.final_norm, &read));
+        [gathered, decoder].into_iter().chain(encoder).fold(PassBytes::default(), |sum, part| PassBytes {
+            kept: sum.kept + part.kept,
+            // One layer at a time.
+            passing: sum.passing.max(part.passing),
+        })
     }
 
     /// Whether the pass over a pack is computed without a graph: see `network/direct.rs`.
     pub fn is_direct(&self, training: Training<'_>) -> bool {
         let positions = self.embedding.positions.is_none() && self.embedding.scale.is_none();
-        let plain = positions && self.final_norm.is_plain() && self.layers.iter().all(Layer::is_plain);
+        let plain = positions && self.encoder.is_none() && self.final_norm.is_plain() && self.layers.iter().all(Layer::is_plain);
         plain && !training.graph && training.lora.is_none()
     }
 
@@ -166,8 +186,47 @@ impl Architecture {
 
     /// Bytes that a pass over `tokens` without a gradient needs at most.
     pub fn inference_bytes(&self, pack: PackSize, kind: Kind) -> usize {
-        self.layers.iter().map(|layer| layer.inference(pack, kind)).max().unwrap_or(0)
+        let (written, read) = self.parts(pack);
+        let most = |layers: &[Layer], tokens: &Tokens| {
+            layers.iter().map(|layer| layer.inference(tokens, kind)).max().unwrap_or(0)
+        };
+        let encoder = self.encoder.as_ref().zip(read);
+        let encoder = encoder.map_or(0, |(encoder, read)| {
+            // What was read stays while the other layers write.
+            let kept = read.count * self.sizes.hidden_size as usize * kind.elt_size_in_bytes();
+            most(&encoder.layers, &read).max(kept)
+        });
+        most(&self.layers, &written) + encoder
     }
+
+    /// What goes through the layers, and, where there is an encoder, through that.
+    fn parts(&self, pack: PackSize) -> (Tokens, Option<Tokens>) {
+        if self.encoder.is_none() {
+            return (Tokens { count: pack.tokens, keys: pack.keys, ..Tokens::default() }, None);
+        }
+        let own = pack.tokens - pack.prompts;
+        let written = Tokens {
+            count: own + pack.groups,
+            // Each completion has its own keys and that of the token that all begin behind.
+            keys: own + pack.completions,
+            scores: pack.completion_squares + own,
+            read: pack.prompts,
+        };
+        let read = Tokens { count: pack.prompts, scores: pack.prompt_squares, ..Tokens::default() };
+        (written, Some(read))
+    }
+}
+
+/// Tokens of a pass through some layers.
+#[derive(Clone, Copy, Default)]
+struct Tokens {
+    count: usize,
+    /// Keys that are joined out of a prompt's and a completion's own.
+    keys: usize,
+    /// Pairs of a query and a key whose distance adds to the score.
+    scores: usize,
+    /// Tokens that an encoder has read for these.
+    read: usize,
 }
 
 impl Projection {
@@ -182,13 +241,13 @@ impl Projection {
 }
 
 impl Norm {
-    /// Bytes that the graph keeps of one token. Root mean squares are computed in f32, and keep what they read in that, and what
-    /// the weight is multiplied with where the weight is trained.
+    /// Bytes that the graph keeps of one row. Root mean squares are computed in f32, and keep what they read in that, the inverse
+    /// root, and what the weight is multiplied with where the weight is trained.
     fn kept(&self, size: usize, training: Training<'_>) -> usize {
         let width = self.width as usize;
         match self.formula {
-            NormFormula::Layer => width * size,
-            _ => width * MASTER * if training.lora.is_none() { 2 } else { 1 },
+            NormFormula::Layer => width * size + 2 * MASTER,
+            _ => MASTER + width * MASTER * if training.lora.is_none() { 2 } else { 1 },
         }
     }
 }
@@ -220,7 +279,7 @@ impl Layer {
     }
 
     /// Bytes that the graph of this layer keeps.
-    fn kept(&self, pack: PackSize, kind: Kind, training: Training<'_>) -> usize {
+    fn kept(&self, tokens: &Tokens, kind: Kind, training: Training<'_>) -> usize {
         let Widths { hidden, query, key, up, inner } = self.widths();
         let grouped = key < query;
         let keeps = |projection: &Projection, width: usize| {
@@ -232,14 +291,20 @@ impl Layer {
         let size = kind.elt_size_in_bytes();
         let outputs = self.output_norms.iter().flat_map(|(attention, feed)| [attention, feed]);
         let norms = std::iter::once(&self.input_norm).chain(&self.feed_norm).chain(outputs);
-        let of_norms: usize = norms.map(|norm| norm.kept(size, training)).sum();
+        let mut of_norms: usize = norms.map(|norm| norm.kept(size, training)).sum();
         let mut elements = keeps(&self.attention.qkv, hidden);
         // Values are cut out of the product, which lives as long as they do; where heads share them, they are copied.
         elements += if grouped { 2 * query } else { query + 2 * key };
         // Queries and keys after they turned; queries are cut out of it.
         elements += query + key;
-        if self.attention.query_and_key_norm.is_some() {
-            elements += query + key + if grouped { query + 2 * key } else { 0 };
+        if let Some((of_query, of_key)) = &self.attention.query_and_key_norm {
+            let (heads, shared) = (self.attention.heads as usize, self.attention.key_value_heads as usize);
+            of_norms += heads * of_query.kept(size, training) + shared * of_key.kept(size, training);
+            if kind == Kind::Float {
+                // What they read is cut out of the product, which then lives as long.
+                of_norms -= (query + key) * MASTER;
+                elements += if grouped { query + 2 * key } else { 0 };
+            }
         }
         // What each stretch attended to, and all of it in the order of the output's product.
         elements += query + keeps(&self.attention.output, query);
@@ -250,9 +315,18 @@ impl Layer {
         elements += up + if self.feed.gated { inner } else { 0 } + keeps(&self.feed.down, inner);
         // Every completion's keys and values are its prompt's and its own in one piece.
         let of_keys = 2 * query;
-        // The softmax's denominators are f32.
-        let denominators = pack.tokens * self.attention.heads as usize * MASTER;
-        (pack.tokens * elements + pack.keys * of_keys) * size + pack.tokens * of_norms + denominators
+        let heads = self.attention.heads as usize;
+        // The softmax's denominators are f32. Where distances add to the scores, all weights are kept.
+        let denominators = tokens.count * heads * MASTER;
+        let weights = tokens.scores * heads * size;
+        if let Some(cross) = &self.cross {
+            // What its norm gives, the queries, what they attended to by prompt and together, and for what was read keys and values.
+            of_norms += cross.norm.kept(size, training) + heads * MASTER;
+            elements += keeps(&cross.query, hidden) + 2 * query + keeps(&cross.output, query);
+        }
+        let of_read = if self.cross.is_some() { tokens.read * 2 * query * size } else { 0 };
+        let of_tokens = (tokens.count * elements + tokens.keys * of_keys) * size + tokens.count * of_norms;
+        of_tokens + denominators + weights + of_read
     }
 
     /// Whether it has the form that is computed without a graph.
@@ -263,6 +337,8 @@ impl Layer {
         norms
             && projections.iter().all(|projection| projection.is_in_order())
             && attention.query_and_key_norm.is_none()
+            && attention.relative.is_none()
+            && self.cross.is_none()
             && self.feed.gated
             && self.feed.activation == Activation::Silu
             && self.output_norms.is_none()
@@ -289,21 +365,23 @@ impl Layer {
     }
 
     /// Bytes that the backward pass of this layer needs beside what the graph keeps.
-    fn backward(&self, pack: PackSize, kind: Kind) -> usize {
+    fn backward(&self, tokens: &Tokens, kind: Kind) -> usize {
         let Widths { hidden, query, key, up, inner } = self.widths();
         let feed = hidden + 2 * up + inner;
         let attention = hidden + 3 * query + 2 * (query + 2 * key);
-        let elements = pack.tokens * feed.max(attention) + pack.keys * 2 * query;
+        let weights = 2 * tokens.scores * self.attention.heads as usize;
+        let of_read = if self.cross.is_some() { tokens.read * 4 * query } else { 0 };
+        let elements = tokens.count * feed.max(attention) + tokens.keys * 2 * query + weights + of_read;
         elements * kind.elt_size_in_bytes()
     }
 
     /// Bytes of this layer alone, without a gradient.
-    fn inference(&self, pack: PackSize, kind: Kind) -> usize {
+    fn inference(&self, tokens: &Tokens, kind: Kind) -> usize {
         let Widths { hidden, query, key, up, inner } = self.widths();
         let feed = 3 * hidden + up + 2 * inner;
         let attention = 2 * hidden + (query + 2 * key) + (query + key) + 4 * query;
         let turning = 2 * hidden + (query + 2 * key) + 4 * (query + key);
         let longest = attention.max(turning).max(feed);
-        pack.tokens * longest * kind.elt_size_in_bytes()
+        tokens.count * longest * kind.elt_size_in_bytes()
     }
 }

@@ -1,4 +1,4 @@
-//! The policy: a causal language model, its tokenizer, and the forward passes over it.
+//! The policy: a language model, its tokenizer, and the forward passes over it.
 //!
 //! Master weights are f32 ([`Weights`]); a [`Network`] is a view of them in the compute dtype, made anew after each
 //! update.
@@ -10,8 +10,9 @@ pub mod attention;
 mod compute;
 mod config;
 mod config_json;
+mod cross_attention;
 mod dropout;
-mod encoder_decoder;
+mod encoder;
 mod error;
 mod export;
 mod families;
@@ -25,6 +26,7 @@ mod norm;
 mod pack;
 mod packed_attention;
 mod projection;
+mod relative;
 mod rotary;
 mod rounded_operands;
 mod row_kernels;
@@ -43,7 +45,7 @@ pub use architecture::{Architecture, Sizes};
 pub use attention::{Attention, AttentionLayer};
 pub use config::*;
 use dropout::Dropout;
-pub use encoder_decoder::{EncoderDecoder, EncoderDecoderPlan, Memory};
+pub use encoder::{Prompts, Read};
 pub use error::PolicyError;
 pub use export::export_adapter;
 pub use footprint::{MASTER, PassBytes, Training};
@@ -53,10 +55,13 @@ pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
 pub use network::Network;
 pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
+pub use relative::RelativeBias;
 pub use rounded_operands::{permit_rounded_operands, refuse_rounded_operands};
 pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
+pub(crate) use tokenizer::stop_ids;
+pub(crate) use weights::read_json;
 pub use weights::{Weights, load_tensor};
 
 use crate::rollout::Shaping;

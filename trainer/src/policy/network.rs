@@ -10,7 +10,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::architecture::{Architecture, Layer, Sizes};
 use super::attention::Attention;
+use super::cross_attention::LoadedCrossAttention;
 use super::dropout::{Dropout, TokenDropout};
+use super::encoder::LoadedEncoder;
 use super::feed_forward::LoadedFeedForward;
 use super::norm::LoadedNorm;
 use super::rotary::{Angles, LoadedRotary};
@@ -33,6 +35,7 @@ pub struct Network {
     final_norm: LoadedNorm,
     head_ve: Tensor,
     head_bias_v: Option<Tensor>,
+    pub(super) encoder: Option<LoadedEncoder>,
     dropout: Option<Dropout>,
     recomputes: bool,
     truncation: Option<Shaping>,
@@ -49,12 +52,12 @@ pub(super) struct Tokens {
 }
 
 /// What all layers of one forward pass share.
-struct Shared {
+pub(super) struct Shared {
     angles: Vec<Angles>,
     dropout: Option<TokenDropout>,
 }
 
-struct LoadedLayer {
+pub(super) struct LoadedLayer {
     /// Number of the layer, from 0.
     index: usize,
     input_norm: LoadedNorm,
@@ -63,6 +66,7 @@ struct LoadedLayer {
     feed: LoadedFeedForward,
     output_norms: Option<(LoadedNorm, LoadedNorm)>,
     parallel: bool,
+    cross: Option<LoadedCrossAttention>,
 }
 
 impl Network {
@@ -85,6 +89,7 @@ impl Network {
             final_norm: architecture.final_norm.load(weights, kind),
             head_ve: architecture.head.matrix.as_ref().map_or_else(|| embedding_ve.shallow_clone(), named),
             head_bias_v: architecture.head.bias.as_ref().map(named),
+            encoder: architecture.encoder.as_ref().map(|encoder| LoadedEncoder::new(encoder, weights, kind)),
             embedding_ve,
             dropout: None,
             recomputes: false,
@@ -222,13 +227,17 @@ impl Network {
         if self.kind == Kind::BFloat16 { with_rounded_operands(products) } else { products() }
     }
 
-    fn shared(&self, tokens: &Tokens) -> Shared {
+    pub(super) fn shared(&self, tokens: &Tokens) -> Shared {
         let angles = self.rotary.iter().map(|rotary| rotary.angles(&tokens.positions_bt, self.kind));
-        let dropout = self.dropout.zip(tokens.keys_bt.as_ref());
-        Shared { angles: angles.collect(), dropout: dropout.map(|(dropout, keys_bt)| dropout.of(keys_bt)) }
+        Shared { angles: angles.collect(), dropout: self.dropout_of(tokens) }
     }
 
-    fn embed(&self, Tokens { tokens_bt, positions_bt, .. }: &Tokens) -> Tensor {
+    /// What products over these tokens leave out, if the network leaves out anything.
+    pub(super) fn dropout_of(&self, tokens: &Tokens) -> Option<TokenDropout> {
+        self.dropout.zip(tokens.keys_bt.as_ref()).map(|(dropout, keys_bt)| dropout.of(keys_bt))
+    }
+
+    pub(super) fn embed(&self, Tokens { tokens_bt, positions_bt, .. }: &Tokens) -> Tensor {
         let rows = |table: &Tensor, ids: &Tensor| Tensor::embedding(table, ids, -1, false, false);
         let row_bte = rows(&self.embedding_ve, tokens_bt);
         let scaled_bte =
@@ -242,7 +251,7 @@ impl Network {
 }
 
 impl LoadedLayer {
-    fn new(index: usize, layer: &Layer, weights: &Weights, kind: Kind) -> LoadedLayer {
+    pub(super) fn new(index: usize, layer: &Layer, weights: &Weights, kind: Kind) -> LoadedLayer {
         let norms = layer.output_norms.as_ref();
         LoadedLayer {
             index,
@@ -253,11 +262,12 @@ impl LoadedLayer {
             output_norms: norms
                 .map(|(attention, feed)| (attention.load(weights, kind), feed.load(weights, kind))),
             parallel: layer.parallel,
+            cross: layer.cross.as_ref().map(|cross| cross.load(index, weights, kind)),
         }
     }
 
     /// Hidden states after the layer. Never adds in place, which would overwrite what the backward pass needs.
-    fn apply(&self, x_bte: &Tensor, shared: &Shared, attention: &mut dyn Attention) -> Tensor {
+    pub(super) fn apply(&self, x_bte: &Tensor, shared: &Shared, attention: &mut dyn Attention) -> Tensor {
         let Shared { angles, dropout } = shared;
         // Two projections each of the attention and of the feed-forward part.
         let place = 4 * self.index as u64;
@@ -269,7 +279,10 @@ impl LoadedLayer {
         if let Some((norm, _)) = &self.output_norms {
             attended = norm.apply(&attended);
         }
-        let after_attention = x_bte + attended;
+        let mut after_attention = x_bte + attended;
+        if let Some(cross) = &self.cross {
+            after_attention = cross.apply(&after_attention, attention, dropout.as_ref());
+        }
         let feed_input = match &self.feed_norm {
             Some(norm) => norm.apply(if self.parallel { x_bte } else { &after_attention }),
             None => normed,
@@ -288,7 +301,10 @@ impl LoadedLayer {
         if let Some((norm, _)) = &self.output_norms {
             attended = norm.apply_by_row(&attended);
         }
-        let after_attention = row_kernels::add(x_b1e, &attended);
+        let mut after_attention = row_kernels::add(x_b1e, &attended);
+        if let Some(cross) = &self.cross {
+            after_attention = cross.apply(&after_attention, attention, None);
+        }
         let feed_input = match &self.feed_norm {
             Some(norm) => norm.apply_by_row(if self.parallel { x_b1e } else { &after_attention }),
             None => normed,
@@ -302,13 +318,17 @@ impl LoadedLayer {
 }
 
 /// The gradient of `input`, given that of `output(input)`; gradients of weights are added on the way.
-fn gradient_of_input(input: &Tensor, gradient: &Tensor, output: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+pub(super) fn gradient_of_input(
+    input: &Tensor,
+    gradient: &Tensor,
+    output: impl FnOnce(&Tensor) -> Tensor,
+) -> Tensor {
     let input = input.detach().set_requires_grad(true);
     continue_gradient(&output(&input), gradient);
     input.grad()
 }
 
 /// Continues `gradient`, that of `output`, to what `output` was computed from: the inner product has this gradient.
-fn continue_gradient(output: &Tensor, gradient: &Tensor) {
+pub(super) fn continue_gradient(output: &Tensor, gradient: &Tensor) {
     (output * gradient).sum(Kind::Float).backward();
 }

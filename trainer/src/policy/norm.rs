@@ -18,6 +18,8 @@ pub(super) struct Norm {
     pub(super) epsilon: f64,
     /// The formula.
     pub(super) formula: NormFormula,
+    /// Factor of what it gives, if that is not 1.
+    pub(super) factor: Option<f64>,
 }
 
 /// The formulas of normalisation. Mean, mean square and variance are summed in f32, whatever the compute dtype.
@@ -41,22 +43,29 @@ impl Norm {
 
     /// Whether the kernels of training compute it.
     pub(super) fn is_plain(&self) -> bool {
-        self.formula == NormFormula::RootMeanSquare && training_kernels::take_width(self.width)
+        self.formula == NormFormula::RootMeanSquare && self.factor.is_none() && training_kernels::take_width(self.width)
     }
 
     pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedNorm {
-        let weight = weights.get(&format!("{}.weight", self.name));
+        let stored = |part: &str| weights.get(&format!("{}.{part}", self.name));
+        let times = |x: &Tensor| self.factor.map_or_else(|| x.shallow_clone(), |factor| x * factor);
+        let weight = stored("weight");
         let master = weight.shallow_clone();
         let (weight, bias) = match self.formula {
-            NormFormula::RootMeanSquare => (weight.to_kind(kind), None),
+            NormFormula::RootMeanSquare => (times(weight).to_kind(kind), None),
             // Stays f32: in bf16 `1 + w` would keep 7 bits of `w` at most.
-            NormFormula::RootMeanSquarePlusOne => (weight + 1.0, None),
-            NormFormula::Layer => {
-                let bias = weights.get(&format!("{}.bias", self.name));
-                (weight.to_kind(kind), Some(bias.to_kind(kind)))
-            }
+            NormFormula::RootMeanSquarePlusOne => (times(&(weight + 1.0)), None),
+            NormFormula::Layer => (times(weight).to_kind(kind), Some(times(stored("bias")).to_kind(kind))),
         };
-        LoadedNorm { weight, bias, master, width: self.width, epsilon: self.epsilon, formula: self.formula }
+        LoadedNorm {
+            weight,
+            bias,
+            master,
+            width: self.width,
+            epsilon: self.epsilon,
+            formula: self.formula,
+            factor: self.factor,
+        }
     }
 }
 
@@ -69,6 +78,7 @@ pub(super) struct LoadedNorm {
     width: i64,
     epsilon: f64,
     formula: NormFormula,
+    factor: Option<f64>,
 }
 
 impl LoadedNorm {
@@ -82,7 +92,7 @@ impl LoadedNorm {
 
     /// Whether [`LoadedNorm::normalise`] and the functions behind it are all there is to it.
     pub(super) fn is_plain(&self) -> bool {
-        self.formula == NormFormula::RootMeanSquare && training_kernels::take_width(self.width)
+        self.formula == NormFormula::RootMeanSquare && self.factor.is_none() && training_kernels::take_width(self.width)
     }
 
     /// The norm of rows `[T, E]` on the processor. Not part of a gradient graph, as all that follow.
@@ -140,7 +150,7 @@ mod tests {
         let wave = |n: i64, step: f64| (Tensor::arange(n, (Kind::Float, Device::Cpu)) * step).sin();
         let x = (wave(4 * 512, 0.37) * 3.0 + 0.7).view([4, 512]).to_kind(Kind::BFloat16);
         for formula in [NormFormula::RootMeanSquare, NormFormula::RootMeanSquarePlusOne, NormFormula::Layer] {
-            let norm = Norm { name: "norm".to_owned(), width: 512, epsilon: 1e-6, formula };
+            let norm = Norm { name: "norm".to_owned(), width: 512, epsilon: 1e-6, formula, factor: None };
             // Weights that bf16 holds exactly, so that the sums are all that can differ.
             let weight = (wave(512, 0.11) * 2.0).to_kind(Kind::BFloat16).to_kind(Kind::Float);
             let named = |name: &str, tensor: &Tensor| (format!("norm.{name}"), tensor.copy());

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::dropout::token_key;
+use super::encoder::Prompts;
 use super::interjection::Continuation;
 use super::network::{DirectBehind, DirectTokens, Network, Tokens};
 use super::packed_attention::{PackedAttention, Stretches};
@@ -19,6 +20,15 @@ use super::packed_attention::{PackedAttention, Stretches};
 /// completion are seen like the others, and predicted by none. All groups of a pack go through the
 /// projections together; attention runs completion by completion, so that its cost grows with the completions and not with
 /// the square of the pack.
+///
+/// A network with an encoder reads the prompts there, each once, and every completion begins behind one token that all of
+/// its group share:
+///
+/// ```text
+/// read        p0 p1 p2   q0 q1
+/// written      s | a0 a1 a2 | b0 b1    s | c0 c1
+/// positions    0 |  1  2  3 |  1  2    0 |  1  2
+/// ```
 #[derive(Default)]
 pub struct Pack {
     tokens_t: Vec<i64>,
@@ -42,6 +52,16 @@ pub struct PackSize {
     pub predicted: usize,
     /// Keys that the attention of completions reads: for each its prompt's and its own.
     pub keys: usize,
+    /// Tokens of prompts among `tokens`.
+    pub prompts: usize,
+    /// Prompts.
+    pub groups: usize,
+    /// Completions.
+    pub completions: usize,
+    /// Sum of the squares of the prompts' lengths.
+    pub prompt_squares: usize,
+    /// Sum of the squares of the completions' lengths.
+    pub completion_squares: usize,
 }
 
 impl Pack {
@@ -93,10 +113,19 @@ impl Pack {
 
     /// How much there is to compute.
     pub fn size(&self) -> PackSize {
-        let keys = self.groups.iter().flat_map(|Stretches { prompt, completions }| {
-            completions.iter().map(move |completion| (prompt + completion) as usize)
-        });
-        PackSize { tokens: self.len(), predicted: self.target_n.len(), keys: keys.sum() }
+        let mut size = PackSize { tokens: self.len(), predicted: self.target_n.len(), ..PackSize::default() };
+        for Stretches { prompt, completions } in &self.groups {
+            let prompt = *prompt as usize;
+            size.groups += 1;
+            size.prompts += prompt;
+            size.prompt_squares += prompt * prompt;
+            for completion in completions.iter().map(|completion| *completion as usize) {
+                size.completions += 1;
+                size.keys += prompt + completion;
+                size.completion_squares += completion * completion;
+            }
+        }
+        size
     }
 
     /// Number of tokens computed.
@@ -139,18 +168,65 @@ impl Pack {
 
     /// As [`Pack::pass`], by libtorch's gradient graph whatever the network.
     pub fn pass_with_graph<'a>(&self, model: &'a Network) -> Pass<'a> {
+        match model.start() {
+            None => self.pass_behind(model, None),
+            Some(start) => {
+                let (prompts, written) = self.apart(start);
+                written.pass_behind(model, Some(prompts))
+            }
+        }
+    }
+
+    /// The prompts, and the completions behind the token `start` in place of their prompts.
+    fn apart(&self, start: i64) -> (Prompts, Pack) {
+        let (mut prompts, mut written) = (Prompts::default(), Pack::default());
+        // Where each token of this pack is in the other; for a token of a prompt, where what stands for it is.
+        let mut moved = Vec::with_capacity(self.tokens_t.len());
+        let mut from = 0;
+        for Stretches { prompt, completions } in &self.groups {
+            let behind = from + *prompt as usize;
+            let end = behind + completions.iter().sum::<i64>() as usize;
+            prompts.add(&self.tokens_t[from..behind]);
+            let place = written.tokens_t.len() as i64;
+            written.tokens_t.push(start);
+            written.tokens_t.extend(&self.tokens_t[behind..end]);
+            written.positions_t.push(0);
+            written.positions_t.extend(self.positions_t[behind..end].iter().map(|place| place - prompt + 1));
+            written.keys_t.push(self.keys_t[behind - 1]);
+            written.keys_t.extend(&self.keys_t[behind..end]);
+            written.groups.push(Stretches { prompt: 1, completions: completions.clone() });
+            moved.extend(std::iter::repeat_n(place, *prompt as usize));
+            moved.extend(place + 1..written.tokens_t.len() as i64);
+            from = end;
+        }
+        written.predictor_n = self.predictor_n.iter().map(|place| moved[*place as usize]).collect();
+        written.target_n.clone_from(&self.target_n);
+        (prompts, written)
+    }
+
+    /// The forward pass behind `prompts`, where an encoder reads those.
+    fn pass_behind<'a>(&self, model: &'a Network, prompts: Option<Prompts>) -> Pass<'a> {
         let tokens = self.tokens(model.device());
         let predictor_n = Tensor::from_slice(&self.predictor_n).to_device(model.device());
-        let mut attention = PackedAttention::new(self.groups.clone());
-        let (hidden_bte, inputs) = if model.recomputes() {
+        let attention = PackedAttention::new(self.groups.clone());
+        let (hidden_bte, again) = if model.recomputes() {
+            let (read, prompts) = prompts
+                .map(|prompts| {
+                    let (read, inputs) = model.read_and_inputs(&prompts);
+                    (read, (prompts, inputs))
+                })
+                .unzip();
+            let mut attention = attention.looking_at(read);
             let (hidden_bte, inputs) = model.hidden_and_inputs(&tokens, &mut attention);
-            (hidden_bte, Some(inputs))
+            (hidden_bte, Some((attention, inputs, prompts)))
         } else {
+            let mut attention = attention.looking_at(prompts.map(|prompts| model.read(&prompts)));
             (model.hidden_of(&tokens, &mut attention), None)
         };
         let hidden_ne = hidden_bte.squeeze_dim(0).index_select(0, &predictor_n);
-        let way =
-            inputs.map_or(Way::Graph, |inputs| Way::Again(Again { tokens, attention, inputs, predictor_n }));
+        let way = again.map_or(Way::Graph, |(attention, inputs, prompts)| {
+            Way::Again(Again { tokens, attention, inputs, predictor_n, prompts })
+        });
         Pass { hidden_ne, model, way }
     }
 
@@ -199,6 +275,8 @@ struct Again {
     attention: PackedAttention,
     inputs: Vec<Tensor>,
     predictor_n: Tensor,
+    /// The prompts that an encoder has read, and the inputs of its layers.
+    prompts: Option<(Prompts, Vec<Tensor>)>,
 }
 
 impl Pass<'_> {
@@ -212,12 +290,15 @@ impl Pass<'_> {
         match self.way {
             Way::Graph => (self.hidden_ne * gradient_ne).sum(Kind::Float).backward(),
             Way::Direct(direct) => self.model.direct_backward(*direct, gradient_ne),
-            Way::Again(Again { tokens, mut attention, inputs, predictor_n }) => {
+            Way::Again(Again { tokens, mut attention, inputs, predictor_n, prompts }) => {
                 let last = inputs.last().expect("the final norm has an input");
                 // Completions of one prompt share the token that predicts their first one: their gradients add up.
                 let mut gradient_te = last.squeeze_dim(0).zeros_like();
                 let _ = gradient_te.index_add_(0, &predictor_n, &gradient_ne.to_kind(last.kind()));
                 self.model.backward_from(inputs, &gradient_te.unsqueeze(0), &tokens, &mut attention);
+                if let (Some((prompts, inputs)), Some(read)) = (prompts, attention.read()) {
+                    self.model.backward_from_read(inputs, &read.states_1se.grad(), &prompts);
+                }
             }
             Way::None => panic!("a pass without gradients has no way back"),
         }

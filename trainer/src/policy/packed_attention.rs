@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::attention::{Attention, AttentionLayer, attend_causally, attend_under, causal_mask, repeat_heads};
+use super::attention::{
+    Attention, AttentionLayer, attend_by_prompt, attend_causally, attend_under, causal_mask, repeat_heads,
+};
+use super::encoder::Read;
 use super::training_kernels::Stretch;
 
 /// The tokens of one group in a pack: a prompt, and behind it completions that do not see each other.
@@ -47,12 +50,26 @@ pub(super) struct PackedAttention {
     groups: Vec<Stretches>,
     /// What the tokens of a completion see, by its prompt's length, its own, and the window.
     masks: BTreeMap<(i64, i64, Option<i64>), Tensor>,
+    /// Which biases apply between them, where distances have some.
+    buckets: BTreeMap<(i64, i64), Tensor>,
+    /// What an encoder has read for each of `groups`.
+    read: Option<Read>,
 }
 
 impl PackedAttention {
     /// Attention within each of `groups`, which cover the tokens of the call, in order, without gaps.
     pub(super) fn new(groups: Vec<Stretches>) -> PackedAttention {
-        PackedAttention { groups, masks: BTreeMap::new() }
+        PackedAttention { groups, masks: BTreeMap::new(), buckets: BTreeMap::new(), read: None }
+    }
+
+    /// The same, with what an encoder has read for each group.
+    pub(super) fn looking_at(self, read: Option<Read>) -> PackedAttention {
+        PackedAttention { read, ..self }
+    }
+
+    /// What an encoder has read.
+    pub(super) fn read(&self) -> Option<&Read> {
+        self.read.as_ref()
     }
 
     /// Lengths of all stretches in order.
@@ -64,26 +81,45 @@ impl PackedAttention {
     }
 
     /// Makes the masks that a layer needs and does not have yet.
-    fn prepare(&mut self, window: Option<i64>, kind: Kind, device: Device) {
+    fn prepare(&mut self, layer: AttentionLayer<'_>, kind: Kind, device: Device) {
+        let window = layer.window;
         for &Stretches { prompt, ref completions } in &self.groups {
             for &completion in completions {
                 self.masks
                     .entry((prompt, completion, window))
                     .or_insert_with(|| causal_mask(completion, prompt + completion, window, kind, device));
+                if let Some(relative) = layer.relative {
+                    self.buckets
+                        .entry((prompt, completion))
+                        .or_insert_with(|| relative.buckets_of_last(completion, prompt + completion));
+                }
             }
         }
     }
 }
 
 impl Attention for PackedAttention {
+    fn attend_to_read(
+        &mut self,
+        layer: AttentionLayer<'_>,
+        query_bhtd: &Tensor,
+        keys_and_values: &dyn Fn(&Read) -> (Tensor, Tensor),
+    ) -> Tensor {
+        let read = self.read.as_ref().expect("the prompts were read, by contract");
+        let lengths = self.groups.iter().map(|group| group.prompt + group.completions.iter().sum::<i64>());
+        let (key, value) = keys_and_values(read);
+        let lengths: Vec<i64> = lengths.collect();
+        attend_by_prompt(query_bhtd, &lengths, (&key, &value), &read.lengths, layer.scale)
+    }
+
     fn attend(
         &mut self,
-        layer: AttentionLayer,
+        layer: AttentionLayer<'_>,
         query_bhtd: &Tensor,
         key_bktd: Tensor,
         value_bktd: Tensor,
     ) -> Tensor {
-        self.prepare(layer.window, query_bhtd.kind(), query_bhtd.device());
+        self.prepare(layer, query_bhtd.kind(), query_bhtd.device());
         let heads = query_bhtd.size()[1];
         let lengths = self.lengths();
         // Split once: the backward pass puts the parts together once, where cutting each out would add a whole tensor of zeros.
@@ -103,7 +139,11 @@ impl Attention for PackedAttention {
                 let key = Tensor::cat(&[&prompt_key, &key], 2);
                 let value = Tensor::cat(&[&prompt_value, &value], 2);
                 let mask_tl = &self.masks[&(*prompt, *completion, layer.window)];
-                attended.push(attend_under(&query, &key, &value, mask_tl, layer.scale));
+                let biased = layer.relative.map(|relative| {
+                    (relative.of(&self.buckets[&(*prompt, *completion)], query.kind()) + mask_tl).unsqueeze(0)
+                });
+                let mask = biased.as_ref().unwrap_or(mask_tl);
+                attended.push(attend_under(&query, &key, &value, mask, layer.scale));
             }
         }
         Tensor::cat(&attended, 2)
@@ -147,7 +187,7 @@ mod tests {
                 .collect();
             let mask = additive_mask(&Tensor::from_slice(&visible).view([1, 1, 16, 16]), Kind::Float);
             let whole = attend_under(&query, &repeat_heads(&key, 4), &repeat_heads(&value, 4), &mask, 0.5);
-            let layer = AttentionLayer { index: 0, scale: 0.5, window };
+            let layer = AttentionLayer { index: 0, scale: 0.5, window, relative: None };
             let packed = PackedAttention::new(groups.clone()).attend(
                 layer,
                 &query,

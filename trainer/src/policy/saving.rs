@@ -143,7 +143,10 @@ impl Policy {
     }
 
     fn save_adapter(&self, adapter: &Adapter, files: &mut impl Files) -> Result<(), WriteError> {
-        files.json(&format!("{ADAPTER}/{ADAPTER_CONFIG}"), &adapter.peft_config(&self.folder))?;
+        files.json(
+            &format!("{ADAPTER}/{ADAPTER_CONFIG}"),
+            &adapter.peft_config(&self.folder, self.architecture.sizes().has_encoder),
+        )?;
         let factors = adapter.iter().map(|(name, tensor)| (name, HostView::new(tensor)));
         files.tensors(&format!("{ADAPTER}/{ADAPTER_WEIGHTS}"), factors, &made_by_torch())
     }

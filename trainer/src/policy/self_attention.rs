@@ -7,6 +7,7 @@ use super::attention::{Attention, AttentionLayer};
 use super::dropout::TokenDropout;
 use super::norm::{LoadedNorm, Norm};
 use super::projection::{LoadedProjection, Projection};
+use super::relative::{RelativeBias, RelativePositions};
 use super::rotary::Angles;
 use super::training_kernels::{self, Attended, Direction, Heads, Stretch};
 use super::weights::Weights;
@@ -31,6 +32,8 @@ pub(super) struct SelfAttention {
     pub(super) scale: f64,
     /// How many tokens a token sees, itself included.
     pub(super) window: Option<i64>,
+    /// What distances add to the scores.
+    pub(super) relative: Option<RelativePositions>,
     /// Back to the residual stream.
     pub(super) output: Projection,
 }
@@ -41,6 +44,9 @@ impl SelfAttention {
         if let Some((query, key)) = &self.query_and_key_norm {
             query.shapes(shapes);
             key.shapes(shapes);
+        }
+        if let Some(relative) = &self.relative {
+            relative.shapes(self.heads, shapes);
         }
         self.output.shapes(shapes);
     }
@@ -55,7 +61,10 @@ impl SelfAttention {
             query_and_key_norm: norms
                 .map(|(query, key)| (query.load(weights, kind), key.load(weights, kind))),
             rotary: self.rotary,
-            layer: AttentionLayer { index, scale: self.scale, window: self.window },
+            index,
+            scale: self.scale,
+            window: self.window,
+            relative: self.relative.as_ref().map(|relative| relative.load(weights)),
             output: self.output.load(weights, kind),
         }
     }
@@ -75,7 +84,11 @@ pub(super) struct LoadedSelfAttention {
     qkv: LoadedProjection,
     query_and_key_norm: Option<(LoadedNorm, LoadedNorm)>,
     rotary: Option<usize>,
-    layer: AttentionLayer,
+    /// Number of the layer, from 0.
+    index: usize,
+    scale: f64,
+    window: Option<i64>,
+    relative: Option<RelativeBias>,
     output: LoadedProjection,
 }
 
@@ -94,13 +107,13 @@ impl LoadedSelfAttention {
         let qkv = self.qkv.apply(x_bte, dropout, place).view([b, t, h + 2 * k, d]).transpose(1, 2);
         let value = qkv.narrow(1, h + k, k);
         let (query, key) = self.query_and_key(&qkv, angles, attention.is_by_row());
-        let attended_bhtd = attention.attend(self.layer, &query, key, value);
+        let attended_bhtd = attention.attend(self.layer(), &query, key, value);
         self.output.apply(&attended_bhtd.transpose(1, 2).reshape([b, t, h * d]), dropout, place + 1)
     }
 
     /// Whether [`LoadedSelfAttention::forward`] and [`LoadedSelfAttention::backward`] are all there is to it.
     pub(super) fn is_plain(&self) -> bool {
-        self.query_and_key_norm.is_none() && self.qkv.is_plain() && self.output.is_plain()
+        self.query_and_key_norm.is_none() && self.relative.is_none() && self.qkv.is_plain() && self.output.is_plain()
     }
 
     /// The part of rows `[T, E]` on the processor, which see each other within `stretches`, and what
@@ -141,8 +154,8 @@ impl LoadedSelfAttention {
             heads: self.heads as usize,
             key_value_heads: self.key_value_heads as usize,
             head_dim: self.head_dim as usize,
-            scale: self.layer.scale as f32,
-            window: self.layer.window.map(|window| window as usize),
+            scale: self.scale as f32,
+            window: self.window.map(|window| window as usize),
         }
     }
 
@@ -151,6 +164,15 @@ impl LoadedSelfAttention {
         if let Some(rotary) = self.rotary {
             let heads = (self.heads + self.key_value_heads) as usize;
             angles[rotary].rotate_rows(qkv, (heads, self.head_dim as usize), direction);
+        }
+    }
+
+    fn layer(&self) -> AttentionLayer<'_> {
+        AttentionLayer {
+            index: self.index,
+            scale: self.scale,
+            window: self.window,
+            relative: self.relative.as_ref(),
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Tokenizer {
     /// BLAKE3 of the chat template, if there is one.
     pub template_blake3: Option<String>,
     special: Value,
+    /// Whether an encoder reads prompts.
+    has_encoder: bool,
 }
 
 /// Name under which the chat template is compiled.
@@ -52,7 +54,9 @@ impl Tokenizer {
         let source = template_source(folder, &special)?;
         let template_blake3 = source.as_ref().map(|text| blake3::hash(text.as_bytes()).to_hex().to_string());
         let (template, stop_ids) = (compiled(source)?, stop_ids(folder)?);
-        Ok(Tokenizer { inner, path, template, stop_ids, blake3, template_blake3, special })
+        let config = folder.join("config.json");
+        let has_encoder = config.exists() && read_json(&config)?["is_encoder_decoder"] == Value::Bool(true);
+        Ok(Tokenizer { inner, path, template, stop_ids, blake3, template_blake3, special, has_encoder })
     }
 
     /// Whether both give the same ids to the same tokens.
@@ -66,9 +70,45 @@ impl Tokenizer {
     ///
     /// If the tokenizer's model refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|source| PolicyError::Tokenizer {
-            path: self.path.clone(),
-            message: source.to_string(),
+        self.ids(text, false)
+    }
+
+    /// Token ids of a prompt: as [`Tokenizer::encode`], or, where an encoder reads it, with the special tokens that the folder
+    /// puts around a text, T5's `</s>` for example.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<i64>, PolicyError> {
+        self.ids(text, self.has_encoder)
+    }
+
+    /// Token ids of a prompt, and of what `follows` it: those that the whole text has behind the prompt's. Where there are none
+    /// such, because a token reaches over the border or an encoder reads the prompt, those of what follows alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_prompt(
+        &self,
+        prompt: &str,
+        follows: &str,
+    ) -> Result<(Vec<i64>, Vec<i64>), PolicyError> {
+        let before = self.encode_prompt(prompt)?;
+        if self.has_encoder {
+            return Ok((before, self.encode(follows)?));
+        }
+        let whole = self.encode(&format!("{prompt}{follows}"))?;
+        let behind = match whole.strip_prefix(&before[..]) {
+            Some(rest) => rest.to_vec(),
+            None => self.encode(follows)?,
+        };
+        Ok((before, behind))
+    }
+
+    fn ids(&self, text: &str, with_special: bool) -> Result<Vec<i64>, PolicyError> {
+        let encoding = self.inner.encode_fast(text, with_special).map_err(|source| {
+            PolicyError::Tokenizer { path: self.path.clone(), message: source.to_string() }
         })?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
@@ -157,7 +197,12 @@ fn compiled(source: Option<String>) -> Result<Environment<'static>, PolicyError>
     Ok(environment)
 }
 
-fn stop_ids(folder: &Path) -> Result<BTreeSet<i64>, PolicyError> {
+/// Every `eos_token_id` of the generation config and the config of a model folder.
+///
+/// # Errors
+///
+/// If one of them cannot be read.
+pub(crate) fn stop_ids(folder: &Path) -> Result<BTreeSet<i64>, PolicyError> {
     let mut ids = BTreeSet::new();
     for name in ["generation_config.json", "config.json"] {
         let path = folder.join(name);

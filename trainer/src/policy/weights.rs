@@ -281,7 +281,7 @@ fn without_trunk(name: &str) -> &str {
 /// # Errors
 ///
 /// If it cannot be read, is larger than any such file, or is not JSON.
-pub(super) fn read_json(path: &Path) -> Result<Value, PolicyError> {
+pub(crate) fn read_json(path: &Path) -> Result<Value, PolicyError> {
     let read = || -> io::Result<Vec<u8>> {
         let found = std::fs::metadata(path)?;
         // Reading a device has no end, and opening a pipe waits for someone.

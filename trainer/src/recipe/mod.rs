@@ -14,6 +14,7 @@ mod check;
 mod checkpoint;
 mod disk;
 mod error;
+mod grammar;
 mod inputs;
 mod problems;
 mod reading;
@@ -130,6 +131,7 @@ impl Recipe {
             let recipe = recipe.resolve(folder);
             disk::check(&recipe, &mut problems);
             inputs::check(&recipe, &mut problems);
+            grammar::check(&recipe, &mut problems);
             recipe
         });
         problems.finish(name, recipe)

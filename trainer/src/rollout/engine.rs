@@ -15,7 +15,7 @@ use super::request::{Completion, Finish, Request, Sampling};
 use super::sampler::{Draw, Drawn, draw};
 use super::stop::StopStrings;
 use super::transcript::Transcript;
-use super::waiting::{Queue, Waiting};
+use super::waiting::{Prompt, Queue, Waiting};
 use crate::policy::attention::DecodeAttention;
 use crate::policy::{KvCache, Network, PolicyError, Tokenizer};
 
@@ -84,6 +84,8 @@ struct Row {
     transcript: Transcript,
     /// Position of the completion's first token.
     start: usize,
+    /// Tokens of the prompt that an encoder has read.
+    read: usize,
     /// The language that it follows.
     constrained: Option<Constrained>,
     finish: Option<Finish>,
@@ -97,6 +99,8 @@ struct Engine<'a, 'm> {
     sampling: &'a Sampling,
     stop: StopStrings<'a>,
     cache: KvCache,
+    /// Keys and values of the rows' prompts, where an encoder reads those.
+    read_cache: Option<KvCache>,
     rows: Vec<Row>,
     most_rows: usize,
     queue: Queue<'a>,
@@ -113,14 +117,15 @@ impl<'a, 'm> Engine<'a, 'm> {
         sampling: &'a Sampling,
     ) -> Result<Engine<'a, 'm>, PolicyError> {
         let model = histories.model;
+        let longest = |length: &dyn Fn(&Request) -> usize| requests.iter().map(length).max().unwrap_or(0);
         let room = KvRoom::of(
             &Wanted {
                 attempts: requests.iter().map(|request| request.samples).sum(),
-                longest_prompt: requests
-                    .iter()
-                    .map(|request| request.prompt.len() - request.written)
-                    .max()
-                    .unwrap_or(0),
+                longest_prompt: longest(&|request| match model.sizes().has_encoder {
+                    true => request.prompt.len() - request.written,
+                    false => request.prompt.len() - request.begun,
+                }),
+                longest_written: longest(&|request| request.written.saturating_sub(request.begun)),
                 max_tokens: sampling.max_tokens,
                 max_batch: sampling.max_batch,
                 kv_memory_mib: sampling.kv_memory_mib,
@@ -129,9 +134,12 @@ impl<'a, 'm> Engine<'a, 'm> {
             model.kind(),
         )?;
         histories.limit(room.left);
-        let (rows, columns) = (room.padded_rows as i64, room.columns as i64);
+        let cache = |columns| {
+            KvCache::new(model.sizes(), room.padded_rows as i64, columns as i64, model.kind(), model.device())
+        };
         Ok(Engine {
-            cache: KvCache::new(model.sizes(), rows, columns, model.kind(), model.device()),
+            cache: cache(room.columns),
+            read_cache: (room.read_columns > 0).then(|| cache(room.read_columns)),
             stop: StopStrings::new(&sampling.stop),
             queue: Queue::new(requests),
             rows: Vec::with_capacity(room.rows),
@@ -182,10 +190,15 @@ impl<'a, 'm> Engine<'a, 'm> {
             self.cache.store_prompt(row, count, column, stretch);
             column += stretch.length();
         }
-        let prompt = self.queue.prompt(group[0].prompt);
+        let Prompt { tokens: prompt, written } = self.queue.prompt(group[0].prompt);
+        let (mut end, mut read) = (prompt.len(), 0);
+        if let (Some(cache), Some(prefilled)) = (&mut self.read_cache, &prefilled.read) {
+            cache.store_prompt(row, count, 0, prefilled);
+            (end, read) = (column as usize, prompt.len() - written);
+        }
         for waiting in group {
-            let start = prompt.len() - self.requests[waiting.request].written;
-            let tokens = prompt[start..].to_vec();
+            let begun = self.requests[waiting.request].begun;
+            let tokens = prompt[prompt.len() - begun..].to_vec();
             self.rows.push(Row {
                 request: waiting.request,
                 sample: waiting.sample,
@@ -194,7 +207,8 @@ impl<'a, 'm> Engine<'a, 'm> {
                 tokens,
                 entropies: Vec::new(),
                 transcript: Transcript::default(),
-                start,
+                start: end - begun,
+                read,
                 constrained: self.constraints.as_ref().map(|constraints| constraints.start(waiting.prompt)),
                 finish: None,
             });
@@ -221,6 +235,12 @@ impl<'a, 'm> Engine<'a, 'm> {
         let tokens_b = Tensor::from_slice(&last).to_device(device);
         let position_b = Tensor::from_slice(&position).to_device(device);
         let mut attention = DecodeAttention::new(&mut self.cache, &position);
+        if let Some(cache) = &mut self.read_cache {
+            // A row of nobody looks at a token of nobody.
+            let mut lengths = vec![1; rows as usize];
+            lengths.iter_mut().zip(&self.rows).for_each(|(length, row)| *length = row.read as i64);
+            attention = attention.looking_at(cache, &lengths);
+        }
         let hidden = self.model.hidden(&tokens_b.unsqueeze(1), &position_b.unsqueeze(1), &mut attention);
         self.model.logits(&hidden.squeeze_dim(1)).narrow(0, 0, count as i64)
     }
@@ -310,7 +330,11 @@ impl<'a, 'm> Engine<'a, 'm> {
             }
             if let Some(moved) = self.rows.get(index) {
                 let length = moved.start + moved.tokens.len() - 1;
-                self.cache.move_row(self.rows.len() as i64, index as i64, length as i64);
+                let (from, to) = (self.rows.len() as i64, index as i64);
+                self.cache.move_row(from, to, length as i64);
+                if let Some(cache) = &mut self.read_cache {
+                    cache.move_row(from, to, moved.read as i64);
+                }
             }
             let mut text = self.tokenizer.decode(&row.tokens)?;
             text.truncate(self.stop.find(&text).unwrap_or(text.len()));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::radix_tree::{RadixTree, Stretch};
+use super::waiting::Prompt;
 use crate::policy::{KeysAndValues, KvCache, Network};
 
 /// What [`generate_from`](super::generate_from) keeps from one call to the next.
@@ -32,6 +33,8 @@ pub struct PrefillTokens {
 pub(super) struct Known<'a> {
     /// Its tokens, at least one of which is not known.
     pub(super) tokens: &'a [i64],
+    /// As [`Request::written`](super::Request::written).
+    pub(super) written: usize,
     /// Keys and values of its first tokens.
     pub(super) before: Vec<KeysAndValues>,
     /// How many these are.
@@ -39,8 +42,12 @@ pub(super) struct Known<'a> {
 }
 
 impl<'m> Histories<'m> {
-    /// Nothing yet.
+    /// Nothing yet. Where an encoder reads prompts, nothing ever: what is written behind two of them has nothing in common,
+    /// however it begins.
     pub fn new(model: &'m Network) -> Histories<'m> {
+        if model.sizes().has_encoder {
+            return Histories::off(model);
+        }
         Histories { tree: Some(RadixTree::new(0)), keeps: true, ..Histories::off(model) }
     }
 
@@ -68,13 +75,14 @@ impl<'m> Histories<'m> {
     }
 
     /// What is known of a prompt. Its last token is computed in any case, for the logits behind it.
-    pub(super) fn look_up<'a>(&mut self, tokens: &'a [i64]) -> Known<'a> {
+    pub(super) fn look_up<'a>(&mut self, prompt: Prompt<'a>) -> Known<'a> {
+        let Prompt { tokens, written } = prompt;
         let beginning = &tokens[..tokens.len() - 1];
         let (before, length) =
             self.tree.as_mut().map_or((Vec::new(), 0), |tree| tree.longest_beginning(beginning));
         self.prefill.computed += tokens.len() - length;
         self.prefill.reused += length;
-        Known { tokens, before, length }
+        Known { tokens, written, before, length }
     }
 
     /// Keeps a history; `stretch(n)` are the keys and values of `tokens[n..]`.

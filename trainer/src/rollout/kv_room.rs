@@ -16,8 +16,10 @@ pub struct KvRoom {
     pub rows: usize,
     /// Rows of the cache: `rows`, and those that are missing to a multiple of 16.
     pub padded_rows: usize,
-    /// Tokens that a row can hold.
+    /// Tokens that a row can hold, of the prompt and what follows; where an encoder reads the prompt, of what follows.
     pub columns: usize,
+    /// Tokens of a prompt that an encoder reads, which a row holds apart; 0 where there is no encoder.
+    pub read_columns: usize,
     /// Bytes of the cache.
     pub bytes: usize,
     /// Bytes that are left for the histories of earlier turns.
@@ -31,6 +33,8 @@ pub struct Wanted {
     pub attempts: usize,
     /// Tokens of the longest prompt.
     pub longest_prompt: usize,
+    /// How many of its last tokens at most are the attempt's own: [`Request::written`](super::Request::written).
+    pub longest_written: usize,
     /// Tokens that may follow it.
     pub max_tokens: usize,
     /// Most attempts decoded together.
@@ -46,14 +50,21 @@ impl KvRoom {
     ///
     /// If the memory allowed does not hold 16 rows.
     pub fn of(wanted: &Wanted, sizes: &Sizes, kind: Kind) -> Result<KvRoom, PolicyError> {
-        let columns = (wanted.longest_prompt + wanted.max_tokens).next_multiple_of(COLUMNS);
-        let per_row = columns * KvCache::bytes_per_token(sizes, kind);
+        let (columns, read_columns) = if sizes.has_encoder {
+            // Everything that is written stands behind a token of its own.
+            (1 + wanted.longest_written + wanted.max_tokens, wanted.longest_prompt)
+        } else {
+            (wanted.longest_prompt + wanted.max_tokens, 0)
+        };
+        let [columns, read_columns] =
+            [columns, read_columns].map(|columns| columns.next_multiple_of(COLUMNS));
+        let per_row = (columns + read_columns) * KvCache::bytes_per_token(sizes, kind);
         let rows = rows_within(wanted.attempts.min(wanted.max_batch), per_row, wanted.kv_memory_mib)?;
         let padded_rows = rows + padding(rows);
         // What the rows leave of the memory allowed; as much again as they take where no limit is set.
         let bytes = padded_rows * per_row;
         let left = wanted.kv_memory_mib.map_or(bytes, |mib| (mib << 20).saturating_sub(bytes + per_row));
-        Ok(KvRoom { rows, padded_rows, columns, bytes, left })
+        Ok(KvRoom { rows, padded_rows, columns, read_columns, bytes, left })
     }
 }
 

@@ -41,7 +41,7 @@ impl Prompter {
     ///
     /// If a template names a field that a task does not have, or the tokenizer refuses the text.
     pub fn prompt(&self, task: &Task, tokenizer: &Tokenizer) -> Result<Vec<i64>, PolicyError> {
-        tokenizer.encode(&self.text(task, tokenizer)?)
+        tokenizer.encode_prompt(&self.text(task, tokenizer)?)
     }
 
     /// The text that [`Prompter::prompt`] encodes.

@@ -13,6 +13,9 @@ use super::shaping::Shaping;
 pub struct Request {
     /// Prompt token ids; at least one.
     pub prompt: Vec<i64>,
+    /// How many of the prompt's last tokens are what the attempt has written and been told so far: an encoder does not read
+    /// them. Always fewer than all.
+    pub written: usize,
     /// Samples wanted.
     pub samples: usize,
     /// What its random numbers derive from besides the seed and the step: the task's place in the step.
@@ -23,7 +26,7 @@ pub struct Request {
     pub drawn: usize,
     /// How many of the prompt's last tokens are the beginning of every completion: they are handed over with it, and count
     /// towards its length. Less than the longest completion, and less than the prompt. Not together with a language.
-    pub written: usize,
+    pub begun: usize,
 }
 
 /// How to sample.
@@ -118,7 +121,7 @@ pub struct Completion {
     /// What the environment said between the turns; empty where there was one.
     pub interjections: Vec<Interjection>,
     /// Log-probability (nats) of each token under the distribution it was drawn from, recorded at the draw. 0 for tokens that
-    /// were [written](Request::written) before.
+    /// were there [before](Request::begun).
     #[serde(with = "bits")]
     pub logprobs: Vec<f32>,
     /// Log-probability (nats) of each token under the model's distribution at the sampling temperature, before it was
@@ -126,7 +129,7 @@ pub struct Completion {
     #[serde(with = "bits")]
     pub unshaped_logprobs: Vec<f32>,
     /// Entropy (nats) of the distribution that each token was drawn from; empty unless [`Sampling::entropy`] asks for it. Tokens
-    /// that were written before have none.
+    /// that were there before have none.
     #[serde(with = "bits")]
     pub entropies: Vec<f32>,
     /// Decoded text, cut before the stop string; of the last turn.

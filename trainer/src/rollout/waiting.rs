@@ -15,21 +15,31 @@ pub(super) struct Waiting {
     pub(super) sample: usize,
 }
 
+/// A distinct prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Prompt<'a> {
+    /// Its tokens.
+    pub(super) tokens: &'a [i64],
+    /// As [`Request::written`].
+    pub(super) written: usize,
+}
+
 /// The queue. Samples of the same prompt follow each other, whichever requests they belong to, so that a prompt is computed
 /// once and kept no longer than until its last sample has started.
 pub(super) struct Queue<'a> {
-    prompts: Vec<&'a [i64]>,
+    prompts: Vec<Prompt<'a>>,
     waiting: VecDeque<Waiting>,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn new(requests: &'a [Request]) -> Queue<'a> {
-        let mut place: BTreeMap<&[i64], usize> = BTreeMap::new();
+        let mut place: BTreeMap<Prompt<'a>, usize> = BTreeMap::new();
         let mut prompts = Vec::new();
         let mut by_prompt: Vec<Vec<Waiting>> = Vec::new();
         for (index, request) in requests.iter().enumerate() {
-            let prompt = *place.entry(&request.prompt).or_insert_with(|| {
-                prompts.push(&request.prompt[..]);
+            let distinct = Prompt { tokens: &request.prompt, written: request.written };
+            let prompt = *place.entry(distinct).or_insert_with(|| {
+                prompts.push(distinct);
                 by_prompt.push(Vec::new());
                 prompts.len() - 1
             });
@@ -50,8 +60,8 @@ impl<'a> Queue<'a> {
         self.waiting.front().is_some_and(|next| next.prompt == prompt)
     }
 
-    /// The tokens of a prompt.
-    pub(super) fn prompt(&self, prompt: usize) -> &'a [i64] {
+    /// A prompt by its index.
+    pub(super) fn prompt(&self, prompt: usize) -> Prompt<'a> {
         self.prompts[prompt]
     }
 }
@@ -76,6 +86,6 @@ mod tests {
         let rest = queue.take(9);
         assert_eq!(rest.iter().map(place).collect::<Vec<_>>(), [(0, 3, 0), (1, 1, 0)]);
         assert!(!queue.awaits(0) && queue.take(1).is_empty());
-        assert_eq!((queue.prompt(0), queue.prompt(1)), (&[1, 2][..], &[3][..]));
+        assert_eq!((queue.prompt(0).tokens, queue.prompt(1).tokens), (&[1, 2][..], &[3][..]));
     }
 }

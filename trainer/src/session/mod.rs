@@ -92,7 +92,7 @@ impl Session {
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
         opening.compare(&provenance, recipe)?;
-        let environment = Environment::new(recipe, &policy, (tasks, prompter, rewards))?;
+        let environment = Environment::new(recipe, (tasks, prompter, rewards))?;
 
         let lock = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
         opening.messages.extend(start::tell_stale(&lock));
@@ -278,7 +278,8 @@ fn check_lengths(
     let attempt = Lengths::longest(recipe, &tasks, most);
     let wanted = rollout::Wanted {
         attempts: 1,
-        longest_prompt: longest + attempt.completion - completion,
+        longest_prompt: if sizes.has_encoder { longest } else { longest + attempt.completion - completion },
+        longest_written: attempt.completion - completion,
         max_tokens: completion,
         max_batch: 1,
         kv_memory_mib: recipe.rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),

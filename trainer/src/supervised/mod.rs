@@ -45,14 +45,9 @@ fn group(
 ) -> Result<Group, PolicyError> {
     let (task, tokenizer) = (&environment.tasks[place], &policy.tokenizer);
     let prompt_text = environment.prompter.text(task, tokenizer)?;
-    let prompt = tokenizer.encode(&prompt_text)?;
     let text = answer(task, recipe);
-    let whole = tokenizer.encode(&format!("{prompt_text}{text}"))?;
     // A token that reaches over the border would not be where sampling puts it.
-    let mut tokens = match whole.strip_prefix(&prompt[..]) {
-        Some(rest) => rest.to_vec(),
-        None => tokenizer.encode(&text)?,
-    };
+    let (prompt, mut tokens) = tokenizer.encode_with_prompt(&prompt_text, &text)?;
     if recipe.rollout.stop.is_empty() {
         tokens.extend(tokenizer.stop_ids.first());
     }

@@ -100,12 +100,8 @@ fn program(
     let written = line.program.strip_prefix(&task.signature).unwrap_or(&line.program);
     let written = written.strip_suffix('\n').unwrap_or(written);
     let prompt = prompter.text(task, tokenizer)?;
-    let (before, whole) = (tokenizer.encode(&prompt)?, tokenizer.encode(&format!("{prompt}{written}"))?);
     // A token that reaches over the border is not where sampling puts it.
-    let mut tokens = match whole.strip_prefix(&before[..]) {
-        Some(rest) => rest.to_vec(),
-        None => tokenizer.encode(written)?,
-    };
+    let (_, mut tokens) = tokenizer.encode_with_prompt(&prompt, written)?;
     if !line.truncated && recipe.rollout.stop.is_empty() {
         tokens.extend(tokenizer.stop_ids.first());
     }

@@ -42,7 +42,7 @@ pub(super) fn refine(session: &Session, recipe: &Recipe, plain: &[Group]) -> Res
     let model = tch::no_grad(|| session.learner.policy.model());
     let mut tokens = 0;
     generate(&model, &session.learner.policy.tokenizer, &requests, &sampling, &mut |completion| {
-        tokens += completion.tokens.len() - requests[completion.request].written;
+        tokens += completion.tokens.len() - requests[completion.request].begun;
         executions.submit(tasks[of_request[completion.request]], &completion);
     })?;
     let verdicts = executions.wait(requests.len());
@@ -77,7 +77,7 @@ fn next(
     let requests = seeds.map(|((place, values), samples)| {
         let written = best_prefix(values);
         let prompt = [&group.prompt[..], &candidates[*place].completion.tokens[..written]].concat();
-        let request = Request { prompt, samples, task, first_sample, written, ..Request::default() };
+        let request = Request { prompt, samples, task, first_sample, written, begun: written, ..Request::default() };
         first_sample += samples;
         request
     });

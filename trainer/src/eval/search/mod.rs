@@ -150,6 +150,8 @@ fn has_room(session: &Session, recipe: &Recipe, read: usize) -> bool {
     let wanted = Wanted {
         attempts: 1,
         longest_prompt: read,
+        // Of an encoder's prompt and of what stands behind it, each is at most all.
+        longest_written: read,
         max_tokens,
         max_batch: 1,
         kv_memory_mib: recipe.rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),

@@ -42,6 +42,7 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
             width,
             epsilon,
             formula: NormFormula::RootMeanSquarePlusOne,
+            factor: None,
         };
         layer.input_norm = norm("input_layernorm", hidden_size);
         layer.feed_norm = Some(norm("pre_feedforward_layernorm", hidden_size));

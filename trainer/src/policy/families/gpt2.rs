@@ -38,6 +38,7 @@ pub(super) fn base(
         hidden_size: json.count("n_embd")?,
         vocab_size: json.count("vocab_size")?,
         max_positions: json.count_or("n_positions", 1024)?,
+        has_encoder: false,
     };
     let epsilon = json.number_or("layer_norm_epsilon", 1e-5)?;
     let activation = Activation::from_json(json, "activation_function", activation)?;
@@ -58,6 +59,7 @@ pub(super) fn base(
                 rotary: None,
                 scale: if scaled { 1.0 / (head_dim as f64).sqrt() } else { 1.0 },
                 window: None,
+                relative: None,
                 output: Projection::single(&attention, "c_proj", e, e, true),
             },
             feed_norm: Some(layer_norm(format!("{prefix}.ln_2"), e, epsilon)),
@@ -69,6 +71,7 @@ pub(super) fn base(
             },
             output_norms: None,
             parallel: false,
+            cross: None,
         }
     };
     Ok(Architecture {
@@ -82,5 +85,6 @@ pub(super) fn base(
         layers: (0..sizes.layers).map(layer).collect(),
         final_norm: layer_norm("transformer.ln_f".to_owned(), e, epsilon),
         head: Head { matrix: untied(json, true, "lm_head.weight")?, bias: None },
+        encoder: None,
     })
 }

@@ -20,6 +20,7 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
         hidden_size: json.count("hidden_size")?,
         vocab_size: json.count("vocab_size")?,
         max_positions: json.count_or("max_position_embeddings", 2048)?,
+        has_encoder: false,
     };
     let epsilon = json.number_or("layer_norm_eps", 1e-5)?;
     let activation = Activation::from_json(json, "hidden_act", "gelu")?;
@@ -42,6 +43,7 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
                 rotary: Some(0),
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 window: None,
+                relative: None,
                 output: Projection::single(&attention, "dense", e, e, bias),
             },
             feed_norm: Some(layer_norm(format!("{prefix}.post_attention_layernorm"), e, epsilon)),
@@ -53,6 +55,7 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
             },
             output_norms: None,
             parallel,
+            cross: None,
         }
     };
     Ok(Architecture {
@@ -62,6 +65,7 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
         layers: (0..sizes.layers).map(layer).collect(),
         final_norm: layer_norm("gpt_neox.final_layer_norm".to_owned(), e, epsilon),
         head: Head { matrix: untied(json, false, "embed_out.weight")?, bias: None },
+        encoder: None,
     })
 }
 

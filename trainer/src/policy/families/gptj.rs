@@ -29,6 +29,7 @@ pub(super) fn base(
         hidden_size: json.count("n_embd")?,
         vocab_size: json.count("vocab_size")?,
         max_positions: json.count_or("n_positions", 2048)?,
+        has_encoder: false,
     };
     let epsilon = json.number_or("layer_norm_epsilon", 1e-5)?;
     let activation = Activation::from_json(json, "activation_function", "gelu_new")?;
@@ -51,6 +52,7 @@ pub(super) fn base(
                 rotary: Some(0),
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 window: None,
+                relative: None,
                 output: Projection::single(&attention, "out_proj", e, e, false),
             },
             feed_norm: None,
@@ -62,6 +64,7 @@ pub(super) fn base(
             },
             output_norms: None,
             parallel: true,
+            cross: None,
         }
     };
     Ok(Architecture {
@@ -71,6 +74,7 @@ pub(super) fn base(
         rotary: vec![rotary],
         final_norm: layer_norm("transformer.ln_f".to_owned(), e, epsilon),
         head: Head { matrix: untied(json, false, "lm_head.weight")?, bias: Some("lm_head.bias".to_owned()) },
+        encoder: None,
     })
 }
 

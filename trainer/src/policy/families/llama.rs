@@ -81,6 +81,7 @@ pub(super) fn with_rotary(
         hidden_size,
         vocab_size: json.count("vocab_size")?,
         max_positions: json.count_or("max_position_embeddings", defaults.max_positions)?,
+        has_encoder: false,
     };
     let epsilon = json.number_or(defaults.epsilon_key, defaults.epsilon)?;
     let intermediate_size = json.count("intermediate_size")?;
@@ -93,6 +94,7 @@ pub(super) fn with_rotary(
         layers: (0..sizes.layers).map(layer).collect(),
         final_norm: rms_norm("model.norm".to_owned(), hidden_size, epsilon),
         head: Head { matrix: untied(json, defaults.tied, "lm_head.weight")?, bias: None },
+        encoder: None,
     })
 }
 
@@ -119,6 +121,7 @@ fn layer(
             rotary: Some(0),
             scale: 1.0 / (d as f64).sqrt(),
             window: None,
+            relative: None,
             output: Projection::single(&attention, "o_proj", e, q, false),
         },
         feed_norm: Some(rms_norm(format!("{prefix}.post_attention_layernorm"), e, epsilon)),
@@ -130,10 +133,11 @@ fn layer(
         },
         output_norms: None,
         parallel: false,
+        cross: None,
     }
 }
 
 /// A root-mean-square norm.
 pub(super) fn rms_norm(name: String, width: i64, epsilon: f64) -> Norm {
-    Norm { name, width, epsilon, formula: NormFormula::RootMeanSquare }
+    Norm { name, width, epsilon, formula: NormFormula::RootMeanSquare, factor: None }
 }

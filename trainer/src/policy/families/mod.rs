@@ -18,14 +18,13 @@ mod t5;
 
 use super::architecture::{Architecture, Sizes};
 use super::config_json::{CONFIG, ConfigJson};
-use super::encoder_decoder::EncoderDecoderPlan;
 use super::error::PolicyError;
 use super::norm::{Norm, NormFormula};
 
 type Reader = fn(ConfigJson<'_>) -> Result<Architecture, PolicyError>;
 
 /// Every family by its `model_type`.
-const FAMILIES: [(&str, Reader); 11] = [
+const FAMILIES: [(&str, Reader); 12] = [
     ("codegen", codegen::read),
     ("gemma3_text", gemma3::read),
     ("gpt2", gpt2::read),
@@ -37,17 +36,12 @@ const FAMILIES: [(&str, Reader); 11] = [
     ("qwen2", qwen2::read),
     ("qwen3", qwen3::read),
     ("starcoder2", starcoder2::read),
+    ("t5", t5::read),
 ];
 
-/// The family of encoder-decoders.
-const T5: &str = "t5";
-
-/// Reads the configuration of any decoder-only family.
+/// Reads the configuration of any family.
 pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
     let found = json.text_or("model_type", "")?;
-    if found == T5 {
-        return Err(PolicyError::EncoderDecoder { found: found.to_owned() });
-    }
     let Some((_, reader)) = FAMILIES.iter().find(|(name, _)| *name == found) else {
         let names: Vec<String> = FAMILIES.iter().map(|(name, _)| format!("`{name}`")).collect();
         return Err(PolicyError::Family { found: found.to_owned(), wanted: names.join(", ") });
@@ -70,12 +64,6 @@ pub(super) fn read(json: ConfigJson<'_>) -> Result<Architecture, PolicyError> {
     }
 }
 
-/// Reads the configuration of a family with an encoder and a decoder; `None` if it is one of another family.
-pub(super) fn read_encoder_decoder(json: ConfigJson<'_>) -> Result<Option<EncoderDecoderPlan>, PolicyError> {
-    json.refuse_any(&["quantization_config"])?;
-    if json.text_or("model_type", "")? == T5 { t5::read(json).map(Some) } else { Ok(None) }
-}
-
 /// Width of the heads of a family that cuts the hidden width evenly.
 fn even_heads(json: ConfigJson<'_>, hidden_key: &str, heads_key: &str) -> Result<i64, PolicyError> {
     let (hidden, heads) = (json.count(hidden_key)?, json.count(heads_key)?);
@@ -89,5 +77,5 @@ fn untied(json: ConfigJson<'_>, default: bool, name: &str) -> Result<Option<Stri
 
 /// A layer norm with bias.
 fn layer_norm(name: String, width: i64, epsilon: f64) -> Norm {
-    Norm { name, width, epsilon, formula: NormFormula::Layer }
+    Norm { name, width, epsilon, formula: NormFormula::Layer, factor: None }
 }

@@ -19,9 +19,12 @@ pub(in crate::policy) struct DecodeRows<'a> {
     pub(in crate::policy) window: Option<i64>,
     /// Factor of the scores before the softmax.
     pub(in crate::policy) scale: f64,
+    /// What is added to the score of a key so many tokens back, `[H, columns]`, f32 without gaps; at least as many columns as the
+    /// furthest position has before it.
+    pub(in crate::policy) bias_hl: Option<&'a Tensor>,
 }
 
-/// `softmax(scale q k^T) v` for queries `[B, H, 1, D]`, in their dtype. Each row looks at its own columns and no others, so that
+/// `softmax(scale q k^T + bias) v` for queries `[B, H, 1, D]`, in their dtype. Each row looks at its own columns and no others, so that
 /// nothing is masked and short rows cost little.
 pub(in crate::policy) fn attend(query_bh1d: &Tensor, rows: &DecodeRows<'_>) -> Tensor {
     let shape = query_bh1d.size();
@@ -29,7 +32,10 @@ pub(in crate::policy) fn attend(query_bh1d: &Tensor, rows: &DecodeRows<'_>) -> T
     let key_value_heads = rows.keys.size()[2] as usize;
     let group = shape[1] as usize / key_value_heads;
     let stride = key_value_heads * head_dim;
-    let DecodeRows { positions, window, scale, .. } = *rows;
+    let DecodeRows { positions, window, scale, bias_hl, .. } = *rows;
+    let bias: Option<Vec<f32>> =
+        bias_hl.map(|bias_hl| Vec::try_from(bias_hl.flatten(0, -1)).expect("a bias is of f32 by contract"));
+    let distances = bias_hl.map_or(0, |bias_hl| bias_hl.size()[1] as usize);
     let work: i64 = positions.iter().sum::<i64>() * stride as i64;
     with_element!(query_bh1d.kind(), E => {
         let query = Rows::<E>::of(query_bh1d);
@@ -42,7 +48,8 @@ pub(in crate::policy) fn attend(query_bh1d: &Tensor, rows: &DecodeRows<'_>) -> T
             let mut scratch = Scratch::new(group, end - begin, head_dim);
             let heads = out.chunks_exact_mut(group * head_dim).zip(query.row(row).chunks_exact(group * head_dim));
             for (head, (out, query)) in heads.enumerate() {
-                let head = Head { keys, values, stride, first: head * head_dim, head_dim };
+                let bias = bias.as_ref().map(|bias| &bias[head * group * distances..]);
+                let head = Head { keys, values, stride, first: head * head_dim, head_dim, bias, distances };
                 attend_head(&head, query, scale as f32, &mut scratch, out);
             }
         })
@@ -62,6 +69,10 @@ struct Head<'a, E> {
     stride: usize,
     first: usize,
     head_dim: usize,
+    /// What is added to scores by distance, of one query head after the other.
+    bias: Option<&'a [f32]>,
+    /// Numbers of one query head in `bias`.
+    distances: usize,
 }
 
 /// What a row computes with.
@@ -90,6 +101,16 @@ impl<E: Element> Head<'_, E> {
             let key = &key[self.first..self.first + self.head_dim];
             for (head, query) in scratch.query.chunks_exact(self.head_dim).enumerate() {
                 scratch.scores[head * length + token] = dot(query, key);
+            }
+        }
+        if let Some(bias) = self.bias {
+            for (scores, bias) in
+                scratch.scores.chunks_exact_mut(length).zip(bias.chunks_exact(self.distances))
+            {
+                // The last token is no token behind.
+                for (score, bias) in scores.iter_mut().zip(bias[..length].iter().rev()) {
+                    *score += *bias;
+                }
             }
         }
         let heads = scratch.scores.chunks_exact_mut(length).zip(out.chunks_exact_mut(self.head_dim));

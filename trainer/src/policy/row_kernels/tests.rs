@@ -70,7 +70,7 @@ proptest! {
     #[test]
     fn attention_is_that_over_what_a_row_sees(
         kind in kinds(), lengths in prop::collection::vec(1i64..40, 1..9), heads in 1i64..4, group in 1i64..4, width in 1i64..10,
-        window in prop::option::of(1i64..40), seed in 0i64..1000,
+        window in prop::option::of(1i64..40), biased in any::<bool>(), seed in 0i64..1000,
     ) {
         let (b, d) = (lengths.len() as i64, 16 * width);
         let positions: Vec<i64> = lengths.iter().map(|length| length - 1).collect();
@@ -87,7 +87,9 @@ proptest! {
         store(&mut keys, &positions, &new_key);
         store(&mut values, &positions, &new_value);
         let scale = 0.2;
-        let rows = DecodeRows { keys: &keys, values: &values, positions: &positions, window, scale };
+        let bias_hl = Tensor::randn([heads * group, 40], (Kind::Float, Device::Cpu));
+        let bias = biased.then_some(&bias_hl);
+        let rows = DecodeRows { keys: &keys, values: &values, positions: &positions, window, scale, bias_hl: bias };
         let found = attend(&query, &rows);
         for (row, length) in (0..).zip(&lengths) {
             let new = |cache: &Tensor| cache.get(row).get(length - 1);
@@ -98,7 +100,11 @@ proptest! {
                 let seen = cache.get(row).narrow(0, begin, length - begin).to_kind(Kind::Double);
                 seen.repeat_interleave_self_int(group, 1, None::<i64>).transpose(0, 1)
             };
-            let weights = (exact_q.get(row).matmul(&seen(&keys).transpose(1, 2)) * scale).softmax(-1, Kind::Double);
+            let mut scores = exact_q.get(row).matmul(&seen(&keys).transpose(1, 2)) * scale;
+            if let Some(bias_hl) = bias {
+                scores += bias_hl.narrow(1, 0, length - begin).flip([1]).unsqueeze(1);
+            }
+            let weights = scores.softmax(-1, Kind::Double);
             assert_near(&found.get(row), &weights.matmul(&seen(&values)));
         }
     }
@@ -113,6 +119,13 @@ fn nan_stays_nan() {
     assert!(is_nan(&add(&nan, &one)) && is_nan(&silu_gate(&nan)));
     assert!(is_nan(&root_mean_square_norm(&nan, &one.get(0).flatten(0, -1), 1e-6)));
     let (query, cache) = (nan.view([2, 1, 1, 64]), one.view([2, 1, 1, 64]));
-    let rows = DecodeRows { keys: &cache, values: &cache, positions: &[0, 0], window: None, scale: 1.0 };
+    let rows = DecodeRows {
+        keys: &cache,
+        values: &cache,
+        positions: &[0, 0],
+        window: None,
+        scale: 1.0,
+        bias_hl: None,
+    };
     assert!(is_nan(&attend(&query, &rows)));
 }

@@ -1,12 +1,15 @@
 //! The engine behind `[rollout.grammar]`: llguidance, an Earley parser over a lexer of derivatives.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory, token_bytes_from_tokenizer_json};
 use serde_json::Value;
+
+use crate::policy::{PolicyError, read_json, stop_ids};
 
 use super::{GrammarConfig, GrammarError, GrammarNotation, Language, PrefixAcceptor, TokenSet};
 
@@ -24,6 +27,16 @@ impl fmt::Debug for CompiledGrammar {
 }
 
 impl CompiledGrammar {
+    /// Compiles `config` for the tokenizer of the model in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`CompiledGrammar::new`], or if the tokenizer or what says how completions end cannot be read.
+    pub fn for_model(config: &GrammarConfig, folder: &Path) -> Result<CompiledGrammar, PolicyError> {
+        let tokenizer = read_json(&folder.join("tokenizer.json"))?;
+        Ok(CompiledGrammar::new(config, &tokenizer, stop_ids(folder)?)?)
+    }
+
     /// Compiles `config` for the tokenizer of a parsed `tokenizer.json`; any of `stop_ids` ends a word.
     ///
     /// # Errors
