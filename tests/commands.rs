@@ -14,36 +14,41 @@ use crate::tiny::{self, edit};
 
 const LORA: &str = "[model.lora]\nrank = 2\nalpha = 4.0\n\n[tasks]\n";
 
-/// A folder with the tiny recipe after two steps, `with` in place of `[tasks]`.
-fn trained(with: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    tiny::make(folder.path());
-    edit(folder.path(), "[tasks]\n", with);
-    edit(folder.path(), "steps = 4\n", "steps = 2\n");
-    edit(folder.path(), "every = 2\nsamples = 4\nk = [1, 4]\n", "every = 10\nsamples = 1\nk = [1]\n");
-    edit(folder.path(), "max_tokens = 48\n", "max_tokens = 24\n");
-    expect(folder.path(), &["recipe.toml"], 0);
-    folder
+/// Makes `folder`: the tiny recipe after two steps, `with` in place of `[tasks]`.
+fn train(folder: &Path, with: &str) {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    tiny::make(folder);
+    edit(folder, "[tasks]\n", with);
+    edit(folder, "steps = 4\n", "steps = 2\n");
+    edit(folder, "every = 2\nsamples = 4\nk = [1, 4]\n", "every = 10\nsamples = 1\nk = [1]\n");
+    edit(folder, "max_tokens = 48\n", "max_tokens = 24\n");
+    expect(folder, &["recipe.toml"], 0);
 }
 
 /// A copy of a folder that was trained once for all tests: the run was moved, so to speak.
-fn copy_of(which: &'static OnceLock<TempDir>, with: &str) -> TempDir {
-    let original = which.get_or_init(|| trained(with));
+fn copy_of(trained: &'static OnceLock<PathBuf>, name: &str, with: &str) -> TempDir {
+    let original = trained.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        train(&folder, with);
+        folder
+    });
     let folder = tempfile::tempdir().unwrap();
-    let everything = original.path().join(".");
+    let everything = original.join(".");
     let copied = std::process::Command::new("cp").arg("-a").arg(everything).arg(folder.path()).status();
     assert!(copied.unwrap().success());
     folder
 }
 
 fn finished() -> TempDir {
-    static RUN: OnceLock<TempDir> = OnceLock::new();
-    copy_of(&RUN, "[tasks]\n")
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    copy_of(&RUN, "finished", "[tasks]\n")
 }
 
 fn finished_with_adapter() -> TempDir {
-    static RUN: OnceLock<TempDir> = OnceLock::new();
-    copy_of(&RUN, LORA)
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    copy_of(&RUN, "finished-with-adapter", LORA)
 }
 
 fn json(text: &str) -> Value {
@@ -176,7 +181,7 @@ fn checkpoints_are_listed_shown_compared_verified_and_pruned() {
     let (out, _) = expect(folder.path(), &["ckpt", "diff", "run@2", "run/checkpoints/step-00000002"], 0);
     assert_eq!(out, "equal\n");
     let (out, _) = expect(folder.path(), &["ckpt", "diff", "run@1", "run@2"], 0);
-    contains(&out, "model/model.safetensors lm");
+    contains(&out, "model/model.safetensors\n  model.embed_tokens.weight: largest difference");
     let (out, _) = expect(folder.path(), &["ckpt", "diff", "run@1", "run@2", "--json"], 0);
     let found = json(&out);
     let tensors = found["files"]["model/model.safetensors"].as_array().unwrap();
@@ -236,9 +241,17 @@ fn a_checkpoint_is_exported_for_transformers_and_for_peft() {
     assert_eq!(first_dtype(adapted.path().join("adapter/adapter_model.safetensors")).0, "BF16");
     assert_eq!(json_file(&adapted.path().join("adapter/adapter_config.json"))["r"], 2);
     export(adapted.path(), "merged", &["merged"], 0);
-    let start = std::fs::read(adapted.path().join("model/model.safetensors")).unwrap();
-    let merged = std::fs::read(adapted.path().join("merged/model.safetensors")).unwrap();
-    assert!(start.len() == merged.len() && start != merged);
+    let read = |folder: &str| {
+        let path = adapted.path().join(folder).join("model.safetensors");
+        let file = rltrain_checkpoints::read_safetensors(&path).unwrap();
+        file.names().into_iter().map(|name| (file.read(&name).unwrap(), name)).collect::<Vec<_>>()
+    };
+    let (start, merged) = (read("model"), read("merged"));
+    assert_eq!(start.len(), merged.len());
+    let changed: Vec<&String> =
+        start.iter().zip(&merged).filter(|(a, b)| a.0 != b.0).map(|(_, (_, name))| name).collect();
+    // The adapters of every matrix of the layers, and nothing else.
+    assert!(!changed.is_empty() && changed.iter().all(|name| name.contains("_proj")), "{changed:?}");
 }
 
 #[test]
@@ -284,7 +297,8 @@ fn a_second_writer_is_refused_by_host_and_process_and_a_dead_one_is_recognised()
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let holder = format!("is in use by process {} on host `{}`", first.id(), host.trim());
     // A refusal comes at once, and not after the model was loaded.
-    for arguments in [&["recipe.toml"][..], &["resume", "run"], &["ckpt", "prune", "run", "--keep-last", "1"]] {
+    for arguments in [&["recipe.toml"][..], &["resume", "run"], &["ckpt", "prune", "run", "--keep-last", "1"]]
+    {
         let (_, error) = expect(folder.path(), arguments, 2);
         contains(&error, &holder);
     }

@@ -117,7 +117,9 @@ mod tests {
         std::fs::remove_file(first.path().join("three")).unwrap();
         let found: Vec<String> = faults(first.path()).iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), 3, "{found:?}");
-        for (text, what) in [(&found[0], "has BLAKE3 hash"), (&found[1], "is missing"), (&found[2], "has 2 bytes")] {
+        for (text, what) in
+            [(&found[0], "has BLAKE3 hash"), (&found[1], "is missing"), (&found[2], "has 2 bytes")]
+        {
             assert!(text.contains(what), "{text}");
         }
     }

@@ -93,7 +93,8 @@ fn set(recipe: &mut Table, change: &str) -> Result<(), CannotFork> {
     match key {
         "run" => return Err(CannotFork::Fixed("run", "`--to` names the new run's folder")),
         "algorithm.preset" => {
-            let why = "a run's recipe has every key that a preset stands for; set those, or write a new recipe";
+            let why =
+                "a run's recipe has every key that a preset stands for; set those, or write a new recipe";
             return Err(CannotFork::Fixed("algorithm.preset", why));
         }
         _ => {}
@@ -157,8 +158,10 @@ mod tests {
 
     #[test]
     fn values_are_toml_or_texts_and_go_where_the_key_says() {
-        let mut table: Table = "seed = 1\n[optimizer]\nlearning_rate = 0.1\nkind = \"adamw\"".parse().unwrap();
-        for change in ["seed=2", "optimizer.learning_rate = 1e-5", "tasks.train=a b.jsonl", "optimizer.kind="] {
+        let mut table: Table =
+            "seed = 1\n[optimizer]\nlearning_rate = 0.1\nkind = \"adamw\"".parse().unwrap();
+        for change in ["seed=2", "optimizer.learning_rate = 1e-5", "tasks.train=a b.jsonl", "optimizer.kind="]
+        {
             set(&mut table, change).unwrap();
         }
         let wanted = "seed = 2\n[optimizer]\nlearning_rate = 1e-5\n[tasks]\ntrain = \"a b.jsonl\"";

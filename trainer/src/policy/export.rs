@@ -8,15 +8,13 @@ use rltrain_checkpoints::{WriteError, read_safetensors, replace_file, write_safe
 use serde_json::{Value, json};
 use tch::Kind;
 
+use super::Policy;
 use super::adapter::Adapter;
 use super::adapter_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::error::PolicyError;
 use super::HostView;
+use super::saving::ADAPTER;
 use super::weights::{load_tensor, read_json};
-use super::Policy;
-
-/// Folder of the adapter inside a checkpoint.
-const ADAPTER: &str = "adapter";
 
 /// Keys of `config.json` that say in which dtype the weights come: today's, and that of transformers 4.
 const DTYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];

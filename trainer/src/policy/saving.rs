@@ -28,7 +28,7 @@ use crate::snapshot::Files;
 const MODEL: &str = "model";
 
 /// Folder of the adapter inside a checkpoint.
-const ADAPTER: &str = "adapter";
+pub(super) const ADAPTER: &str = "adapter";
 
 /// The f32 weights inside a checkpoint.
 const MASTER: &str = "master.safetensors";

@@ -261,8 +261,10 @@ mod tests {
 
     #[test]
     fn drift_says_what_it_does_and_is_named_by_its_key_or_section() {
-        let old = table("seed = 1\nsteps = 50\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 4");
-        let new = table("seed = 1\nsteps = 60\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 8");
+        let old =
+            table("seed = 1\nsteps = 50\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 4");
+        let new =
+            table("seed = 1\nsteps = 60\n[optimizer]\nschedule = \"constant\"\n[rollout]\nmax_tokens = 8");
         let found = drift(&old, &new);
         let told: Vec<String> = found.iter().map(Drift::to_string).collect();
         assert_eq!(

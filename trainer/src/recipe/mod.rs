@@ -268,9 +268,12 @@ mod tests {
     #[test]
     fn a_path_as_seen_from_a_folder_leads_back_to_it() {
         let folder = Path::new("/a/run");
-        for (path, wanted) in
-            [("/a/run", "."), ("/a/run/judges/x", "judges/x"), ("/a/model", "../model"), ("/b/c", "../../b/c")]
-        {
+        for (path, wanted) in [
+            ("/a/run", "."),
+            ("/a/run/judges/x", "judges/x"),
+            ("/a/model", "../model"),
+            ("/b/c", "../../b/c"),
+        ] {
             let seen = seen_from(folder, Path::new(path));
             assert_eq!(seen, Path::new(wanted));
         }

@@ -159,7 +159,11 @@ impl Provenance {
         let none = || "none".to_owned();
         let template = |of: &Provenance| of.chat_template_blake3.clone().unwrap_or_else(none);
         let compared = [
-            ("tasks.train", &earlier.train_tasks_blake3, in_file(&self.train_tasks_blake3, &recipe.tasks.train)),
+            (
+                "tasks.train",
+                &earlier.train_tasks_blake3,
+                in_file(&self.train_tasks_blake3, &recipe.tasks.train),
+            ),
             (
                 "tasks.heldout",
                 &earlier.heldout_tasks_blake3,
@@ -186,8 +190,7 @@ impl Provenance {
 }
 
 fn drifted(key: &str, old: &str, new: &str, breaks: Option<&str>) -> Drift {
-    let difference =
-        Difference { key: key.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
+    let difference = Difference { key: key.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
     let why = breaks.unwrap_or("the same steps up to rounding, but not bit for bit").to_owned();
     Drift { difference, breaks: breaks.is_some(), why }
 }
@@ -315,9 +318,7 @@ fn read_versioned<T: serde::de::DeserializeOwned>(path: &Path, wanted: u64) -> R
     let bytes = fs::read(path)?;
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
     match value.get("format").and_then(serde_json::Value::as_u64) {
-        Some(found) if found != wanted => {
-            Err(ReadError::Format { path: path.to_owned(), found, wanted })
-        }
+        Some(found) if found != wanted => Err(ReadError::Format { path: path.to_owned(), found, wanted }),
         _ => serde_json::from_slice(&bytes).map_err(json),
     }
 }

@@ -24,8 +24,8 @@ use rltrain_rewards::History;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::provenance::PROVENANCE;
 use super::Session;
+use super::provenance::PROVENANCE;
 use super::saver::{Failed, chain};
 use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;

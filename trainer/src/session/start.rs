@@ -62,8 +62,7 @@ impl Opening {
             Some(checkpoint) => Provenance::of(checkpoint)?,
             None => None,
         };
-        let mut opening =
-            Opening { checkpoint, state, known, messages, record, drift: Vec::new(), allowed };
+        let mut opening = Opening { checkpoint, state, known, messages, record, drift: Vec::new(), allowed };
         opening.note(drift_of_recipe(recipe)?, run)?;
         Ok(opening)
     }

@@ -83,9 +83,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let parameters = match (arguments.format, adapter) {
         (Format::Hf | Format::Merged, None) => {
-            let model = Policy::model_in(&path).ok_or_else(|| {
-                Failure::plain_input(NotThere::Model { path: path.clone() })
-            })?;
+            let model = Policy::model_in(&path)
+                .ok_or_else(|| Failure::plain_input(NotThere::Model { path: path.clone() }))?;
             let mut policy = Policy::load(&model, Kind::Float, Device::Cpu)?;
             policy.restore(&checkpoint)?;
             policy.export_as(folder, MAX_SHARD_BYTES, kind).map_err(Failure::plain_input)?;

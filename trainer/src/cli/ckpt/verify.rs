@@ -43,7 +43,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if arguments.json {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             let step = manifest.map(|manifest| manifest.step);
-            listed.push(json!({ "path": folder, "step": step, "whole": faults.is_empty(), "faults": faults }));
+            listed
+                .push(json!({ "path": folder, "step": step, "whole": faults.is_empty(), "faults": faults }));
             continue;
         }
         match manifest.filter(|_| faults.is_empty()) {
