@@ -59,6 +59,10 @@ impl<'a, E: Element> Rows<'a, E> {
 /// A contiguous tensor as one row.
 pub(in crate::policy) fn flat<E: Element>(x: &Tensor) -> &[E] {
     assert!(x.is_contiguous());
+    if x.numel() == 0 {
+        // It may lie nowhere.
+        return &[];
+    }
     let whole = Rows::<E> { count: 1, width: x.numel(), ..Rows::of(x) };
     whole.row(0)
 }
