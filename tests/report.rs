@@ -59,6 +59,7 @@ fn look_at(report: &Path) {
         eprintln!("skipped: wants Debian's package `chromium`, and `make .deps/playwright/installed`");
         return;
     }
-    let output = Command::new("node").arg(root.join("scripts/check_report.mjs")).arg(report).output().unwrap();
+    let output =
+        Command::new("node").arg(root.join("scripts/check_report.mjs")).arg(report).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

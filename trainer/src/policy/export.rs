@@ -8,11 +8,11 @@ use rltrain_checkpoints::{WriteError, read_safetensors, replace_file, write_safe
 use serde_json::{Value, json};
 use tch::Kind;
 
+use super::HostView;
 use super::Policy;
 use super::adapter::Adapter;
 use super::adapter_files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::error::PolicyError;
-use super::HostView;
 use super::saving::ADAPTER;
 use super::weights::{load_tensor, read_json};
 

@@ -165,7 +165,10 @@ impl Architecture {
     /// Whether the pass over a pack is computed without a graph: see `network/direct.rs`.
     pub fn is_direct(&self, training: Training<'_>) -> bool {
         let positions = self.embedding.positions.is_none() && self.embedding.scale.is_none();
-        let plain = positions && self.encoder.is_none() && self.final_norm.is_plain() && self.layers.iter().all(Layer::is_plain);
+        let plain = positions
+            && self.encoder.is_none()
+            && self.final_norm.is_plain()
+            && self.layers.iter().all(Layer::is_plain);
         plain && !training.graph && training.lora.is_none()
     }
 

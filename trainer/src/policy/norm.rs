@@ -43,7 +43,9 @@ impl Norm {
 
     /// Whether the kernels of training compute it.
     pub(super) fn is_plain(&self) -> bool {
-        self.formula == NormFormula::RootMeanSquare && self.factor.is_none() && training_kernels::take_width(self.width)
+        self.formula == NormFormula::RootMeanSquare
+            && self.factor.is_none()
+            && training_kernels::take_width(self.width)
     }
 
     pub(super) fn load(&self, weights: &Weights, kind: Kind) -> LoadedNorm {
@@ -92,7 +94,9 @@ impl LoadedNorm {
 
     /// Whether [`LoadedNorm::normalise`] and the functions behind it are all there is to it.
     pub(super) fn is_plain(&self) -> bool {
-        self.formula == NormFormula::RootMeanSquare && self.factor.is_none() && training_kernels::take_width(self.width)
+        self.formula == NormFormula::RootMeanSquare
+            && self.factor.is_none()
+            && training_kernels::take_width(self.width)
     }
 
     /// The norm of rows `[T, E]` on the processor. Not part of a gradient graph, as all that follow.

@@ -113,7 +113,10 @@ impl LoadedSelfAttention {
 
     /// Whether [`LoadedSelfAttention::forward`] and [`LoadedSelfAttention::backward`] are all there is to it.
     pub(super) fn is_plain(&self) -> bool {
-        self.query_and_key_norm.is_none() && self.relative.is_none() && self.qkv.is_plain() && self.output.is_plain()
+        self.query_and_key_norm.is_none()
+            && self.relative.is_none()
+            && self.qkv.is_plain()
+            && self.output.is_plain()
     }
 
     /// The part of rows `[T, E]` on the processor, which see each other within `stretches`, and what

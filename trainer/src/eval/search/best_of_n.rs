@@ -22,7 +22,8 @@ use crate::tasks::Task;
 pub(super) fn converse(session: &Session, recipe: &Recipe) -> Result<Outcome, TrainError> {
     let tasks: Vec<_> = session.heldout.iter().collect();
     let mut executions = Executions::new(&session.environment.executor, recipe.executor.limits);
-    let sampling = session.environment.sampling(recipe, Stream::BestOfN, session.step, recipe.eval.temperature);
+    let sampling =
+        session.environment.sampling(recipe, Stream::BestOfN, session.step, recipe.eval.temperature);
     let model = tch::no_grad(|| session.learner.policy.model());
     let mut requests = Vec::with_capacity(tasks.len());
     for (place, task) in tasks.iter().enumerate() {

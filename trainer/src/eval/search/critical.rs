@@ -38,7 +38,8 @@ pub(super) fn refine(session: &Session, recipe: &Recipe, plain: &[Group]) -> Res
         }
     }
     runs.within_budget()?;
-    let sampling = session.environment.sampling(recipe, Stream::CriticalSampling, session.step, recipe.eval.temperature);
+    let sampling =
+        session.environment.sampling(recipe, Stream::CriticalSampling, session.step, recipe.eval.temperature);
     let model = tch::no_grad(|| session.learner.policy.model());
     let mut tokens = 0;
     generate(&model, &session.learner.policy.tokenizer, &requests, &sampling, &mut |completion| {
@@ -77,7 +78,8 @@ fn next(
     let requests = seeds.map(|((place, values), samples)| {
         let written = best_prefix(values);
         let prompt = [&group.prompt[..], &candidates[*place].completion.tokens[..written]].concat();
-        let request = Request { prompt, samples, task, first_sample, written, begun: written, ..Request::default() };
+        let request =
+            Request { prompt, samples, task, first_sample, written, begun: written, ..Request::default() };
         first_sample += samples;
         request
     });
