@@ -49,7 +49,8 @@ vectorised! {
         let (gate, up) = both.split_at(inner.len());
         for ((inner, x), y) in inner.iter_mut().zip(gate).zip(up) {
             let x = x.to_f32();
-            *inner = E::from_f32(x / (1.0 + exp(-x)) * y.to_f32());
+            let sigmoid = 1.0 / (1.0 + exp(-x));
+            *inner = E::from_f32(x * sigmoid * y.to_f32());
         }
     }
 }
