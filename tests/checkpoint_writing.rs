@@ -1,6 +1,7 @@
 //! What a run keeps of its checkpoints, what it copies into them, and what writing one takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 
 use rltrain::policy::HostView;
@@ -114,7 +115,10 @@ fn writing_takes_less_memory_than_a_tenth_of_the_model() {
         store.write(1, |draft| snapshot.write(draft))
     });
     written.unwrap();
-    println!("{allocated} bytes for a model of {model}; resident before: {resident:?}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{allocated} bytes for a model of {model}; resident before: {resident:?}"
+    );
     assert!(allocated < model / 10, "{allocated} of {model}");
     let bytes: usize = views(Kind::Float).map(|(_, view)| view.byte_len()).sum();
     assert_eq!(bytes, model);

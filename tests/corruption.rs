@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rltrain::optim::{Optimizer, OptimizerKind};
@@ -206,7 +207,7 @@ fn two_thousand_damaged_checkpoints_are_refused_by_file_and_reason() {
         mend(&folder, &contents);
     }
     assert_eq!(store.checkpoint(2).unwrap().step(), 2, "the last one is whole again");
-    println!("{CASES} refused, with {largest} bytes at most");
+    let _ = writeln!(std::io::stderr(), "{CASES} refused, with {largest} bytes at most");
 }
 
 /// Length and text of a header that lies, or is none.
@@ -287,7 +288,10 @@ fn hostile_headers_in_a_model_folder_are_refused_by_file_and_reason() {
             }
         }
     }
-    println!("of 400 flipped bits in a header, {accepted} changed nothing that is read");
+    let _ = writeln!(
+        std::io::stderr(),
+        "of 400 flipped bits in a header, {accepted} changed nothing that is read"
+    );
     for cut in (0..whole.len()).step_by(997) {
         std::fs::write(&path, &whole[..cut]).unwrap();
         assert!(refused(folder.path(), &format!("cut {cut}")).contains("bytes, wanted"));

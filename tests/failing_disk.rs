@@ -1,5 +1,6 @@
 //! Disks that really refuse, under the real program: a limit on file sizes, a folder that goes away, and a full file system.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -60,11 +61,11 @@ fn newest(run: &Path) -> (u64, usize) {
 /// The value of `checkpoint/failed` in the last line of timings.
 fn failed(run: &Path) -> f64 {
     let text = std::fs::read_to_string(run.join("timings.jsonl")).unwrap();
-    let steps = text.lines().filter_map(|line| {
+    let mut steps = text.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["checkpoint/failed"].as_f64()
     });
-    steps.last().unwrap()
+    steps.next_back().unwrap()
 }
 
 /// Starts the run. A write that a limit refuses is an error for it, as a full disk is, and not the end.
@@ -188,7 +189,10 @@ fn a_full_file_system_costs_checkpoints_and_not_the_run() {
     let namespace = ["--map-root-user", "--mount", "sh", "-c"];
     let allowed = Command::new("unshare").args(namespace).arg("mount -t tmpfs none /mnt").output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: mounting in a namespace of one's own is not permitted here");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: mounting in a namespace of one's own is not permitted here"
+        );
         return;
     }
     let folder = folder();

@@ -1,6 +1,6 @@
 //! A run as one HTML file.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -56,7 +56,10 @@ fn a_report_holds_every_step_evaluation_and_program_of_a_run() {
 fn look_at(report: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     if !Path::new("/usr/bin/chromium").exists() || !root.join(".deps/playwright/installed").exists() {
-        eprintln!("skipped: wants Debian's package `chromium`, and `make .deps/playwright/installed`");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: wants Debian's package `chromium`, and `make .deps/playwright/installed`"
+        );
         return;
     }
     let output =

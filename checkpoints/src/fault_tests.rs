@@ -2,6 +2,7 @@
 //! succeeds.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -167,7 +168,10 @@ fn any_operation_may_fail_in_any_way() {
             assert_nothing_is_lost(scene, dir.path(), &result, &because);
         }
     }
-    println!("{played} faults, of which {refused} failed the operation, {tidied} only what follows it");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{played} faults, of which {refused} failed the operation, {tidied} only what follows it"
+    );
     // A fault that nothing notices would make all this say nothing.
     assert!(refused > played * 9 / 10, "{refused} of {played}");
     assert!(tidied > 0);

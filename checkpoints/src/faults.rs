@@ -79,7 +79,7 @@ impl Faults {
     /// What happens to the next operation.
     fn next(&self, operation: Operation) -> Option<Fault> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let fault = if number == self.at && self.fault.befalls(operation) {
+        if number == self.at && self.fault.befalls(operation) {
             self.happened.store(true, Ordering::Relaxed);
             Some(self.fault)
         } else if self.happened() && number > self.at && self.fault == Fault::Gone {
@@ -88,8 +88,7 @@ impl Faults {
             Some(Fault::Refused(libc::ENOSPC))
         } else {
             None
-        };
-        fault
+        }
     }
 
     pub(crate) fn perform<T>(

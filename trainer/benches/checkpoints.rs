@@ -15,7 +15,7 @@ use std::process::Command;
 
 use rltrain::memory::{resident_bytes, resident_peak_bytes};
 use rltrain::optim::{Optimizer, OptimizerKind};
-use rltrain::policy::{Compute, HostView, MAX_SHARD_BYTES, Policy};
+use rltrain::policy::{Compute, HostView, MAX_SHARD_BYTES};
 use rltrain_checkpoints::{Checkpoint, Draft, Store, WriteError};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};

@@ -40,7 +40,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut seen = changed(&arguments.run);
     make()?;
     print_line(output.display());
-    while arguments.watch {
+    if !arguments.watch {
+        return Ok(());
+    }
+    loop {
         thread::sleep(LOOK_EVERY);
         let now = changed(&arguments.run);
         if now != seen {
@@ -48,7 +51,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             make()?;
         }
     }
-    Ok(())
 }
 
 /// When the run last recorded a step.

@@ -225,7 +225,7 @@ impl Pack {
         };
         let hidden_ne = hidden_bte.squeeze_dim(0).index_select(0, &predictor_n);
         let way = again.map_or(Way::Graph, |(attention, inputs, prompts)| {
-            Way::Again(Again { tokens, attention, inputs, predictor_n, prompts })
+            Way::Again(Box::new(Again { tokens, attention, inputs, predictor_n, prompts }))
         });
         Pass { hidden_ne, model, way }
     }
@@ -262,7 +262,7 @@ enum Way {
     /// Along the graph of the hidden states.
     Graph,
     /// Layer by layer, each computed again with a graph of its own.
-    Again(Again),
+    Again(Box<Again>),
     /// Without a graph.
     Direct(Box<DirectBehind>),
     /// Not at all: nothing was kept, since gradients were off.
@@ -290,7 +290,8 @@ impl Pass<'_> {
         match self.way {
             Way::Graph => (self.hidden_ne * gradient_ne).sum(Kind::Float).backward(),
             Way::Direct(direct) => self.model.direct_backward(*direct, gradient_ne),
-            Way::Again(Again { tokens, mut attention, inputs, predictor_n, prompts }) => {
+            Way::Again(again) => {
+                let Again { tokens, mut attention, inputs, predictor_n, prompts } = *again;
                 let last = inputs.last().expect("the final norm has an input");
                 // Completions of one prompt share the token that predicts their first one: their gradients add up.
                 let mut gradient_te = last.squeeze_dim(0).zeros_like();

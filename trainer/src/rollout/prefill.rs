@@ -144,13 +144,14 @@ fn read_together(model: &Network, start: i64, prompts: &[Known<'_>]) -> Vec<Pref
     let cut = |stored: &KeysAndValues, (begin, length): (i64, i64)| {
         stored.of_each(|x_ktd| x_ktd.narrow(1, begin, length))
     };
-    let prefilled = |(index, (span, read)): (i64, ((i64, i64), (i64, i64)))| Prefilled {
+    let spans = (0..).zip(spans.into_iter().zip(read.spans()));
+    let prefilled = spans.map(|(index, (span, read))| Prefilled {
         stretches: vec![cut(&stored, span)],
         read: Some(cut(&stored_read, read)),
         logits_1v: logits_pv.narrow(0, index, 1),
         is_shared: true,
-    };
-    (0..prompts.len() as i64).zip(spans.into_iter().zip(read.spans())).map(prefilled).collect()
+    });
+    prefilled.collect()
 }
 
 /// Logits after each of the `last` tokens; padded as all products are.

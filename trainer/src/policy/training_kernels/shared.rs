@@ -32,7 +32,7 @@ impl<'a, E: Element> Shared<'a, E> {
     /// # Panics
     ///
     /// If it does not lie within.
-    #[expect(unsafe_code, clippy::mut_from_ref, reason = "libtorch hands memory out by address")]
+    #[expect(unsafe_code, reason = "libtorch hands memory out by address")]
     #[inline(always)]
     pub(super) fn piece(&self, start: usize, count: usize) -> &'a mut [E] {
         assert!(
