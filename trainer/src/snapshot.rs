@@ -62,7 +62,7 @@ enum Content {
 
 /// The files of a checkpoint, to be written later or elsewhere.
 ///
-/// Making one copies no tensor. The run may not change any of them before it has called [`OnTheirWay::part`].
+/// Making one copies no tensor. The run may not change any of them before it has called `OnTheirWay::part`.
 #[derive(Default)]
 pub struct Snapshot {
     files: Vec<(String, Content)>,
