@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::step_metrics::StepTimes;
 use crate::telemetry::Phases;
 
-/// Largest difference that is rounding, of gradients in f32, relative to what was added up. Observed: at most 3e-6.
+/// Largest difference that is rounding, of gradients in f32, relative to what was added up. Observed with SmolLM2-135M: 5e-7.
 const BOUND_F32: f64 = 1e-4;
 /// The same in bf16, which keeps 8 bits.
 const BOUND_BF16: f64 = 0.03;
