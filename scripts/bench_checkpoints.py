@@ -29,7 +29,8 @@ def sync(path: Path) -> None:
 def save(files: dict[str, dict[str, torch.Tensor]], how: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, tensors in files.items():
-        path = folder / name
+        # By the end of its name torch.load would take a pickle for safetensors.
+        path = folder / (name if how == "safetensors" else f"{name}.pt")
         if how == "safetensors":
             save_file(tensors, path, metadata={"format": "pt"})
         else:
