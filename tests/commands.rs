@@ -198,6 +198,8 @@ fn checkpoints_are_listed_shown_compared_verified_and_pruned() {
     contains(&out, "step-00000001/trainer.json` has BLAKE3 hash");
     contains(&error, "1 of 2 checkpoints are broken");
     expect(folder.path(), &["ckpt", "verify", "run@2"], 0);
+    let (_, error) = expect(folder.path(), &["ckpt", "verify", "run@9"], 2);
+    contains(&error, "there is no folder `run/checkpoints/step-00000009`");
     let (out, _) = expect(folder.path(), &["ckpt", "verify", "run@1", "--json"], 1);
     assert_eq!(json(&out)[0]["whole"], false);
 

@@ -63,7 +63,8 @@ pub(super) fn checkpoint_folder(name: &Path) -> Result<PathBuf, Failure> {
         && let Ok(step) = step.parse()
         && !name.exists()
     {
-        return Ok(store(Path::new(run))?.path_of(step));
+        let path = store(Path::new(run))?.path_of(step);
+        return if path.is_dir() { Ok(path) } else { Err(Failure::plain_input(Unknown::Folder { path })) };
     }
     let store = store(name)?;
     match store.steps().map_err(Failure::world)?.last() {
