@@ -144,7 +144,8 @@ fn read_together(model: &Network, start: i64, prompts: &[Known<'_>]) -> Vec<Pref
     let cut = |stored: &KeysAndValues, (begin, length): (i64, i64)| {
         stored.of_each(|x_ktd| x_ktd.narrow(1, begin, length))
     };
-    let spans = (0..).zip(spans.into_iter().zip(read.spans()));
+    // Without the spans of tokens of nobody.
+    let spans = (0..prompts.len() as i64).zip(spans.into_iter().zip(read.spans()));
     let prefilled = spans.map(|(index, (span, read))| Prefilled {
         stretches: vec![cut(&stored, span)],
         read: Some(cut(&stored_read, read)),
