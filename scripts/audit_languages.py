@@ -8,9 +8,12 @@ within a time limit. That is no sandbox, and the programs want to exhaust and de
 """
 
 import argparse
+import contextlib
 import json
+import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,8 +99,16 @@ def is_taken_in(language: str, program: str) -> bool:
     """Whether the shortest harness, in a process of its own, says that a program passes."""
     request = json.dumps({"language": language, "program": program})
     command = [sys.executable, __file__, "--judge"]
-    run = subprocess.run(command, input=request.encode(), capture_output=True, start_new_session=True, timeout=120, check=False)
-    return run.returncode == PASSED
+    judge = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        judge.communicate(request.encode(), timeout=120)
+    except subprocess.TimeoutExpired:
+        return False  # What does not end has not passed.
+    finally:
+        # What it has left behind.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(judge.pid, signal.SIGKILL)
+    return judge.returncode == PASSED
 
 
 def passes(language: str, program: str) -> bool:

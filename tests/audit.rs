@@ -24,10 +24,26 @@ fn trials(out: &str) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// A fifth of them, spread over the files: the cheats know nothing of the task, and each is run for every one.
 #[test]
 fn no_cheat_is_rewarded_on_our_own_tasks() {
+    assert_that_none_is_rewarded(5);
+}
+
+#[test]
+#[ignore = "some minutes; after a change of the tasks, the tests, the zoo or the rewards"]
+fn no_cheat_is_rewarded_on_any_of_our_own_tasks() {
+    assert_that_none_is_rewarded(1);
+}
+
+/// On every `nth` task.
+fn assert_that_none_is_rewarded(nth: usize) {
+    let folder = tempfile::tempdir().unwrap();
     for file in ["train", "heldout"] {
-        let tasks = root().join(format!("recipes/tasks/python-basics/{file}.jsonl"));
+        let all = std::fs::read_to_string(root().join(format!("recipes/tasks/python-basics/{file}.jsonl"))).unwrap();
+        let some: Vec<&str> = all.lines().step_by(nth).collect();
+        let tasks = folder.path().join("tasks.jsonl");
+        std::fs::write(&tasks, some.join("\n") + "\n").unwrap();
         let recipe = root().join("recipes/quickstart.toml");
         let (tasks, recipe) = (tasks.to_str().unwrap(), recipe.to_str().unwrap());
         let output = run(root(), &["audit-reward", tasks, "--rewards", recipe, "--mutants", "0", "--json"]);
@@ -37,8 +53,7 @@ fn no_cheat_is_rewarded_on_our_own_tasks() {
         assert!(rewarded.is_empty(), "{} rewarded, such as {:#}", rewarded.len(), rewarded[0]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{error}");
-        let count = std::fs::read_to_string(tasks).unwrap().lines().count();
-        assert!(trials(&out).len() >= 50 * count, "{} programs for {count} tasks", trials(&out).len());
+        assert!(trials(&out).len() >= 50 * some.len(), "{} programs for {} tasks", trials(&out).len(), some.len());
     }
 }
 

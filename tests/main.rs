@@ -10,6 +10,7 @@ mod commands;
 mod corruption;
 mod counting;
 mod critic;
+mod documentation;
 mod episodes;
 mod exec;
 mod failing_disk;

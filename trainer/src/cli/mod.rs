@@ -140,6 +140,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
+/// Whether `arguments`, with the program's name in front, are a command line of this program; nothing is run.
+///
+/// # Errors
+///
+/// What clap has to say where they are not.
+pub fn understands(arguments: impl IntoIterator<Item = OsString>) -> Result<(), clap::Error> {
+    match Cli::try_parse_from(arguments) {
+        // Help and version are asked for, not misunderstood.
+        Err(error) if error.exit_code() != 0 => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes one line to standard output; a closed pipe ends the output, not the program.
 fn print_line(text: impl std::fmt::Display) {
     use std::io::Write;
