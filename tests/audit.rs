@@ -40,7 +40,8 @@ fn no_cheat_is_rewarded_on_any_of_our_own_tasks() {
 fn assert_that_none_is_rewarded(nth: usize) {
     let folder = tempfile::tempdir().unwrap();
     for file in ["train", "heldout"] {
-        let all = std::fs::read_to_string(root().join(format!("recipes/tasks/python-basics/{file}.jsonl"))).unwrap();
+        let all = std::fs::read_to_string(root().join(format!("recipes/tasks/python-basics/{file}.jsonl")))
+            .unwrap();
         let some: Vec<&str> = all.lines().step_by(nth).collect();
         let tasks = folder.path().join("tasks.jsonl");
         std::fs::write(&tasks, some.join("\n") + "\n").unwrap();
@@ -53,7 +54,12 @@ fn assert_that_none_is_rewarded(nth: usize) {
         assert!(rewarded.is_empty(), "{} rewarded, such as {:#}", rewarded.len(), rewarded[0]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{error}");
-        assert!(trials(&out).len() >= 50 * some.len(), "{} programs for {} tasks", trials(&out).len(), some.len());
+        assert!(
+            trials(&out).len() >= 50 * some.len(),
+            "{} programs for {} tasks",
+            trials(&out).len(),
+            some.len()
+        );
     }
 }
 

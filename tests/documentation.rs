@@ -66,7 +66,11 @@ fn every_page_of_the_documentation_is_in_the_book() {
     let listed: BTreeSet<PathBuf> = links(&summary).map(|link| docs.join(link)).collect();
     let there = pages().into_iter().filter(|page| page.starts_with(&docs));
     let there: BTreeSet<PathBuf> = there.filter(|page| !page.ends_with("SUMMARY.md")).collect();
-    assert_eq!(there.difference(&listed).collect::<Vec<_>>(), Vec::<&PathBuf>::new(), "not in docs/SUMMARY.md");
+    assert_eq!(
+        there.difference(&listed).collect::<Vec<_>>(),
+        Vec::<&PathBuf>::new(),
+        "not in docs/SUMMARY.md"
+    );
 }
 
 /// Flags that are no more, and misspelt subcommands, are found without running anything.

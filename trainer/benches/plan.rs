@@ -2,7 +2,7 @@
 //!
 //! First what the gradient graph of one pack keeps, by the allocator's own count, for each family. Then whole runs of the program
 //! itself: the estimate for the lengths that were sampled beside the peak of resident memory, less what a process has that has loaded
-//! no model. Fails if one of the runs is more than 15 % off.
+//! no model. Fails if one of the runs is more than 15 % and 48 MiB off.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(dead_code, reason = "the tests' tiny model comes with more than is used here")]
 
@@ -22,6 +22,9 @@ type Failure = Box<dyn std::error::Error>;
 
 /// How far an estimate may be off.
 const BOUND: f64 = 0.15;
+/// MiB that it may be off in any case: what libtorch, its threads and the allocator keep for themselves, which no count of tensors has
+/// in it, and which is as much as all the rest with a model of a million parameters.
+const SLACK_MIB: f64 = 48.0;
 
 /// Has glibc give memory back at once, so that what is resident is what is in use: by default we keep it, and what starting the
 /// sandbox had is there for tensors later.
@@ -136,7 +139,7 @@ fn graph(name: &str, folder: &Path) -> Result<(), Failure> {
 }
 
 /// A name, and what it changes in the recipe of the tiny model.
-const RECIPES: [(&str, &[(&str, &str)]); 5] = [
+const RECIPES: [(&str, &[(&str, &str)]); 7] = [
     ("tiny llama, everything trained", &[]),
     (
         "tiny llama, adapters, layers recomputed",
@@ -154,6 +157,20 @@ const RECIPES: [(&str, &[(&str, &str)]); 5] = [
         )],
     ),
     ("SmolLM2-135M", &[("path = \"model\"", "path = \"MODEL\"")]),
+    (
+        "SmolLM2-135M, adapters, layers recomputed",
+        &[
+            ("path = \"model\"", "path = \"MODEL\""),
+            ("device = \"cpu\"\n", "device = \"cpu\"\ngradient_checkpointing = true\n[model.lora]\n"),
+        ],
+    ),
+    (
+        "SmolLM2-135M, PPO, critic on the policy",
+        &[
+            ("path = \"model\"", "path = \"MODEL\""),
+            ("[optimizer]\n", "[algorithm]\npreset = \"ppo\"\n\n[optimizer]\n"),
+        ],
+    ),
 ];
 
 /// Runs the program, and says how far the estimate is off; `None` if the model is not there.
@@ -171,6 +188,8 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
         ("group_size = 6", "group_size = 16"),
         ("max_tokens = 48", "max_tokens = 128"),
         ("max_batch = 12", "max_batch = 48"),
+        // An estimate is for steps in which every group teaches something: these do, their attempts being of different lengths.
+        ("[rewards.all_passed]\n", "[rewards.all_passed]\n\n[rewards.brevity]\nweight = 0.1\n"),
     ];
     for (from, to) in changed.iter().chain(changes) {
         tiny::edit(folder.path(), from, &to.replace("MODEL", &model));
@@ -195,7 +214,8 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
         phase.name,
         predicted / measured
     );
-    Ok(Some((predicted / measured - 1.0).abs()))
+    let off = (predicted - measured).abs();
+    Ok(Some(if off <= SLACK_MIB { 0.0 } else { off / measured }))
 }
 
 /// Resident bytes of a process that has libtorch, its threads and its kernels, and the sandbox, and no model.

@@ -31,7 +31,14 @@ pub fn resident_bytes() -> Option<u64> {
     of_status("VmRSS:")
 }
 
-/// The most bytes that this process ever had in memory, if the system tells.
+/// Starts the count of [`resident_peak_bytes`] anew, from what is resident now. Where the system does not let us, the peak stays that
+/// of the whole process.
+pub fn forget_resident_peak() {
+    // What proc(5) calls resetting the peak; nothing but a figure is lost without it.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most bytes that this process had in memory since it started or [`forget_resident_peak`], if the system tells.
 pub fn resident_peak_bytes() -> Option<u64> {
     of_status("VmHWM:")
 }

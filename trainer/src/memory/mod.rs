@@ -11,7 +11,7 @@ mod lengths;
 mod plan;
 mod report;
 
-pub use device::{DeviceMemory, resident_bytes, resident_peak_bytes};
+pub use device::{DeviceMemory, forget_resident_peak, resident_bytes, resident_peak_bytes};
 pub use exhausted::{Exhausted, is_exhausted, or_exhausted};
 pub use footprint::{Class, Footprint, Phase};
 pub use lengths::{Lengths, TaskLengths};

@@ -24,6 +24,7 @@ use crate::error::TrainError;
 use crate::eval::Evaluations;
 use crate::journal::Journal;
 use crate::learner::Learner;
+use crate::memory::forget_resident_peak;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Optimizer, TokenBudget, UpdateReport};
 use crate::policy::Policy;
@@ -128,6 +129,8 @@ impl Session {
         };
         session.tell_copied();
         session.take_up(opening, recipe, start)?;
+        // Reading the model and starting the sandbox took memory that no step does.
+        forget_resident_peak();
         Ok(session)
     }
 
