@@ -10,6 +10,7 @@ mod commands;
 mod corruption;
 mod counting;
 mod critic;
+mod doctor;
 mod documentation;
 mod episodes;
 mod exec;

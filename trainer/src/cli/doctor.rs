@@ -1,10 +1,11 @@
-//! `rltrain doctor`: what this host offers for running programs, and what of it is ready.
+//! `rltrain doctor`: whether this host is fit for a run, what it offers for running programs, and what of it is ready.
 
 use clap::Args;
 use rltrain_executor::process::{Isolation, Toolchain};
 use rltrain_executor::{Runtime, RuntimeFiles};
 use serde::Serialize;
 
+use super::checkup::{Finding, findings};
 use super::failure::Failure;
 use super::print_line;
 use crate::execution::dependencies_folder;
@@ -20,8 +21,7 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Report {
     version: &'static str,
-    cores: usize,
-    cuda_devices: i64,
+    findings: Vec<Finding>,
     runtimes: Vec<RuntimeReport>,
     isolation: Isolation,
 }
@@ -36,12 +36,11 @@ struct RuntimeReport {
     missing: Option<String>,
 }
 
-/// Looks, prints, and leaves nothing behind.
+/// Looks, prints, and leaves nothing behind. What falls short is no failure: a host need not offer everything.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        cores: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-        cuda_devices: tch::Cuda::device_count(),
+        findings: findings(),
         runtimes: Runtime::ALL.into_iter().map(look).collect(),
         isolation: Isolation::probe(),
     };
@@ -49,8 +48,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         print_line(serde_json::to_string(&report).map_err(Failure::world)?);
         return Ok(());
     }
-    let Report { version, cores, cuda_devices, runtimes, isolation } = report;
-    print_line(format_args!("rltrain {version}, {cores} cores, {cuda_devices} CUDA devices"));
+    let Report { version, findings, runtimes, isolation } = report;
+    print_line(format_args!("rltrain {version}\n"));
+    for Finding { name, found, remedy } in findings {
+        print_line(format_args!("  {name:<10} {found}"));
+        if let Some(remedy) = remedy {
+            print_line(format_args!("  {:<10} → {remedy}", ""));
+        }
+    }
     print_line("\nruntimes");
     for RuntimeReport { name, is_ready, missing } in runtimes {
         let ready = if is_ready { "ready" } else { "absent" };

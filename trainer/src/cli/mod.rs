@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod checkup;
 mod ckpt;
 mod critic;
 mod doctor;
@@ -62,7 +63,7 @@ enum Command {
     Sample(sample::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
     Exec(exec::Arguments),
-    /// Show what this host offers for running programs
+    /// Say whether this host is fit for a run, what is missing, and what to do about it
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
     Selfcheck(selfcheck::Arguments),

@@ -7,7 +7,9 @@ mod start;
 
 use std::path::PathBuf;
 
-pub use provenance::{ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings};
+pub use provenance::{
+    ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings, libtorch_version,
+};
 use rltrain_checkpoints::{Checkpoint, RunLock, Store};
 use rltrain_rewards::RewardSet;
 use saver::Saver;

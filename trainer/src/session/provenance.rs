@@ -57,7 +57,7 @@ impl Surroundings {
 }
 
 /// The version that the folder of the loaded libtorch names: `build-version` in a distribution for C++, `version.py` in PyTorch's.
-fn libtorch_version() -> Option<String> {
+pub fn libtorch_version() -> Option<String> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let library = maps.lines().find_map(|line| {
         let path = line.get(line.find('/')?..)?;
