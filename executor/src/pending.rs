@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -82,6 +83,19 @@ impl Pending {
         block_on(self.slot.wait())
     }
 
+    /// Waits for the verdict on this thread, and calls `impatient` every `patience` that it has not come.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, through no fault of the program.
+    pub fn wait_impatiently(
+        self,
+        patience: Duration,
+        impatient: impl FnMut(),
+    ) -> Result<Verdict, InfraError> {
+        block_impatiently_on(self.slot.wait(), patience, impatient)
+    }
+
     /// Waits for the verdict; works in any async runtime.
     ///
     /// # Errors
@@ -104,6 +118,11 @@ impl Drop for Pending {
 
 /// Runs a future on this thread, which sleeps while there is nothing to do.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    block_impatiently_on(future, Duration::MAX, || {})
+}
+
+/// The same, with a call every `patience` that the future takes.
+fn block_impatiently_on<F: Future>(future: F, patience: Duration, mut impatient: impl FnMut()) -> F::Output {
     struct Unpark(Thread);
 
     impl Wake for Unpark {
@@ -114,10 +133,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut since = Instant::now();
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+            Poll::Pending => std::thread::park_timeout(patience.saturating_sub(since.elapsed())),
+        }
+        if since.elapsed() >= patience {
+            impatient();
+            since = Instant::now();
         }
     }
 }

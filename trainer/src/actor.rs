@@ -11,7 +11,7 @@ use crate::critic::verifier::{Verifier, foretell};
 use crate::environment::Environment;
 use crate::episode::{Played, play};
 use crate::error::TrainError;
-use crate::execution::Executions;
+use crate::execution::{Executions, PATIENCE, Waiting};
 use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::rng::Stream;
@@ -131,7 +131,12 @@ impl Actor<'_> {
     ) -> Result<Attempts, TrainError> {
         // Each finished attempt goes to the sandbox while the others still decode.
         let (groups, executions, prefill) = times.rollout(|| self.sample(recipe, round))?;
-        let mut verdicts = times.execution(|| executions.wait(groups.len()));
+        let notices = times.notices();
+        let tell = |waiting: Waiting| {
+            let task = &self.environment.tasks[round.tasks[waiting.group]];
+            notices.notice(&waiting.of(&task.id));
+        };
+        let mut verdicts = times.execution(|| executions.wait_telling(groups.len(), PATIENCE, tell));
         let facts = times.execution(|| look_closer(self.environment, recipe, &groups, &mut verdicts));
         Ok(Attempts { groups, verdicts, facts, prefill, ..Attempts::default() })
     }

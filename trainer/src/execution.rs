@@ -31,6 +31,29 @@ pub fn start_executor(config: &ExecutorConfig) -> Result<Executor, InfraError> {
     Executor::start(config, &RuntimeFiles::in_folder(&dependencies_folder()))
 }
 
+/// How long the loop waits for a verdict before it says so: limits end a program sooner, unless the machine is overloaded or a worker
+/// hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A verdict that does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The group of the program.
+    pub group: usize,
+    /// How long verdicts have been waited for.
+    pub since: Duration,
+    /// Programs whose verdicts were not looked at yet.
+    pub left: usize,
+}
+
+impl Waiting {
+    /// What to say of it, if the group's task is `task`.
+    pub fn of(self, task: &str) -> String {
+        let (seconds, left) = (self.since.as_secs(), self.left);
+        format!("waiting for execution: task `{task}`, {seconds} s, {left} programs to go")
+    }
+}
+
 /// Programs under way. Filled during a rollout, emptied after it.
 pub struct Executions<'a> {
     executor: &'a Executor,
@@ -84,13 +107,53 @@ impl<'a> Executions<'a> {
     }
 
     /// Waits for every verdict and sorts them into `groups` rows.
-    pub fn wait(mut self, groups: usize) -> Verdicts {
+    pub fn wait(self, groups: usize) -> Verdicts {
+        self.wait_telling(groups, PATIENCE, |_| {})
+    }
+
+    /// The same, telling `notice` every `patience` that a verdict does not come what is waited for.
+    pub fn wait_telling(mut self, groups: usize, patience: Duration, notice: impl Fn(Waiting)) -> Verdicts {
         let start = Instant::now();
         self.pending.sort_by_key(|(place, _)| *place);
         let mut verdicts: Vec<Vec<_>> = (0..groups).map(|_| Vec::new()).collect();
-        for ((group, _), pending) in self.pending {
-            verdicts[group].push(pending.and_then(Pending::wait));
+        let count = self.pending.len();
+        for (behind, ((group, _), pending)) in self.pending.into_iter().enumerate() {
+            let impatient = || {
+                notice(Waiting { group, since: start.elapsed(), left: count - behind });
+            };
+            verdicts[group].push(pending.and_then(|pending| pending.wait_impatiently(patience, impatient)));
         }
         Verdicts { groups: verdicts, waited: start.elapsed() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use rltrain_executor::{Job, TimeoutMs};
+
+    use super::*;
+
+    /// A program that takes a second of processor time.
+    #[test]
+    fn a_verdict_that_does_not_come_is_told_of() {
+        let executor = start_executor(&ExecutorConfig::default()).unwrap();
+        let limits = Limits { timeout_ms: TimeoutMs::try_from(1000).unwrap(), ..Limits::default() };
+        let job = Job::new("while True: pass".to_owned(), ["assert True"], limits);
+        let mut executions = Executions::new(&executor, limits);
+        executions.pending.push(((1, 0), Ok(executor.submit(job))));
+        let told = RefCell::new(Vec::new());
+        let verdicts =
+            executions.wait_telling(2, Duration::from_millis(100), |waiting| told.borrow_mut().push(waiting));
+        assert!(!verdicts.groups[1][0].as_ref().unwrap().all_passed());
+        let told = told.into_inner();
+        assert!(
+            told.len() > 1 && told.iter().all(|waiting| (waiting.group, waiting.left) == (1, 1)),
+            "{told:?}"
+        );
+        assert!(told.is_sorted_by_key(|waiting| waiting.since), "{told:?}");
+        let text = Waiting { since: Duration::from_secs(40), ..told[0] }.of("cube");
+        assert_eq!(text, "waiting for execution: task `cube`, 40 s, 1 programs to go");
     }
 }

@@ -31,6 +31,11 @@ impl StepTimes {
         StepTimes { start: Instant::now(), phases, rollout: zero, execution: zero, update: zero }
     }
 
+    /// Where to say what cannot wait for the end of the step.
+    pub fn notices(&self) -> Phases {
+        self.phases.clone()
+    }
+
     /// Runs and times the rollout.
     pub fn rollout<T>(&mut self, work: impl FnOnce() -> T) -> T {
         self.phases.show("rollout");

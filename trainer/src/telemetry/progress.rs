@@ -26,24 +26,41 @@ pub(super) struct Progress {
     steps: u64,
 }
 
-/// Shows what goes on in the live line of a run. The default has no line, and shows nothing.
+/// Shows what goes on in a run: in its live line, or in lines that stay. The default shows nothing.
 #[derive(Clone, Default)]
-pub struct Phases(Option<ProgressBar>);
+pub struct Phases(Shown);
 
 impl Phases {
     /// Shows what goes on from now, such as `rollout`, with a clock of its own.
     pub fn show(&self, name: &str) {
-        if let Some(bar) = &self.0 {
+        if let Shown::Live(bar) = &self.0 {
             bar.set_prefix(name.to_owned());
             bar.reset_elapsed();
         }
     }
+
+    /// Shows a line that stays, on a terminal above the live one.
+    pub fn notice(&self, text: &str) {
+        self.0.message(text);
+    }
 }
 
+#[derive(Clone, Default)]
 enum Shown {
     Live(ProgressBar),
     Plain,
+    #[default]
     Nothing,
+}
+
+impl Shown {
+    fn message(&self, text: &str) {
+        match self {
+            Shown::Live(bar) => bar.suspend(|| print(text)),
+            Shown::Plain => print(text),
+            Shown::Nothing => {}
+        }
+    }
 }
 
 impl Progress {
@@ -72,19 +89,12 @@ impl Progress {
 
     /// Shows what goes on, in the live line if there is one.
     pub(super) fn phases(&self) -> Phases {
-        match &self.shown {
-            Shown::Live(bar) => Phases(Some(bar.clone())),
-            Shown::Plain | Shown::Nothing => Phases(None),
-        }
+        Phases(self.shown.clone())
     }
 
     /// Shows a line that stays, above the live one.
     pub(super) fn message(&self, text: &str) {
-        match &self.shown {
-            Shown::Live(bar) => bar.suspend(|| print(text)),
-            Shown::Plain => print(text),
-            Shown::Nothing => {}
-        }
+        self.shown.message(text);
     }
 
     /// Shows the result of an evaluation, which stays.
