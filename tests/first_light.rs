@@ -156,7 +156,7 @@ pub(crate) fn wait_for(path: &Path) {
 }
 
 #[track_caller]
-fn wait_for_line(path: &Path) {
+pub(crate) fn wait_for_line(path: &Path) {
     wait_until(|| std::fs::read_to_string(path).is_ok_and(|text| text.contains('\n')), path);
 }
 

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod keys;
+mod layered;
 mod looked_up;
 
 use std::ffi::OsStr;
@@ -468,4 +469,9 @@ fn the_hash_names_the_experiment_and_not_the_machine() {
     other.seed += 1;
     assert_ne!(other.hash(), recipe.hash());
     assert_eq!(recipe::refused_changes(&recipe.table(), &other.table()).len(), 1);
+}
+
+#[test]
+fn the_manual_of_the_command_line_is_up_to_date() {
+    check_generated("docs/cli.md", &rltrain::cli::manual());
 }

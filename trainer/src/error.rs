@@ -166,6 +166,29 @@ pub enum TrainError {
         /// What is wrong with it.
         source: Box<rltrain_checkpoints::ReadError>,
     },
+    /// A folder has no results of an evaluation.
+    #[error(
+        "`{}` has no `results.json`; name a folder that `rltrain eval MODEL --tasks FILE --out FOLDER` has finished",
+        folder.display()
+    )]
+    NoResults {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Two evaluations are of different tasks.
+    #[error(
+        "the two evaluations are of different tasks: they share {shared}, of {} and {}; the first that is not in both is `{first}`; \
+         evaluate both models on one file",
+        of[0], of[1]
+    )]
+    OtherTasks {
+        /// Tasks in both.
+        shared: usize,
+        /// Tasks of each.
+        of: [usize; 2],
+        /// Id of one that is not in both.
+        first: String,
+    },
     /// A file of the run folder could not be written or read.
     #[error("the run folder cannot be used")]
     Io(#[from] std::io::Error),
@@ -203,6 +226,8 @@ impl TrainError {
                 | TrainError::OtherObjective { .. }
                 | TrainError::OtherTokenizer { .. }
                 | TrainError::Drift { .. }
+                | TrainError::NoResults { .. }
+                | TrainError::OtherTasks { .. }
                 | TrainError::NamedCheckpoint { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         )

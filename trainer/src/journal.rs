@@ -12,8 +12,10 @@ use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::program;
 use crate::facts::AttemptFacts;
+use crate::learn::LearnReport;
 use crate::recipe::Recipe;
-use crate::rollout::{Completion, Finish};
+use crate::record::write_record;
+use crate::rollout::{Completion, Finish, Group};
 use crate::session::Session;
 use crate::tasks::Task;
 
@@ -137,6 +139,23 @@ impl Journal {
         Ok(Journal { folder })
     }
 
+    /// Writes what the update of the step that `session` has just done read and did, where the recipe records steps.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn record(
+        &self,
+        session: &Session,
+        recipe: &Recipe,
+        attempts: &Attempts,
+        learnt: &LearnReport,
+    ) -> Result<(), TrainError> {
+        let id = |group: &Group| session.environment.tasks[group.task].id.clone();
+        let tasks = attempts.groups.iter().map(id).collect();
+        write_record(&recipe.run, (session.step, recipe.telemetry.record), tasks, attempts, learnt)
+    }
+
     /// Writes the step that `session` has just done. It is on the disk when this returns, so that a checkpoint never knows
     /// more steps than there are samples of.
     ///
@@ -188,7 +207,7 @@ fn step_file(folder: &Path, step: u64) -> PathBuf {
 fn step_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_prefix("step-")?;
     let (step, rest) = name.split_once('.')?;
-    rest.starts_with("jsonl").then(|| step.parse().ok())?
+    ["jsonl", "record"].iter().any(|kind| rest.starts_with(kind)).then(|| step.parse().ok())?
 }
 
 impl Line {
@@ -244,11 +263,16 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let folder = run.path().join("samples");
         std::fs::create_dir(&folder).unwrap();
-        let names =
-            ["step-00000002.jsonl", "step-00000003.jsonl", "step-00000003.jsonl.partial", "notes.txt"];
+        let names = [
+            "step-00000002.jsonl",
+            "step-00000003.jsonl",
+            "step-00000003.record.gz",
+            "step-00000003.jsonl.partial",
+            "notes.txt",
+        ];
         names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
         Journal::open(run.path(), 2).unwrap();
         let left = names.map(|name| folder.join(name).exists());
-        assert_eq!(left, [true, false, false, true]);
+        assert_eq!(left, [true, false, false, false, true]);
     }
 }

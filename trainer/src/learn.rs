@@ -19,6 +19,7 @@ use crate::learner::Learner;
 use crate::optim::{self, Settings, TokenBudget, TooLarge, UpdateReport, learning_rate};
 use crate::policy::{Network, token_logprobs};
 use crate::recipe::Recipe;
+use crate::record::Learnt;
 use crate::rollout::{Completion, Finish, Group};
 use crate::scoring::Scores;
 use crate::supervised::SupervisedMode;
@@ -50,6 +51,8 @@ pub struct LearnReport {
     pub halvings: u64,
     /// What the user should know.
     pub told: Vec<String>,
+    /// What can be held against another run, where the recipe records steps.
+    pub recorded: Learnt,
 }
 
 /// How a critic's values compare with returns, over the tokens of a rollout.
@@ -104,6 +107,8 @@ pub fn learn(
         ..LearnReport::default()
     };
     let mut updates = Vec::new();
+    let records = recipe.telemetry.record > 0;
+    learner.optimizer.watched = records.then(Vec::new);
     if let Some(Lesson { batch, excluded, filtered, accepted, divergence_n }) = &lesson {
         for groups in mini_batches(&recipe.algorithm, batch.prompts.len(), recipe.seed, step) {
             let mut members = batch.members_of(&groups);
@@ -117,6 +122,7 @@ pub fn learn(
             report.told.push(keep(recipe, step, batch));
         }
         report.advantages = Spread::of(&batch.advantages_n);
+        report.recorded.columns = records.then(|| batch.recorded(excluded));
         report.kl = divergence_n.as_ref().map(|kl_n| kl_n.mean(Kind::Double).double_value(&[]));
         report.critic = batch.values_n.as_ref().map(ValueReport::of);
         (report.filtered, report.accepted) = (*filtered, *accepted);
@@ -129,6 +135,7 @@ pub fn learn(
         let what = (references, &[][..]);
         updates.push(optim::apply_within(&mut budget, policy, optimizer, None, what, &settings)?);
     }
+    report.recorded.gradients = learner.optimizer.watched.take().unwrap_or_default();
     report.halvings = budget.halvings() - halvings;
     if report.halvings > 0 {
         report.told.push(format!(

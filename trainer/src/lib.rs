@@ -29,6 +29,7 @@ pub mod optim;
 pub mod parting;
 pub mod policy;
 pub mod recipe;
+pub mod record;
 pub mod reference;
 pub mod report;
 pub mod rescore;

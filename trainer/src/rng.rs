@@ -35,6 +35,8 @@ pub enum Stream {
     CriticalSampling = 24,
     /// Tokens of an evaluation's best of n; counters: step, task, sample, token, turns end to end.
     BestOfN = 25,
+    /// Which differences change their sign in a permutation test; counters: number of the permutation, task.
+    SignFlips = 26,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

@@ -10,7 +10,7 @@ use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
 use crate::memory::resident_peak_bytes;
 use crate::rollout::{Completion, Finish};
-use crate::telemetry::{Metrics, Phases};
+use crate::telemetry::{Extra, Metrics, Phases};
 
 /// Where one step's time goes, shown to the user as it goes.
 pub struct StepTimes {
@@ -83,12 +83,50 @@ pub fn step_metrics(
     if most_turns > 1 {
         add_episodes(&mut metrics, attempts, most_turns);
     }
-    add_policy(&mut metrics, learnt);
-    add_critic(&mut metrics, learnt);
+    add_update(&mut metrics, learnt);
     if let Some(told) = &learnt.verifier {
         told.push_to(&mut metrics);
     }
     (metrics, timings(attempts, learnt, times, now))
+}
+
+/// Longest text that a step shows, in characters.
+const SHOWN_CHARACTERS: usize = 4000;
+
+/// What a step shows in TensorBoard beside its curves: how rewards, lengths, shares of tests and advantages are spread, and the best
+/// and the worst attempt in words. The first of equal ones.
+pub fn shown(attempts: &Attempts, learnt: &LearnReport) -> Vec<Extra> {
+    let completions = || attempts.groups.iter().flat_map(|group| &group.completions);
+    let rewards = || attempts.scores.rewards.iter().flatten();
+    let judged = attempts.verdicts.groups.iter().flatten().flatten();
+    let advantages = learnt.recorded.columns.iter().flat_map(|columns| &columns.advantages);
+    let mut extras = vec![
+        Extra::Histogram("spread/reward", rewards().flatten().copied().collect()),
+        Extra::Histogram(
+            "spread/completion_length",
+            completions().map(|one| one.tokens.len() as f64).collect(),
+        ),
+        Extra::Histogram(
+            "spread/tests_passed",
+            judged.map(|verdict| share(verdict.passed(), verdict.total())).collect(),
+        ),
+        Extra::Histogram(
+            "spread/advantage",
+            advantages.map(|bits| f64::from(f32::from_bits(*bits))).collect(),
+        ),
+    ];
+    let scored =
+        || completions().zip(rewards()).filter_map(|(completion, reward)| Some((completion, (*reward)?)));
+    let best = scored().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let worst = scored().reduce(|worst, next| if next.1 < worst.1 { next } else { worst });
+    for (tag, found) in [("samples/best", best), ("samples/worst", worst)] {
+        extras.extend(found.map(|(completion, reward)| {
+            let text: String = completion.text.chars().take(SHOWN_CHARACTERS).collect();
+            let lines = text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+            Extra::Text(tag, format!("reward {reward}\n\n{lines}"))
+        }));
+    }
+    extras
 }
 
 fn add_rewards(metrics: &mut Metrics, attempts: &Attempts) {
@@ -214,6 +252,12 @@ fn add_episodes(metrics: &mut Metrics, attempts: &Attempts, most_turns: usize) {
         let solved = ended.iter().filter(|ended| **ended == (turn, true)).count();
         metrics.push(&format!("episode/solved/turn_{turn}"), share(solved, ended.len()));
     }
+}
+
+/// Adds what the update did.
+pub fn add_update(metrics: &mut Metrics, learnt: &LearnReport) {
+    add_policy(metrics, learnt);
+    add_critic(metrics, learnt);
 }
 
 fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {

@@ -24,7 +24,7 @@ use crate::learn::{LearnReport, learn};
 use crate::policy::refuse_rounded_operands;
 use crate::recipe::Recipe;
 use crate::session::{Session, Start};
-use crate::step_metrics::{StepTimes, step_metrics};
+use crate::step_metrics::{StepTimes, shown, step_metrics};
 use crate::stop::StopFlag;
 use crate::supervised::references;
 use crate::telemetry::{Phases, RunSummary};
@@ -110,7 +110,7 @@ fn learn_and_attempt(
     learnt
 }
 
-/// Lets the verifier learn from a step's verdicts, and writes the step's metrics, its timings and its samples.
+/// Lets the verifier learn from a step's verdicts, and writes the step's metrics, its timings, its samples and its record.
 fn record(
     session: &mut Session,
     recipe: &Recipe,
@@ -130,12 +130,13 @@ fn record(
     let (mut metrics, mut timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
     session.add_checkpoints(&mut timings);
-    session.telemetry.log(session.step, &metrics, &timings)?;
+    session.telemetry.log(session.step, &metrics, &timings, shown(attempts, &learnt))?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {
         session.telemetry.message(&format!("warning: {warning}"));
     }
     session.journal.write(session, recipe, attempts)?;
+    session.journal.record(session, recipe, attempts, &learnt)?;
     session.environment.remember(attempts);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A batch as a file, for people who want to know why its gradient was not a number.
+//! A batch as a file, for people who want to know why its gradient was not a number, and its columns for the record of a step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Batch, Sequence, Values};
 use crate::policy::Interjection;
+use crate::record::Columns;
 
 impl Batch {
     /// Writes prompts, tokens and columns as safetensors: `prompt_tokens` and `tokens` end to end, `prompt_lengths`, `lengths`
@@ -50,6 +51,25 @@ impl Batch {
         let columns =
             columns.into_iter().filter_map(|(name, column)| Some((name.to_owned(), floats(column?))));
         write_safetensors(path, numbers.chain(columns), &BTreeMap::new())
+    }
+}
+
+impl Batch {
+    /// What the record of a step keeps of it; `excluded` says which sequences have no place in the loss.
+    pub fn recorded(&self, excluded: &[bool]) -> Columns {
+        let bits = |column_n: &Tensor| -> Vec<u32> {
+            let column_n = column_n.detach().to_kind(Kind::Float).to_device(Device::Cpu);
+            let numbers = Vec::<f32>::try_from(column_n).expect("a column is a vector of numbers");
+            numbers.into_iter().map(f32::to_bits).collect()
+        };
+        Columns {
+            lengths: self.lengths(),
+            excluded: excluded.to_vec(),
+            advantages: bits(&self.advantages_n),
+            old: self.recomputed.then(|| bits(&self.old_n)),
+            reference: self.reference_n.as_ref().map(bits),
+            keep: self.keep_n.as_ref().map(bits),
+        }
     }
 }
 

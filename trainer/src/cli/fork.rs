@@ -6,8 +6,8 @@ use clap::Args;
 use fs_err as fs;
 use rltrain_checkpoints::{Checkpoint, RunLock, Store, WriteError, replace_file};
 use thiserror::Error;
-use toml::{Table, Value};
 
+use super::changes::Changes;
 use super::failure::Failure;
 use super::print_line;
 use super::run_folder::recipe_of;
@@ -24,10 +24,8 @@ pub(super) struct Arguments {
     /// Step of the checkpoint that the new run starts from; the newest whole one if none is said
     #[arg(long, value_name = "STEP")]
     at: Option<u64>,
-    /// A key of the recipe and its new value, such as `optimizer.learning_rate=1e-5`; without a value, the key is taken out. May be
-    /// given several times
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
     /// Folder of the new run; it may be there, but empty
     #[arg(long, value_name = "NEW_RUN")]
     to: PathBuf,
@@ -36,10 +34,6 @@ pub(super) struct Arguments {
 /// What cannot be forked like this.
 #[derive(Debug, Error)]
 enum CannotFork {
-    #[error("`--set {0}` has no `=`; wanted `KEY=VALUE`, such as `optimizer.learning_rate=1e-5`")]
-    NoValue(String),
-    #[error("`--set {0}`: the recipe has a value, not a section, on the way to that key")]
-    NotASection(String),
     #[error("`{0}` cannot be set: {1}")]
     Fixed(&'static str, &'static str),
     #[error("`{}` is not empty; name another folder", .0.display())]
@@ -56,13 +50,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if is_used || to.is_file() {
         return Err(Failure::plain_input(CannotFork::NotEmpty(to)));
     }
-    let mut table = old.clone().moved_to(&to).table();
-    for change in &arguments.set {
-        set(&mut table, change).map_err(Failure::plain_input)?;
-    }
+    let set = &arguments.changes.set;
+    set.iter().try_for_each(|change| can_be_set(change)).map_err(Failure::plain_input)?;
     let here = std::env::current_dir().map_err(Failure::world)?;
-    let text = table.to_string();
-    let recipe = Recipe::read("the recipe of the fork", &text, &here).map_err(Failure::input)?;
+    let text = old.clone().moved_to(&to).resolved();
+    let recipe = Recipe::read("the recipe of the fork", &text, &here, set).map_err(Failure::input)?;
     let mut changed = differences(&old.clone().moved_to(&to).table(), &recipe.table());
     changed.retain(|difference| difference.key != "run");
     let (step, hash) = (checkpoint.step(), checkpoint.blake3());
@@ -86,34 +78,17 @@ fn find(store: &Store, step: Option<u64>) -> Result<Checkpoint, Failure> {
     found.map_err(super::run_folder::unreadable)?.ok_or_else(|| Failure::plain_input(nothing()))
 }
 
-/// Makes the change `KEY=VALUE` in a recipe.
-fn set(recipe: &mut Table, change: &str) -> Result<(), CannotFork> {
-    let (key, value) = change.split_once('=').ok_or_else(|| CannotFork::NoValue(change.to_owned()))?;
-    let (key, value) = (key.trim(), value.trim());
-    match key {
-        "run" => return Err(CannotFork::Fixed("run", "`--to` names the new run's folder")),
-        "algorithm.preset" => {
+/// Refuses changes that mean nothing in a fork.
+fn can_be_set(change: &str) -> Result<(), CannotFork> {
+    match change.split('=').next().map(str::trim) {
+        Some("run") => Err(CannotFork::Fixed("run", "`--to` names the new run's folder")),
+        Some("algorithm.preset") => {
             let why =
                 "a run's recipe has every key that a preset stands for; set those, or write a new recipe";
-            return Err(CannotFork::Fixed("algorithm.preset", why));
+            Err(CannotFork::Fixed("algorithm.preset", why))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    let mut section = recipe;
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        let inner = section.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        section = inner.as_table_mut().ok_or_else(|| CannotFork::NotASection(change.to_owned()))?;
-    }
-    if value.is_empty() {
-        section.remove(last);
-        return Ok(());
-    }
-    // What is no TOML is a text without its quotation marks.
-    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut line| line.remove("value"));
-    section.insert(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
-    Ok(())
 }
 
 /// Writes the folder. The recipe comes last: a folder without it is of no run.
@@ -157,17 +132,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_toml_or_texts_and_go_where_the_key_says() {
-        let mut table: Table =
-            "seed = 1\n[optimizer]\nlearning_rate = 0.1\nkind = \"adamw\"".parse().unwrap();
-        for change in ["seed=2", "optimizer.learning_rate = 1e-5", "tasks.train=a b.jsonl", "optimizer.kind="]
-        {
-            set(&mut table, change).unwrap();
-        }
-        let wanted = "seed = 2\n[optimizer]\nlearning_rate = 1e-5\n[tasks]\ntrain = \"a b.jsonl\"";
-        assert_eq!(table, wanted.parse::<Table>().unwrap());
-        assert!(matches!(set(&mut table, "seed"), Err(CannotFork::NoValue(_))));
-        assert!(matches!(set(&mut table, "seed.x=1"), Err(CannotFork::NotASection(_))));
-        assert!(matches!(set(&mut table, "algorithm.preset=dapo"), Err(CannotFork::Fixed(..))));
+    fn what_means_nothing_in_a_fork_is_refused() {
+        assert!(can_be_set("optimizer.learning_rate=1e-5").is_ok());
+        assert!(matches!(can_be_set("run=elsewhere"), Err(CannotFork::Fixed("run", _))));
+        assert!(matches!(
+            can_be_set("algorithm.preset = dapo"),
+            Err(CannotFork::Fixed("algorithm.preset", _))
+        ));
     }
 }

@@ -1,17 +1,23 @@
 //! The command line: one file per subcommand. Exit codes: 0 done, 1 the world failed, 2 bad input.
 
 mod audit;
+mod changes;
 mod check;
 mod checkup;
 mod ckpt;
+mod completions;
 mod critic;
 mod doctor;
+mod eval;
 mod exec;
 mod failure;
 mod fork;
 mod import;
+mod manual;
 mod merge;
 mod plan;
+mod preview;
+mod replay;
 mod report;
 mod rescore;
 mod reward;
@@ -20,6 +26,7 @@ mod sample;
 mod schema;
 mod selfcheck;
 pub mod startup;
+mod subject;
 mod tasks;
 mod train;
 
@@ -28,6 +35,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+pub use manual::manual;
 
 /// Reinforcement-learning fine-tuning for code language models
 #[derive(Debug, Parser)]
@@ -37,7 +45,7 @@ struct Cli {
     #[arg(value_name = "RECIPE", required = true)]
     recipe: Option<PathBuf>,
     #[command(flatten)]
-    start: train::StartArguments,
+    arguments: train::Arguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -55,10 +63,14 @@ enum Command {
     Check(check::Arguments),
     /// Say how much memory a recipe takes, and whether this machine has it, without loading the weights
     Plan(plan::Arguments),
+    /// Show what the model is given, one answer, what came of it and what it earns, before any training
+    Preview(preview::Arguments),
     /// Turn a GGUF file into a Hugging Face folder
     Import(import::Arguments),
     /// Fold a low-rank adapter into the model that it was trained on
     Merge(merge::Arguments),
+    /// Measure a model on a file of tasks, or compare two measurements
+    Eval(Box<eval::Arguments>),
     /// Complete a prompt with a model folder or a checkpoint
     Sample(sample::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
@@ -76,6 +88,10 @@ enum Command {
     AuditReward(audit::Arguments),
     /// Score the logged attempts of a run again, with other rewards
     Rescore(rescore::Arguments),
+    /// Do the update of a recorded step again, with other settings if wanted
+    Replay(replay::ReplayArguments),
+    /// Name the first step, sample and tensor in which two runs differ
+    Diff(replay::DiffArguments),
     /// Write a run as one HTML file: curves, pass rates, every program
     Report(report::Arguments),
     /// Look after task files
@@ -83,6 +99,8 @@ enum Command {
     Tasks(tasks::Command),
     /// Print the JSON schema of recipes
     Schema,
+    /// Print what completes commands in a shell
+    Completions(completions::Arguments),
     /// Serve sandbox jobs on standard input (started by rltrain itself)
     #[command(hide = true)]
     ExecWorker,
@@ -112,6 +130,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Plan(arguments)), _) => plan::run(&arguments),
         (Some(Command::Import(arguments)), _) => import::run(&arguments),
         (Some(Command::Merge(arguments)), _) => merge::run(&arguments),
+        (Some(Command::Eval(arguments)), _) => {
+            startup::settle();
+            eval::run(&arguments)
+        }
+        (Some(Command::Preview(arguments)), _) => {
+            startup::settle();
+            preview::run(&arguments)
+        }
+        (Some(Command::Replay(arguments)), _) => {
+            startup::settle();
+            replay::run(&arguments)
+        }
+        (Some(Command::Diff(arguments)), _) => replay::diff(&arguments),
+        (Some(Command::Completions(arguments)), _) => completions::run(&arguments),
         (Some(Command::Sample(arguments)), _) => {
             startup::settle();
             sample::run(&arguments)
@@ -134,7 +166,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {
             startup::settle();
-            train::run(&recipe, cli.start)
+            train::run(&recipe, cli.arguments)
         }
         (None, None) => unreachable!("clap demands a recipe where there is no subcommand"),
     };

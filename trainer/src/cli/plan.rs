@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::changes::Changes;
 use super::failure::Failure;
 use super::print_line;
 use crate::memory::Report;
-use crate::recipe::Recipe;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     /// step had, if it has run, else the longest there can be
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
     mean_tokens: Option<f64>,
+    #[command(flatten)]
+    changes: Changes,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -29,7 +31,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Reads the recipe, the task files, and of the model its configuration and tokenizer; prints the plan.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let recipe = Recipe::load(&arguments.recipe).map_err(Failure::input)?;
+    let (recipe, _) = arguments.changes.load(&arguments.recipe)?;
     let report = Report::of(&recipe, arguments.mean_tokens)?;
     print_line(&report);
     if report.fits() { Ok(()) } else { Err(Failure::world(DoesNotFit).with_help(Some(WAYS_OUT))) }

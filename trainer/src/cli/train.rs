@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::changes::Changes;
 use super::failure::Failure;
 use super::{print_line, tell};
 use crate::recipe::Recipe;
@@ -22,6 +23,18 @@ pub(super) struct StartArguments {
     allow_drift: Vec<String>,
 }
 
+/// How a recipe is trained.
+#[derive(Debug, Default, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    start: StartArguments,
+    #[command(flatten)]
+    changes: Changes,
+    /// Print the recipe with every default filled in, and start nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ResumeArguments {
     /// Folder of the run
@@ -32,24 +45,31 @@ pub(super) struct ResumeArguments {
 }
 
 /// Trains, or goes on with an interrupted run, and prints the table at its end.
-pub(super) fn run(path: &Path, start: StartArguments) -> Result<(), Failure> {
-    let recipe = Recipe::load(path).map_err(Failure::input)?;
-    follow(&recipe, start, &format!("rltrain {}", path.display()))
+pub(super) fn run(path: &Path, arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { start, changes, dry_run } = arguments;
+    let (recipe, layers) = changes.load(path)?;
+    if dry_run {
+        super::check::tasks(&recipe)?;
+        print_line(recipe.resolved().trim_end());
+        return Ok(());
+    }
+    let command = format!("rltrain {}{changes}", path.display());
+    follow(&recipe, start, layers, &command)
 }
 
 /// Goes on with a run as the recipe in its folder says.
 pub(super) fn resume(arguments: ResumeArguments) -> Result<(), Failure> {
     let ResumeArguments { run, start } = arguments;
     let recipe = super::run_folder::recipe_of(&run)?;
-    follow(&recipe, start, &format!("rltrain resume {}", run.display()))
+    follow(&recipe, start, Vec::new(), &format!("rltrain resume {}", run.display()))
 }
 
-/// Trains; `command` is how the user goes on after an interrupt.
-fn follow(recipe: &Recipe, start: StartArguments, command: &str) -> Result<(), Failure> {
+/// Trains; `layers` is what the recipe was made of, and `command` how the user goes on after an interrupt.
+fn follow(recipe: &Recipe, start: StartArguments, layers: Vec<String>, command: &str) -> Result<(), Failure> {
     let stop = StopFlag::new();
     let announce = || tell("\nfinishing this step and saving; Ctrl-C again stops at once");
     stop.listen(announce).map_err(Failure::world)?;
-    let start = Start { from: start.from, allow_drift: start.allow_drift };
+    let start = Start { from: start.from, allow_drift: start.allow_drift, layers };
     match train(recipe, &start, &stop)? {
         Some(summary) => print_line(summary),
         None => tell(&format!("stopped and saved; `{command}` goes on from here")),

@@ -77,15 +77,45 @@ pub fn paired_difference(
     PairedDifference { mean, low, high }
 }
 
+/// The mean of `values`; rounded as numpy rounds it, so that means agree with other scorers' to the last digit. NaN of nothing.
+pub fn mean(values: &[f64]) -> f64 {
+    sum(values) / values.len() as f64
+}
+
+/// numpy's pairwise sum: eight partial sums up to 128 numbers, halves above that.
+fn sum(values: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    match values.len() {
+        0..LANES => values.iter().sum(),
+        LANES..=128 => {
+            let (whole, rest) = values.as_chunks::<LANES>();
+            let mut lanes = whole[0];
+            for chunk in &whole[1..] {
+                lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
+            }
+            let [a, b, c, d, e, f, g, h] = lanes;
+            rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| sum + value)
+        }
+        count => {
+            let half = count / 2 - count / 2 % LANES;
+            sum(&values[..half]) + sum(&values[half..])
+        }
+    }
+}
+
 /// The mean of `values`, and the interval of the means of their resamples.
-fn mean_and_interval(values: &[f64], resamples: usize, mut uniform: impl FnMut() -> f64) -> (f64, [f64; 2]) {
+pub(super) fn mean_and_interval(
+    values: &[f64],
+    resamples: usize,
+    mut uniform: impl FnMut() -> f64,
+) -> (f64, [f64; 2]) {
     assert!(!values.is_empty() && resamples > 0, "nothing to resample");
     let count = values.len() as f64;
     let mut pick = || values[((uniform() * count) as usize).min(values.len() - 1)];
     let mut resample = || (0..values.len()).map(|_| pick()).sum::<f64>() / count;
     let mut means: Vec<f64> = (0..resamples).map(|_| resample()).collect();
     means.sort_unstable_by(f64::total_cmp);
-    (values.iter().sum::<f64>() / count, ENDS.map(|share| quantile(&means, share)))
+    (mean(values), ENDS.map(|share| quantile(&means, share)))
 }
 
 /// The `share` quantile of sorted values, by linear interpolation.

@@ -179,7 +179,8 @@ pub(super) fn interval(tasks: &[TaskCounts], k: usize, seed: u64) -> PassAtK {
     measure(tasks, k, RESAMPLES, resampler(seed))
 }
 
-fn resampler(seed: u64) -> impl FnMut() -> f64 {
+/// The random numbers of resamples.
+pub(super) fn resampler(seed: u64) -> impl FnMut() -> f64 {
     let mut draw = 0;
     move || {
         draw += 1;

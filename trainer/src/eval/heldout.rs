@@ -83,7 +83,7 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
     }
     let mut searches = Vec::with_capacity(recipe.eval.search.len());
     for search in &recipe.eval.search {
-        searches.push(search::run(session, recipe, *search, &groups)?);
+        searches.push(search::run(&session.examinee(), recipe, *search, &groups)?);
     }
     let tasks = counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1));
     let tokens_per_task = search::tokens(&groups) as f64 / groups.len().max(1) as f64;

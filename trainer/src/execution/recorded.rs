@@ -1,6 +1,6 @@
 //! Verdicts, and what became of attempts without one, as a checkpoint holds them.
 
-use rltrain_executor::{InfraError, Verdict};
+use rltrain_executor::{InfraError, Verdict, WallTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 type Groups = Vec<Vec<Result<Verdict, InfraError>>>;
@@ -17,10 +17,11 @@ enum Recorded {
     Stopped,
 }
 
-/// What becomes of a job under way is one of these; of every other failure its words are kept.
+/// What becomes of a job under way is one of these; of every other failure its words are kept. The time that a verdict took is left
+/// out: it is another one at every run.
 fn record(result: &Result<Verdict, InfraError>) -> Recorded {
     match result {
-        Ok(verdict) => Recorded::Verdict(verdict.clone()),
+        Ok(verdict) => Recorded::Verdict(Verdict { wall: WallTime::default(), ..verdict.clone() }),
         Err(InfraError::NoTests) => Recorded::NoTests,
         Err(InfraError::FaultyTest(why)) => Recorded::FaultyTest(why.clone()),
         Err(InfraError::WorkerLost(why)) => Recorded::WorkerLost(why.clone()),

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::config::{OptimizerConfig, OptimizerKind};
 use super::{adamw, sgd};
 use crate::policy::{PolicyError, Weights, load_tensor};
+use crate::record::{Gradient, hashes};
 
 /// Elements that a CPU updates together: with gradient, moments and a temporary they take 2.5 MB and stay in its cache
 /// from one operation to the next, so that memory is read and written once an update instead of a dozen times.
@@ -32,6 +33,8 @@ pub(super) struct Piece<'a> {
 pub struct Optimizer {
     /// Updates applied so far.
     pub updates: u64,
+    /// The gradient of every update applied since somebody asked for it; `None` while nobody does.
+    pub watched: Option<Vec<Gradient>>,
     kind: OptimizerKind,
     means: BTreeMap<String, Vec<Tensor>>,
 }
@@ -41,7 +44,7 @@ impl Optimizer {
     pub fn new(kind: OptimizerKind, weights: &Weights) -> Optimizer {
         let zeros = |weight: &Tensor| kind.means().iter().map(|_| weight.detach().zeros_like()).collect();
         let means = weights.trained().map(|(name, weight)| (name, zeros(weight))).collect();
-        Optimizer { updates: 0, kind, means }
+        Optimizer { updates: 0, watched: None, kind, means }
     }
 
     /// The state that a checkpoint holds: `updates`, and for every weight one tensor `MEAN/NAME` per mean, as
@@ -64,7 +67,7 @@ impl Optimizer {
             };
             means.insert(name.clone(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
         }
-        Ok(Optimizer { updates, kind, means })
+        Ok(Optimizer { updates, watched: None, kind, means })
     }
 
     /// What a checkpoint has to hold besides `updates`: `(MEAN/NAME, tensor)`.
@@ -87,6 +90,9 @@ impl Optimizer {
     ) {
         let _no_gradient = tch::no_grad_guard();
         self.updates += 1;
+        if let Some(watched) = &mut self.watched {
+            watched.push(hashes(weights));
+        }
         for (name, weight) in weights.trained() {
             let gradient = weight.grad();
             if !gradient.defined() {

@@ -113,6 +113,11 @@ impl Tokenizer {
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
 
+    /// A token as the tokenizer itself writes it, special ones included; `None` if there is none of this id.
+    pub fn name(&self, id: i64) -> Option<String> {
+        self.inner.id_to_token(u32::try_from(id).ok()?)
+    }
+
     /// Text of `ids`, special tokens left out. Bytes that are not UTF-8 come out as U+FFFD.
     ///
     /// # Errors

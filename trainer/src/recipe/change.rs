@@ -15,12 +15,12 @@ use toml::{Table, Value};
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
 ///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
-/// - `eval.every`, `checkpoint`: when to look and when to save.
+/// - `eval.every`, `checkpoint`, `telemetry`: when to look, when to save, and what to tell.
 /// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
 ///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 26] = [
+pub const MAY_CHANGE: [&str; 27] = [
     "steps",
     "run",
     "model.path",
@@ -36,6 +36,7 @@ pub const MAY_CHANGE: [&str; 26] = [
     "optimizer.micro_batch_tokens",
     "eval.every",
     "checkpoint",
+    "telemetry",
     "rewards.process.*.directory",
     "rewards.process.*.copies",
     "rewards.http.*.url",
@@ -50,13 +51,14 @@ pub const MAY_CHANGE: [&str; 26] = [
 ];
 
 /// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
-const HARMLESS: [(&str, &str); 11] = [
+const HARMLESS: [(&str, &str); 12] = [
     ("steps", "the run ends elsewhere"),
     ("run", "the folder may have moved"),
     ("model.path", "the files may have moved"),
     ("tasks", "the files may have moved; their content is compared"),
     ("eval.every", "it says when to look"),
     ("checkpoint", "it says when to save, and what is kept"),
+    ("telemetry", "it says what is told"),
     ("rewards", "it says where a plug-in or judge is, and how it is asked"),
     ("model.device", "the same steps up to rounding"),
     ("model", "the same steps up to rounding"),

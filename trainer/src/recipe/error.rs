@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
 
 /// Why a recipe could not be used.
@@ -45,18 +45,24 @@ pub struct InvalidRecipe {
 }
 
 /// One problem: what was found and wanted, where, and the way out.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[error("{message}")]
 pub struct Problem {
     pub(super) message: String,
     pub(super) help: Option<String>,
     /// Bytes of the recipe to point at; `None` for what is nowhere in it.
     pub(super) place: Option<Range<usize>>,
+    /// The text that these are bytes of; `None` for the recipe's own.
+    pub(super) text: Option<NamedSource<String>>,
 }
 
 impl Diagnostic for Problem {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.text.as_ref().map(|text| text as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

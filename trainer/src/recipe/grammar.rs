@@ -20,8 +20,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     };
     let (line, said) = located(&error.0);
     let value = problems.value_of(TEXT).map(Spanned::span);
-    let place =
-        value.clone().zip(line).and_then(|(value, line)| line_of(problems.text, value, line)).or(value);
+    let line_of = |value: Range<usize>, line| line_of(problems.text_at(&value), value, line);
+    let place = value.clone().zip(line).and_then(|(value, line)| line_of(value, line)).or(value);
     let message = format!("`{TEXT}` cannot be followed: {said}");
     let help = "docs/rollout.md shows a grammar; the notation is llguidance's, whose Lark differs from the original in places";
     problems.report(TEXT, place, message, Some(help.to_owned()));

@@ -4,7 +4,7 @@
 //! comments are the manual, the editor's tooltips and the help of error messages at once. Reading a recipe
 //! reports every mistake in it together, each at its line:
 //!
-//! 1. `reading`: text to [`Recipe`]; unknown keys, wrong types and missing keys.
+//! 1. `layers`: files, and changes from the command line, to one tree; `reading`: that to [`Recipe`]; unknown keys, wrong types and missing keys.
 //! 2. `check`, and `algorithm` for that section: values, and combinations of values, that cannot work.
 //! 3. `disk`: files that the recipe names and that are not there; `inputs`: rewards that the tasks give nothing to score.
 
@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod grammar;
 mod inputs;
+mod layers;
 mod problems;
 mod reading;
 mod rewards_file;
@@ -29,6 +30,7 @@ pub use change::{Difference, Drift, MAY_CHANGE, differences, drift, refused_chan
 pub use checkpoint::CheckpointConfig;
 pub use error::{InvalidRecipe, Problem, RecipeError};
 use fs_err as fs;
+use layers::Layers;
 use problems::Problems;
 pub use rewards_file::RewardsFile;
 use rltrain_executor::ExecutorConfig;
@@ -47,6 +49,7 @@ use crate::policy::ModelConfig;
 use crate::rollout::RolloutConfig;
 use crate::supervised::SupervisedConfig;
 use crate::tasks::TasksConfig;
+use crate::telemetry::{Parameter, TelemetryConfig};
 
 /// A recipe: everything that decides what a run does.
 ///
@@ -100,10 +103,13 @@ pub struct Recipe {
     /// How often the run is saved, and how much of the past is kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// What the run tells beside its metrics.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
 }
 
 impl Recipe {
-    /// Reads the recipe at `path`, checks it and the files that it names, and makes its paths absolute.
+    /// Reads the recipe at `path`, and those that it extends, checks it and the files that it names, and makes its paths absolute.
     ///
     /// Loads no model and writes nothing.
     ///
@@ -111,21 +117,35 @@ impl Recipe {
     ///
     /// If the file cannot be read, or with every problem in it.
     pub fn load(path: &Path) -> Result<Recipe, RecipeError> {
-        let unreadable = |source| RecipeError::Read { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        let folder = fs::canonicalize(path).map_err(unreadable)?;
-        let folder = folder.parent().expect("a file that was read has a folder").to_owned();
-        Recipe::read(&path.display().to_string(), &text, &folder)
+        Recipe::load_with(path, &[]).map(|(recipe, _)| recipe)
     }
 
-    /// Reads a recipe out of `text` and does everything else that [`Recipe::load`] does; relative paths start at `folder`, and
+    /// As [`Recipe::load`], with changes `KEY=VALUE` on top; also returns what the recipe was made of, by name, if that is more than
+    /// one file.
+    ///
+    /// # Errors
+    ///
+    /// As there; a problem with a change is shown in the change.
+    pub fn load_with(path: &Path, set: &[String]) -> Result<(Recipe, Vec<String>), RecipeError> {
+        let layers = Layers::read(path, set)?;
+        let file =
+            fs::canonicalize(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        let folder = file.parent().expect("a file that was read has a folder");
+        Ok((Recipe::of_layers(&layers, folder)?, layers.names()))
+    }
+
+    /// Reads a recipe out of `text` and does everything else that [`Recipe::load_with`] does; relative paths start at `folder`, and
     /// `name` stands for the file in error messages.
     ///
     /// # Errors
     ///
     /// With every problem in the text.
-    pub fn read(name: &str, text: &str, folder: &Path) -> Result<Recipe, RecipeError> {
-        let mut problems = Problems::new(text);
+    pub fn read(name: &str, text: &str, folder: &Path, set: &[String]) -> Result<Recipe, RecipeError> {
+        Recipe::of_layers(&Layers::of_text(name, text).with(set), folder)
+    }
+
+    fn of_layers(layers: &Layers, folder: &Path) -> Result<Recipe, RecipeError> {
+        let mut problems = Problems::new(layers);
         let recipe = reading::read(&mut problems).map(|recipe| {
             check::check(&recipe, &mut problems);
             let recipe = recipe.resolve(folder);
@@ -134,7 +154,7 @@ impl Recipe {
             grammar::check(&recipe, &mut problems);
             recipe
         });
-        problems.finish(name, recipe)
+        problems.finish(recipe)
     }
 
     /// Reads a recipe out of `text`, checks it, and leaves its paths as they are. Touches no disk; `name`
@@ -144,9 +164,19 @@ impl Recipe {
     ///
     /// With every problem in the text.
     pub fn parse(name: &str, text: &str) -> Result<Recipe, RecipeError> {
-        let mut problems = Problems::new(text);
+        Recipe::parse_with(name, text, &[])
+    }
+
+    /// As [`Recipe::parse`], with changes `KEY=VALUE` on top.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn parse_with(name: &str, text: &str, set: &[String]) -> Result<Recipe, RecipeError> {
+        let layers = Layers::of_text(name, text).with(set);
+        let mut problems = Problems::new(&layers);
         let recipe = reading::read(&mut problems).inspect(|recipe| check::check(recipe, &mut problems));
-        problems.finish(name, recipe)
+        problems.finish(recipe)
     }
 
     /// Reads the recipe that a run has pinned in its folder, whose paths are absolute. What it names need not be there any more.
@@ -173,6 +203,21 @@ impl Recipe {
     /// If a whole number is beyond what TOML can say, which [`Recipe::parse`] refuses.
     pub fn table(&self) -> toml::Table {
         toml::Table::try_from(self).expect("a recipe that was read fits into TOML")
+    }
+
+    /// Every key with its value, for a page of hyperparameters; without paths, which differ for other reasons.
+    pub fn parameters(&self) -> Vec<(String, Parameter)> {
+        let table = self.clone().with_paths(|_| PathBuf::new()).table();
+        let parameter = |(key, text): (String, String)| {
+            let value = match (text.parse::<f64>(), text.as_str()) {
+                (Ok(number), _) => Parameter::Number(number),
+                (Err(_), "true" | "false") => Parameter::Flag(text == "true"),
+                (Err(_), "\"\"") => return None,
+                (Err(_), words) => Parameter::Text(words.trim_matches('"').to_owned()),
+            };
+            Some((key, value))
+        };
+        change::flatten(&table).into_iter().filter_map(parameter).collect()
     }
 
     /// Names what the recipe trains: the BLAKE3 hash, in hexadecimal, of [`Recipe::table`] without the keys

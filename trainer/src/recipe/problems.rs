@@ -7,12 +7,13 @@ use miette::NamedSource;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::layers::Layers;
 use super::{InvalidRecipe, Problem, RecipeError, schema};
 
-/// Collects the problems of one recipe. Keys are dotted paths, such as `rollout.stop`.
+/// Collects the problems of one recipe. Keys are dotted paths, such as `rollout.stop`. Places are bytes among all texts of the recipe.
 pub(super) struct Problems<'i> {
-    pub(super) text: &'i str,
-    /// The text as a tree, in which every key and value knows its bytes.
+    layers: &'i Layers,
+    /// The texts as one tree, in which every key and value knows its bytes.
     pub(super) table: DeTable<'i>,
     found: Vec<Problem>,
     /// Keys that a problem was already reported of; nothing more is said about them.
@@ -22,16 +23,20 @@ pub(super) struct Problems<'i> {
 type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
 impl<'i> Problems<'i> {
-    /// Parses `text`; what is no TOML in it is the first problem.
-    pub(super) fn new(text: &'i str) -> Problems<'i> {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let syntax = |error: toml::de::Error| Problem {
-            message: format!("not TOML: {}", error.message()),
-            help: None,
-            place: error.span(),
-        };
-        let found = errors.into_iter().map(syntax).collect();
-        Problems { text, table: table.into_inner(), found, reported: BTreeSet::new() }
+    /// Merges the texts; what is no TOML in them is the first problem.
+    pub(super) fn new(layers: &'i Layers) -> Problems<'i> {
+        let (table, found) = layers.merged();
+        Problems { layers, table, found, reported: BTreeSet::new() }
+    }
+
+    /// The text that has `place`; what is before it among all texts is line feeds.
+    pub(super) fn text_at(&self, place: &Range<usize>) -> &'i str {
+        self.layers.padded_at(place)
+    }
+
+    /// Bytes of all texts.
+    pub(super) fn length(&self) -> usize {
+        self.layers.length()
     }
 
     /// Whether nothing was found so far.
@@ -48,7 +53,7 @@ impl<'i> Problems<'i> {
         help: Option<String>,
     ) {
         if !self.is_reported(key) {
-            self.found.push(Problem { message, help, place });
+            self.found.push(Problem { message, help, place, text: None });
             self.reported.insert(key.to_owned());
         }
     }
@@ -118,13 +123,22 @@ impl<'i> Problems<'i> {
         path_at(&self.table, place)
     }
 
-    /// The recipe if nothing was found, else what was found, in the order of the text.
-    pub(super) fn finish<T>(mut self, name: &str, value: Option<T>) -> Result<T, RecipeError> {
+    /// The recipe if nothing was found, else what was found, in the order of the texts.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, RecipeError> {
         self.found.sort_by_key(|problem| problem.place.as_ref().map(|place| place.start));
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
             _ => {
-                let text = NamedSource::new(name, self.text.to_owned());
+                let (first, text) = self.layers.first();
+                for problem in &mut self.found {
+                    let Some(place) = &problem.place else { continue };
+                    let (name, text, local) = self.layers.text_at(place);
+                    if name != first {
+                        problem.text = Some(NamedSource::new(name, text.to_owned()));
+                    }
+                    problem.place = Some(local);
+                }
+                let text = NamedSource::new(first, text.to_owned());
                 Err(Box::new(InvalidRecipe { text, problems: self.found }).into())
             }
         }

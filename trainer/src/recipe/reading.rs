@@ -74,7 +74,7 @@ fn read_table<'i>(
     fill_from_preset(&mut rest);
     for _ in 0..MOST_MISTAKES {
         fill(&mut rest, &required);
-        let tree = Spanned::new(0..problems.text.len(), rest.clone());
+        let tree = Spanned::new(0..problems.length(), rest.clone());
         let error = match Recipe::deserialize(Deserializer::from(tree)) {
             Ok(recipe) => return Some(recipe),
             Err(error) => error,
@@ -189,7 +189,7 @@ fn report_huge_integers(problems: &mut Problems<'_>, table: &DeTable<'_>, sectio
 }
 
 /// Copies what `table` lacks of `required` into it.
-fn fill<'i>(table: &mut DeTable<'i>, required: &DeTable<'i>) {
+pub(super) fn fill<'i>(table: &mut DeTable<'i>, required: &DeTable<'i>) {
     for (name, value) in required {
         match (table.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref()) {
             (None, _) => {
@@ -226,7 +226,7 @@ fn fill_from_preset(table: &mut DeTable<'_>) {
 }
 
 /// Takes out the key that `path` leads to. Returns whether it was there.
-fn remove(table: &mut DeTable<'_>, path: &[String]) -> bool {
+pub(super) fn remove(table: &mut DeTable<'_>, path: &[String]) -> bool {
     match path {
         [] => false,
         [name] => table.remove(name.as_str()).is_some(),

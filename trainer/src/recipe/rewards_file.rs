@@ -6,6 +6,7 @@ use fs_err as fs;
 use rltrain_executor::ExecutorConfig;
 use rltrain_rewards::RewardsConfig;
 
+use super::layers::Layers;
 use super::problems::Problems;
 use super::{Recipe, RecipeError, check, reading};
 
@@ -26,15 +27,15 @@ impl RewardsFile {
     /// If the file cannot be read, or with every problem in the two sections.
     pub fn load(path: &Path) -> Result<RewardsFile, RecipeError> {
         let unreadable = |source| RecipeError::Read { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let layers = Layers::read(path, &[])?;
         let folder = fs::canonicalize(path).map_err(unreadable)?;
         let folder = folder.parent().expect("a file that was read has a folder");
-        let mut problems = Problems::new(&text);
+        let mut problems = Problems::new(&layers);
         let recipe = reading::read_only(&mut problems, &["rewards", "executor"]).map(|recipe| {
             check::rewards(&recipe, &mut problems);
             let Recipe { rewards, executor, .. } = recipe.resolve(folder);
             RewardsFile { rewards, executor }
         });
-        problems.finish(&path.display().to_string(), recipe)
+        problems.finish(recipe)
     }
 }

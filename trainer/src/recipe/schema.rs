@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use super::Recipe;
+use super::layers::{EXTENDS, EXTENDS_MANUAL};
 
 /// Draft 7, which editors know best. Without references, so that a key's path in a recipe is its path in the
 /// schema.
@@ -18,14 +19,19 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 /// The JSON schema of recipes, draft 7, as `recipes/recipe.schema.json` holds it: every key with its page of
 /// the manual.
 pub fn schema() -> String {
-    let mut text = serde_json::to_string_pretty(&*SCHEMA).expect("a schema is JSON");
+    let mut schema = SCHEMA.as_value().clone();
+    let extends = serde_json::json!({ "type": "string", "description": EXTENDS_MANUAL });
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(EXTENDS.to_owned(), extends);
+    }
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     text.push('\n');
     text
 }
 
 /// The manual of every key, as Markdown: what `recipes/README.md` ends with.
 pub fn manual() -> String {
-    let mut text = String::new();
+    let mut text = format!("\n- `{EXTENDS}`: {EXTENDS_MANUAL}\n");
     append_manual(SCHEMA.as_value(), "", &mut text);
     text
 }

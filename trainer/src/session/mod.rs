@@ -7,6 +7,7 @@ mod start;
 
 use std::path::PathBuf;
 
+pub(crate) use provenance::model_hash;
 pub use provenance::{
     ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings, libtorch_version,
 };
@@ -23,7 +24,7 @@ use crate::critic::Critic;
 use crate::critic::verifier::{Verifier, new_verifier};
 use crate::environment::Environment;
 use crate::error::TrainError;
-use crate::eval::Evaluations;
+use crate::eval::{Evaluations, Examinee};
 use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
@@ -105,7 +106,12 @@ impl Session {
             opening.messages.extend(start::set_later_aside(&store, from)?);
         }
         let evaluations = Evaluations::open(run, step, heldout.blake3())?;
-        let past = Past { step, evaluations: evaluations.lines() };
+        let past = Past {
+            step,
+            evaluations: evaluations.lines(),
+            config: recipe.telemetry.clone(),
+            parameters: recipe.parameters(),
+        };
         let mut session = Session {
             step,
             verifier: new_verifier(recipe, &policy, opening.checkpoint.is_none())?,
@@ -178,6 +184,17 @@ impl Session {
             weights: self.step,
             verifier: self.verifier.as_ref(),
             environment: &mut self.environment,
+        }
+    }
+
+    /// Who is evaluated: the policy as it is now, on the held-out tasks.
+    pub fn examinee(&self) -> Examinee<'_> {
+        Examinee {
+            policy: &self.learner.policy,
+            environment: &self.environment,
+            verifier: self.verifier.as_ref(),
+            tasks: &self.heldout,
+            step: self.step,
         }
     }
 
@@ -262,7 +279,7 @@ fn new_reference(recipe: &Recipe, policy: &Policy) -> Result<Option<Reference>, 
 
 /// Checks that every prompt with the longest completion fits into the positions that the model knows, and the longest attempt
 /// into the memory that the recipe allows for keys and values.
-fn check_lengths(
+pub(crate) fn check_lengths(
     recipe: &Recipe,
     policy: &Policy,
     prompter: &Prompter,

@@ -211,7 +211,7 @@ fn why(key: &str) -> &'static str {
 /// # Errors
 ///
 /// If one cannot be read.
-fn model_hash(folder: &Path) -> Result<String, TrainError> {
+pub(crate) fn model_hash(folder: &Path) -> Result<String, TrainError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -276,6 +276,10 @@ pub struct StartRecord {
     /// What had changed; what breaks continuity was permitted by `--allow-drift`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// What the recipe was made of, the file first, then those that it extends, then what the command line set. Absent if it was one
+    /// file, so that older programs read what they can go on from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
 }
 
 impl RunRecord {

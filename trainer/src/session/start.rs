@@ -18,6 +18,8 @@ pub struct Start {
     pub from: Option<u64>,
     /// Keys, or sections, whose change is permitted although it breaks the run's continuity.
     pub allow_drift: Vec<String>,
+    /// What the recipe was made of, by name, if that is more than one file.
+    pub layers: Vec<String>,
 }
 
 /// What a run folder has to go on from, and what changed since.
@@ -138,6 +140,7 @@ impl Opening {
             recipe_blake3: here.recipe_blake3.clone(),
             surroundings: here.surroundings.clone(),
             drift: self.drift,
+            layers: start.layers.clone(),
         });
         self.record.save(run)?;
         replace_file(&run.join(RECIPE), recipe.resolved().as_bytes())?;

@@ -13,6 +13,36 @@ pub(super) enum What<'a> {
         /// The number.
         value: f32,
     },
+    /// How many numbers are.
+    Histogram {
+        /// Its name.
+        tag: &'a str,
+        /// The numbers; at least one, all finite.
+        values: &'a [f64],
+    },
+    /// Words, which TensorBoard reads as Markdown.
+    Text {
+        /// Their name.
+        tag: &'a str,
+        /// The words.
+        text: &'a str,
+    },
+    /// What the run was told, for the page of hyperparameters.
+    Parameters {
+        /// Keys and values.
+        values: &'a [(String, Parameter)],
+    },
+}
+
+/// A hyperparameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parameter {
+    /// A number.
+    Number(f64),
+    /// Words.
+    Text(String),
+    /// Yes or no.
+    Flag(bool),
 }
 
 /// One `Event`; `wall_time` is in seconds since 1970.
@@ -33,12 +63,120 @@ pub(super) fn event(wall_time: f64, step: u64, what: What<'_>) -> Vec<u8> {
             bytes(&mut point, 1, tag.as_bytes());
             point.push(key(2, FOUR_BYTES));
             point.extend(value.to_le_bytes());
-            let mut summary = Vec::with_capacity(point.len() + 4);
-            bytes(&mut summary, 1, &point);
-            bytes(&mut event, 5, &summary);
+            summary(&mut event, &point);
+        }
+        What::Histogram { tag, values } => {
+            // Value { HistogramProto histo = 5 }
+            let mut value = tagged(tag);
+            bytes(&mut value, 5, &histogram(values));
+            summary(&mut event, &value);
+        }
+        What::Text { tag, text } => {
+            // Value { TensorProto tensor = 8; SummaryMetadata metadata = 9 }
+            // TensorProto { DataType dtype = 1; TensorShapeProto tensor_shape = 2; repeated bytes string_val = 8 }, DT_STRING = 7
+            // TensorShapeProto { repeated Dim dim = 2 }, Dim { int64 size = 1 }
+            let mut value = tagged(tag);
+            let (mut tensor, mut shape) = (vec![key(1, VARINT), 7], Vec::new());
+            bytes(&mut shape, 2, &[key(1, VARINT), 1]);
+            bytes(&mut tensor, 2, &shape);
+            bytes(&mut tensor, 8, text.as_bytes());
+            bytes(&mut value, 8, &tensor);
+            bytes(&mut value, 9, &metadata("text", &[]));
+            summary(&mut event, &value);
+        }
+        What::Parameters { values } => {
+            // Its tensor is empty: of DT_FLOAT = 1, with a dimension of size 0.
+            let mut value = tagged("_hparams_/session_start_info");
+            let (mut tensor, mut shape) = (vec![key(1, VARINT), 1], Vec::new());
+            bytes(&mut shape, 2, &[]);
+            bytes(&mut tensor, 2, &shape);
+            bytes(&mut value, 8, &tensor);
+            bytes(&mut value, 9, &metadata("hparams", &session_start(values)));
+            summary(&mut event, &value);
         }
     }
     event
+}
+
+/// Summary { repeated Value value = 1 }
+fn summary(event: &mut Vec<u8>, value: &[u8]) {
+    let mut summary = Vec::with_capacity(value.len() + 4);
+    bytes(&mut summary, 1, value);
+    bytes(event, 5, &summary);
+}
+
+/// Value { string tag = 1 }
+fn tagged(tag: &str) -> Vec<u8> {
+    let mut value = Vec::new();
+    bytes(&mut value, 1, tag.as_bytes());
+    value
+}
+
+/// SummaryMetadata { PluginData plugin_data = 1; DataClass data_class = 4 }, DATA_CLASS_TENSOR = 2;
+/// PluginData { string plugin_name = 1; bytes content = 2 }
+fn metadata(plugin: &str, content: &[u8]) -> Vec<u8> {
+    let (mut data, mut metadata) = (Vec::new(), Vec::new());
+    bytes(&mut data, 1, plugin.as_bytes());
+    if !content.is_empty() {
+        bytes(&mut data, 2, content);
+    }
+    bytes(&mut metadata, 1, &data);
+    metadata.extend([key(4, VARINT), 2]);
+    metadata
+}
+
+/// HParamsPluginData { SessionStartInfo session_start_info = 3 }, SessionStartInfo { map<string, google.protobuf.Value> hparams = 1 };
+/// google.protobuf.Value { double number_value = 2; string string_value = 3; bool bool_value = 4 }
+fn session_start(values: &[(String, Parameter)]) -> Vec<u8> {
+    let mut start = Vec::new();
+    for (name, parameter) in values {
+        let mut value = Vec::new();
+        match parameter {
+            Parameter::Number(number) => double(&mut value, 2, *number),
+            Parameter::Text(text) => bytes(&mut value, 3, text.as_bytes()),
+            Parameter::Flag(flag) => value.extend([key(4, VARINT), u8::from(*flag)]),
+        }
+        let mut entry = Vec::new();
+        bytes(&mut entry, 1, name.as_bytes());
+        bytes(&mut entry, 2, &value);
+        bytes(&mut start, 1, &entry);
+    }
+    let mut data = Vec::new();
+    bytes(&mut data, 3, &start);
+    data
+}
+
+/// Buckets of a histogram.
+const BUCKETS: usize = 30;
+
+/// HistogramProto { double min = 1; max = 2; num = 3; sum = 4; sum_squares = 5; repeated double bucket_limit = 6; bucket = 7 }, the
+/// buckets as wide as each other.
+fn histogram(values: &[f64]) -> Vec<u8> {
+    let (least, most) =
+        values.iter().fold((f64::MAX, f64::MIN), |(l, m), value| (l.min(*value), m.max(*value)));
+    let width = ((most - least) / BUCKETS as f64).max(f64::MIN_POSITIVE);
+    let mut counts = [0.0; BUCKETS];
+    for value in values {
+        counts[(((value - least) / width) as usize).min(BUCKETS - 1)] += 1.0;
+    }
+    let mut message = Vec::new();
+    double(&mut message, 1, least);
+    double(&mut message, 2, most);
+    double(&mut message, 3, values.len() as f64);
+    double(&mut message, 4, values.iter().sum());
+    double(&mut message, 5, values.iter().map(|value| value * value).sum());
+    let limit =
+        |bucket: usize| if bucket + 1 == BUCKETS { most } else { least + width * (bucket + 1) as f64 };
+    let packed =
+        |numbers: &mut dyn Iterator<Item = f64>| numbers.flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
+    bytes(&mut message, 6, &packed(&mut (0..BUCKETS).map(limit)));
+    bytes(&mut message, 7, &packed(&mut counts.into_iter()));
+    message
+}
+
+fn double(to: &mut Vec<u8>, field: u8, value: f64) {
+    to.push(key(field, EIGHT_BYTES));
+    to.extend(value.to_le_bytes());
 }
 
 /// What a record says that a run wrote.

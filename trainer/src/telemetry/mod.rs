@@ -3,6 +3,7 @@
 //! `metrics.jsonl` is a function of the recipe alone, so that an interrupted and resumed run writes the same bytes as
 //! one that was not; everything that depends on the machine is in `timings.jsonl`.
 
+mod config;
 mod event;
 mod event_files;
 mod format;
@@ -18,6 +19,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use config::{Aliases, TelemetryConfig};
+pub use event::Parameter;
 pub use event_files::{Point, read_curves};
 pub use history::{History, TimeTotals};
 pub use lines::{Line, read_lines};
@@ -28,6 +31,7 @@ pub use progress::{Phases, ProgressMode};
 pub use sparkline::sparkline;
 pub use summary::RunSummary;
 use tensorboard::TensorBoard;
+pub use tensorboard::{Extra, Parameters};
 
 /// Deterministic metrics of every step, in a run folder.
 pub const METRICS_FILE: &str = "metrics.jsonl";
@@ -63,6 +67,10 @@ pub struct Past {
     pub step: u64,
     /// The results of the evaluations that were finished, by the names that they have in TensorBoard.
     pub evaluations: Vec<Line>,
+    /// What the run is told to tell.
+    pub config: TelemetryConfig,
+    /// What it was told itself, by key.
+    pub parameters: Parameters,
 }
 
 impl Past {
@@ -95,22 +103,31 @@ impl Telemetry {
         metric_lines.iter().for_each(|line| history.add_metrics(line));
         timing_lines.iter().for_each(|line| history.add_timings(line));
         let timing_lines = timing_lines.into_iter().map(of_board);
+        let told = (past.config, past.parameters);
         let shown = metric_lines.into_iter().chain(timing_lines).chain(past.evaluations).collect();
-        let board = TensorBoard::open(&run.join(TENSORBOARD_FOLDER), until, shown);
+        let board = TensorBoard::open(&run.join(TENSORBOARD_FOLDER), until, shown, told);
         Ok(Telemetry { metrics, timings, board, progress, history, steps, last: Instant::now() })
     }
 
-    /// Records step `step`. The line of metrics has left the process when this returns.
+    /// Records step `step`; `extras` are for TensorBoard. The line of metrics has left the process when this returns.
     ///
     /// # Errors
     ///
     /// If a line cannot be written.
-    pub fn log(&mut self, step: u64, metrics: &Metrics, timings: &Metrics) -> io::Result<()> {
+    pub fn log(
+        &mut self,
+        step: u64,
+        metrics: &Metrics,
+        timings: &Metrics,
+        extras: Vec<Extra>,
+    ) -> io::Result<()> {
         self.metrics.append(step, metrics)?;
         let timings = self.write_timings(step, timings)?;
         let line = Line { step, metrics: metrics.clone() };
         self.history.add_metrics(&line);
-        self.show_on_board(line);
+        if let Some(warning) = self.board.log(line, extras) {
+            self.progress.message(&format!("warning: {warning}"));
+        }
         self.progress.step(step, metrics, &timings.metrics, self.history.remaining(step, self.steps));
         self.show_on_board(timings);
         Ok(())
@@ -179,7 +196,7 @@ impl Telemetry {
     }
 
     fn show_on_board(&mut self, line: Line) {
-        if let Some(warning) = self.board.log(line) {
+        if let Some(warning) = self.board.log(line, Vec::new()) {
             self.progress.message(&format!("warning: {warning}"));
         }
     }

@@ -17,17 +17,36 @@ use std::time::{Duration, SystemTime};
 use fs_err::File;
 use tensorboard_rs::record_writer::RecordWriter;
 
-use super::event::{What, event};
+use super::config::TelemetryConfig;
+use super::event::{Parameter, What, event};
 use super::event_files::{cut, event_files, next_name};
 use super::lines::{Line, Until};
 
 /// Lines that may wait for a slow disk; what comes on top is left out of TensorBoard.
 const WAITING: usize = 256;
 
-/// The scalars of a run, on their way to an event file.
+/// What a step shows beside its curves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Extra {
+    /// How many of some numbers are where; what is not finite is left out.
+    Histogram(&'static str, Vec<f64>),
+    /// Words, as Markdown.
+    Text(&'static str, String),
+}
+
+/// What a run was told, for the page of hyperparameters.
+pub type Parameters = Vec<(String, Parameter)>;
+
+/// What waits for the disk.
+struct Shown {
+    line: Line,
+    extras: Vec<Extra>,
+}
+
+/// What a run shows, on its way to an event file.
 pub(super) struct TensorBoard {
     /// `None` once something failed, or when the thread is to end.
-    lines: Option<SyncSender<Line>>,
+    lines: Option<SyncSender<Shown>>,
     warnings: Receiver<String>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,21 +54,27 @@ pub(super) struct TensorBoard {
 impl TensorBoard {
     /// Starts a new event file in `folder` and cuts older ones at `until`. `lines` is all that the run has shown up to there, in
     /// the order of steps for each curve; what the older files lack of it begins the new one.
-    pub(super) fn open(folder: &Path, until: Until, lines: Vec<Line>) -> TensorBoard {
+    pub(super) fn open(
+        folder: &Path,
+        until: Until,
+        lines: Vec<Line>,
+        (config, parameters): (TelemetryConfig, Parameters),
+    ) -> TensorBoard {
         let folder = folder.to_owned();
         TensorBoard::start(move |waiting| {
             fs_err::create_dir_all(&folder)?;
             let files = event_files(&folder)?;
             let last = cut(&files, until)?;
             let file = File::create(folder.join(next_name(&files, now())))?;
-            let mut board = Board::start(BufWriter::new(file), until.step)?;
+            let mut board = Board::start(BufWriter::new(file), until.step, config)?;
+            board.tell(&parameters)?;
             lines.iter().try_for_each(|line| board.add(line, &last))?;
             board.add_all(waiting)
         })
     }
 
     /// Runs `work` on a thread of its own.
-    fn start(work: impl FnOnce(&Receiver<Line>) -> io::Result<()> + Send + 'static) -> TensorBoard {
+    fn start(work: impl FnOnce(&Receiver<Shown>) -> io::Result<()> + Send + 'static) -> TensorBoard {
         let (lines, waiting) = sync_channel(WAITING);
         let (warn, warnings) = channel();
         let work = move || {
@@ -63,8 +88,8 @@ impl TensorBoard {
     }
 
     /// Hands a line over; returns a warning where something has failed.
-    pub(super) fn log(&mut self, line: Line) -> Option<String> {
-        match self.lines.as_ref()?.try_send(line) {
+    pub(super) fn log(&mut self, line: Line, extras: Vec<Extra>) -> Option<String> {
+        match self.lines.as_ref()?.try_send(Shown { line, extras }) {
             Ok(()) => None,
             Err(TrySendError::Full(_)) => Some("TensorBoard misses a step: its disk is too slow".to_owned()),
             Err(TrySendError::Disconnected(_)) => self.close(),
@@ -88,34 +113,69 @@ impl TensorBoard {
 /// An event file while it is being written.
 struct Board<W: Write> {
     file: RecordWriter<W>,
+    config: TelemetryConfig,
 }
 
 impl<W: Write> Board<W> {
     /// Begins the file of a process that starts after `step` steps; points of later ones in older files are void.
-    fn start(to: W, step: u64) -> io::Result<Board<W>> {
+    fn start(to: W, step: u64, config: TelemetryConfig) -> io::Result<Board<W>> {
         let mut file = RecordWriter::new(to);
         file.write(&event(now(), 0, What::Version))?;
         file.write(&event(now(), step + 1, What::Start))?;
         file.flush()?;
-        Ok(Board { file })
+        Ok(Board { file, config })
+    }
+
+    /// Tells what the run was told.
+    fn tell(&mut self, values: &[(String, Parameter)]) -> io::Result<()> {
+        if !values.is_empty() {
+            self.file.write(&event(now(), 0, What::Parameters { values }))?;
+        }
+        self.file.flush()
     }
 
     /// Adds the points of a line whose curves are not as far: `last` has the last step of each.
     fn add(&mut self, line: &Line, last: &BTreeMap<String, u64>) -> io::Result<()> {
         let time = now();
         for (tag, value) in line.metrics.iter() {
-            if last.get(tag).is_none_or(|last| *last < line.step) {
-                // Other files have `null` for all that is not finite.
-                let value = if value.is_finite() { value as f32 } else { f32::NAN };
-                self.file.write(&event(time, line.step, What::Scalar { tag, value }))?;
+            // Other files have `null` for all that is not finite.
+            let value = if value.is_finite() { value as f32 } else { f32::NAN };
+            let mut names = vec![tag];
+            self.config.aliases_of(tag).for_each(|alias| names.push(alias));
+            for tag in names {
+                if last.get(tag).is_none_or(|last| *last < line.step) {
+                    self.file.write(&event(time, line.step, What::Scalar { tag, value }))?;
+                }
+            }
+        }
+        self.file.flush()
+    }
+
+    /// Adds what a step shows beside its curves, behind them, so that whoever cuts the file at a curve cuts this as well.
+    fn add_extras(&mut self, step: u64, extras: &[Extra]) -> io::Result<()> {
+        let time = now();
+        for extra in extras {
+            match extra {
+                Extra::Histogram(tag, values) => {
+                    let values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+                    if !values.is_empty() {
+                        self.file.write(&event(time, step, What::Histogram { tag, values: &values }))?;
+                    }
+                }
+                Extra::Text(tag, text) => {
+                    self.file.write(&event(time, step, What::Text { tag, text }))?;
+                }
             }
         }
         self.file.flush()
     }
 
     /// The rest of the thread: until nobody sends any more. A live TensorBoard sees each line at once.
-    fn add_all(mut self, waiting: &Receiver<Line>) -> io::Result<()> {
-        waiting.iter().try_for_each(|line| self.add(&line, &BTreeMap::new()))
+    fn add_all(mut self, waiting: &Receiver<Shown>) -> io::Result<()> {
+        waiting.iter().try_for_each(|Shown { line, extras }| {
+            self.add(&line, &BTreeMap::new())?;
+            self.add_extras(line.step, &extras)
+        })
     }
 }
 
@@ -138,12 +198,12 @@ mod tests {
     }
 
     fn open(folder: &Path, step: u64, lines: Vec<Line>) -> TensorBoard {
-        TensorBoard::open(folder, Until { step, evaluated: true }, lines)
+        TensorBoard::open(folder, Until { step, evaluated: true }, lines, Default::default())
     }
 
     fn write(folder: &Path, step: u64, before: Vec<Line>, steps: std::ops::RangeInclusive<u64>) {
         let mut board = open(folder, step, before);
-        steps.for_each(|step| assert_eq!(board.log(line(step)), None));
+        steps.for_each(|step| assert_eq!(board.log(line(step), Vec::new()), None));
         assert_eq!(board.close(), None);
     }
 
@@ -181,7 +241,8 @@ mod tests {
     /// Whatever fails, and whenever: one warning.
     #[track_caller]
     fn warns_once(mut board: TensorBoard, wanted: &str) {
-        let mut warnings: Vec<String> = (1..=50).filter_map(|step| board.log(line(step))).collect();
+        let mut warnings: Vec<String> =
+            (1..=50).filter_map(|step| board.log(line(step), Vec::new())).collect();
         warnings.extend(board.close());
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(
@@ -192,8 +253,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_costs_one_warning() {
-        let full = |waiting: &Receiver<Line>| {
-            Board::start(BufWriter::new(File::create("/dev/full")?), 0)?.add_all(waiting)
+        let full = |waiting: &Receiver<Shown>| {
+            Board::start(BufWriter::new(File::create("/dev/full")?), 0, TelemetryConfig::default())?
+                .add_all(waiting)
         };
         warns_once(TensorBoard::start(full), "No space left on device");
     }

@@ -15,12 +15,12 @@ fn numbers(step: u64) -> (Metrics, Metrics) {
 fn train(telemetry: &mut Telemetry, steps: std::ops::RangeInclusive<u64>) {
     for step in steps {
         let (metrics, timings) = numbers(step);
-        telemetry.log(step, &metrics, &timings).unwrap();
+        telemetry.log(step, &metrics, &timings, Vec::new()).unwrap();
     }
 }
 
 fn open(run: &Path, step: u64) -> Telemetry {
-    open_after(run, Past { step, evaluations: Vec::new() })
+    open_after(run, Past { step, ..Past::default() })
 }
 
 fn open_after(run: &Path, past: Past) -> Telemetry {
@@ -50,7 +50,7 @@ fn a_resumed_run_writes_the_same_metrics_and_keeps_its_totals() {
     first.flush().unwrap();
     drop(first);
     let evaluations = vec![Line { step: 0, metrics: results() }];
-    let mut second = open_after(cut.path(), Past { step: 4, evaluations });
+    let mut second = open_after(cut.path(), Past { step: 4, evaluations, ..Past::default() });
     assert_eq!(second.history().rewards.len(), 4);
     train(&mut second, 5..=8);
 
@@ -78,7 +78,7 @@ fn an_evaluation_is_told_of_once_whether_it_was_finished_or_not() {
             std::fs::remove_dir_all(run.path().join(TENSORBOARD_FOLDER)).unwrap();
         }
         let evaluations = if finished { vec![Line { step: 2, metrics: results() }] } else { Vec::new() };
-        let mut second = open_after(run.path(), Past { step: 2, evaluations });
+        let mut second = open_after(run.path(), Past { step: 2, evaluations, ..Past::default() });
         if !finished {
             second.log_evaluation(2, &results(), Duration::from_secs(5)).unwrap();
         }

@@ -106,7 +106,7 @@ pub fn train_offline(recipe: &Recipe, stop: &StopFlag) -> Result<Option<OfflineR
     if let Some(checkpoint) = newest {
         training.restore(&checkpoint)?;
     }
-    let past = Past { step: training.step, evaluations: Vec::new() };
+    let past = Past { step: training.step, ..Past::default() };
     let telemetry = Telemetry::open(&folder, past, training.steps(), ProgressMode::Auto)?;
     let finished = training.run(telemetry, stop)?;
     drop(lock);
@@ -207,7 +207,7 @@ impl<'a> Training<'a> {
             metrics.push("verifier/learning_rate", rate);
             let mut timings = Metrics::new();
             timings.push("time/update_seconds", start.elapsed().as_secs_f64());
-            telemetry.log(self.step, &metrics, &timings)?;
+            telemetry.log(self.step, &metrics, &timings, Vec::new())?;
             if self.recipe.checkpoint.is_due(self.step) && self.step < steps {
                 telemetry.flush()?;
                 self.save(None)?;

@@ -5,12 +5,12 @@
 use super::{Asked, Candidate, Outcome, PublicRuns, as_read, by_task, has_room};
 use crate::episode::feedback;
 use crate::error::TrainError;
+use crate::eval::Examinee;
 use crate::execution::{Executions, program};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{Completion, Finish, Request, generate};
 use crate::scoring::within_budget;
-use crate::session::Session;
 use crate::tasks::Task;
 
 /// One attempt of several turns at each held-out task, whose every turn is the best of as many programs as the recipe's evaluation
@@ -19,15 +19,15 @@ use crate::tasks::Task;
 /// # Errors
 ///
 /// If the sandbox loses too many attempts, or the model or the device fails.
-pub(super) fn converse(session: &Session, recipe: &Recipe) -> Result<Outcome, TrainError> {
-    let tasks: Vec<_> = session.heldout.iter().collect();
-    let mut executions = Executions::new(&session.environment.executor, recipe.executor.limits);
+pub(super) fn converse(examinee: &Examinee<'_>, recipe: &Recipe) -> Result<Outcome, TrainError> {
+    let tasks: Vec<_> = examinee.tasks.iter().collect();
+    let mut executions = Executions::new(&examinee.environment.executor, recipe.executor.limits);
     let sampling =
-        session.environment.sampling(recipe, Stream::BestOfN, session.step, recipe.eval.temperature);
-    let model = tch::no_grad(|| session.learner.policy.model());
+        examinee.environment.sampling(recipe, Stream::BestOfN, examinee.step, recipe.eval.temperature);
+    let model = tch::no_grad(|| examinee.policy.model());
     let mut requests = Vec::with_capacity(tasks.len());
     for (place, task) in tasks.iter().enumerate() {
-        let prompt = session.environment.prompter.prompt(task, &session.learner.policy.tokenizer)?;
+        let prompt = examinee.environment.prompter.prompt(task, &examinee.policy.tokenizer)?;
         let (samples, task) = (recipe.eval.samples.get(), place as u64);
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
@@ -36,7 +36,7 @@ pub(super) fn converse(session: &Session, recipe: &Recipe) -> Result<Outcome, Tr
     let mut runs = PublicRuns::default();
     for turn in 1..=turns {
         let mut asked: Vec<Vec<Asked>> = requests.iter().map(|_| Vec::new()).collect();
-        generate(&model, &session.learner.policy.tokenizer, &requests, &sampling, &mut |completion| {
+        generate(&model, &examinee.policy.tokenizer, &requests, &sampling, &mut |completion| {
             tokens += completion.tokens.len();
             let request = completion.request;
             let task = tasks[requests[request].task as usize];
@@ -46,11 +46,11 @@ pub(super) fn converse(session: &Session, recipe: &Recipe) -> Result<Outcome, Tr
         for (request, mut asked) in requests.into_iter().zip(asked) {
             asked.sort_by_key(|asked| asked.completion.sample);
             let place = request.task as usize;
-            let chosen = choose(session, tasks[place], &prompts[place], runs.wait(asked));
+            let chosen = choose(examinee, tasks[place], &prompts[place], runs.wait(asked));
             // Where the sandbox lost all of them, the attempt has none that could pass.
             let Some(chosen) = chosen else { continue };
             let last = turn == turns;
-            match if last { None } else { answered(session, recipe, request, &chosen)? } {
+            match if last { None } else { answered(examinee, recipe, request, &chosen)? } {
                 Some(request) => next.push(request),
                 None => {
                     let completion = Completion { request: place, sample: 0, ..chosen.completion };
@@ -69,9 +69,14 @@ pub(super) fn converse(session: &Session, recipe: &Recipe) -> Result<Outcome, Tr
 
 /// The best of a turn's programs: one that passes the public tests before others, then the one with the highest forecast, if there
 /// is a verifier, then the first. It reads programs behind the task alone, whatever was said before them.
-fn choose(session: &Session, task: &Task, prompt: &[i64], candidates: Vec<Candidate>) -> Option<Candidate> {
+fn choose(
+    examinee: &Examinee<'_>,
+    task: &Task,
+    prompt: &[i64],
+    candidates: Vec<Candidate>,
+) -> Option<Candidate> {
     let mut forecasts = vec![0.0; candidates.len()];
-    if let Some(verifier) = &session.verifier {
+    if let Some(verifier) = examinee.verifier {
         let said = verifier.forecast(&[as_read(task, prompt, &candidates)]);
         forecasts = said.into_iter().map(|said| said.pass).collect();
     }
@@ -82,7 +87,7 @@ fn choose(session: &Session, task: &Task, prompt: &[i64], candidates: Vec<Candid
 
 /// The next turn behind a program that was chosen; `None` if that was the last one.
 fn answered(
-    session: &Session,
+    examinee: &Examinee<'_>,
     recipe: &Recipe,
     request: Request,
     chosen: &Candidate,
@@ -91,15 +96,15 @@ fn answered(
     if public.all_passed() || completion.finish == Finish::Length {
         return Ok(None);
     }
-    let (task, episode) = (&session.heldout[request.task as usize], &recipe.episode);
+    let (task, episode) = (&examinee.tasks[request.task as usize], &recipe.episode);
     let program = program(task, &completion.text);
     let most = episode.feedback_characters.get();
     let said = feedback(episode.feedback, public, &task.public_tests, &program, most);
-    let tokenizer = &session.learner.policy.tokenizer;
-    let reply = session.environment.prompter.reply(task, &said, completion.tokens.last(), tokenizer)?;
+    let tokenizer = &examinee.policy.tokenizer;
+    let reply = examinee.environment.prompter.reply(task, &said, completion.tokens.last(), tokenizer)?;
     let prompt = [&request.prompt[..], &completion.tokens, &reply].concat();
     // Turns share no random number, however short one was.
     let drawn = request.drawn + recipe.rollout.max_tokens.get();
     let next = Request { prompt, drawn, ..request };
-    Ok(Some(next).filter(|next| has_room(session, recipe, next.prompt.len())))
+    Ok(Some(next).filter(|next| has_room(examinee, recipe, next.prompt.len())))
 }

@@ -7,21 +7,25 @@ use super::{Asked, Candidate, Outcome, PublicRuns, as_read, by_task, has_room};
 use crate::critic::verifier::Tried;
 use crate::episode::feedback;
 use crate::error::TrainError;
+use crate::eval::Examinee;
 use crate::execution::{Executions, program};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{Finish, Group, Request, generate};
 use crate::scoring::within_budget;
-use crate::session::Session;
 
 /// As many new attempts at each held-out task as the recipe's evaluation has, begun where its attempts leave off.
 ///
 /// # Errors
 ///
 /// If the sandbox loses too many attempts, or the model or the device fails.
-pub(super) fn refine(session: &Session, recipe: &Recipe, plain: &[Group]) -> Result<Outcome, TrainError> {
-    let tasks: Vec<_> = session.heldout.iter().collect();
-    let mut executions = Executions::new(&session.environment.executor, recipe.executor.limits);
+pub(super) fn refine(
+    examinee: &Examinee<'_>,
+    recipe: &Recipe,
+    plain: &[Group],
+) -> Result<Outcome, TrainError> {
+    let tasks: Vec<_> = examinee.tasks.iter().collect();
+    let mut executions = Executions::new(&examinee.environment.executor, recipe.executor.limits);
     let mut asked: Vec<Vec<Asked>> = Vec::new();
     for group in plain {
         let completions = group.completions.iter().cloned();
@@ -32,17 +36,21 @@ pub(super) fn refine(session: &Session, recipe: &Recipe, plain: &[Group]) -> Res
     let mut runs = PublicRuns::default();
     for (group, asked) in plain.iter().zip(asked) {
         let candidates = runs.wait(asked);
-        for request in next(session, recipe, group, &candidates)? {
+        for request in next(examinee, recipe, group, &candidates)? {
             requests.push(request);
             of_request.push(group.task);
         }
     }
     runs.within_budget()?;
-    let sampling =
-        session.environment.sampling(recipe, Stream::CriticalSampling, session.step, recipe.eval.temperature);
-    let model = tch::no_grad(|| session.learner.policy.model());
+    let sampling = examinee.environment.sampling(
+        recipe,
+        Stream::CriticalSampling,
+        examinee.step,
+        recipe.eval.temperature,
+    );
+    let model = tch::no_grad(|| examinee.policy.model());
     let mut tokens = 0;
-    generate(&model, &session.learner.policy.tokenizer, &requests, &sampling, &mut |completion| {
+    generate(&model, &examinee.policy.tokenizer, &requests, &sampling, &mut |completion| {
         tokens += completion.tokens.len() - requests[completion.request].begun;
         executions.submit(tasks[of_request[completion.request]], &completion);
     })?;
@@ -54,20 +62,20 @@ pub(super) fn refine(session: &Session, recipe: &Recipe, plain: &[Group]) -> Res
 
 /// What is sampled next for one task: as many attempts as there were.
 fn next(
-    session: &Session,
+    examinee: &Examinee<'_>,
     recipe: &Recipe,
     group: &Group,
     candidates: &[Candidate],
 ) -> Result<Vec<Request>, TrainError> {
     let samples = recipe.eval.samples.get();
     let task = group.task as u64;
-    let Some(verifier) = &session.verifier else { return Ok(Vec::new()) };
-    let tried = as_read(&session.heldout[group.task], &group.prompt, candidates);
+    let Some(verifier) = examinee.verifier else { return Ok(Vec::new()) };
+    let tried = as_read(&examinee.tasks[group.task], &group.prompt, candidates);
     let passing: Vec<usize> =
         (0..candidates.len()).filter(|place| candidates[*place].public.all_passed()).collect();
     if passing.is_empty() {
         let forecasts: Vec<f64> = verifier.forecast(&[tried]).iter().map(|said| said.pass).collect();
-        let prompt = repair(session, recipe, group, candidates, &forecasts)?;
+        let prompt = repair(examinee, recipe, group, candidates, &forecasts)?;
         let prompt = prompt.unwrap_or_else(|| group.prompt.clone());
         return Ok(vec![Request { prompt, samples, task, ..Request::default() }]);
     }
@@ -89,7 +97,7 @@ fn next(
 /// The prompt that has the failing program with the highest forecast repaired: all that was said, and the recipe's reply to it.
 /// `None` if there is no program that ended by itself, or no room behind it.
 fn repair(
-    session: &Session,
+    examinee: &Examinee<'_>,
     recipe: &Recipe,
     group: &Group,
     candidates: &[Candidate],
@@ -99,14 +107,14 @@ fn repair(
     // The first of equal ones.
     let best = ended.reduce(|best, next| if next.1 > best.1 { next } else { best });
     let Some((Candidate { completion, public }, _)) = best else { return Ok(None) };
-    let (task, episode) = (&session.heldout[group.task], &recipe.episode);
-    let tokenizer = &session.learner.policy.tokenizer;
+    let (task, episode) = (&examinee.tasks[group.task], &recipe.episode);
+    let tokenizer = &examinee.policy.tokenizer;
     let program = program(task, &completion.text);
     let most = episode.feedback_characters.get();
     let said = feedback(episode.feedback, public, &task.public_tests, &program, most);
-    let reply = session.environment.prompter.reply(task, &said, completion.tokens.last(), tokenizer)?;
+    let reply = examinee.environment.prompter.reply(task, &said, completion.tokens.last(), tokenizer)?;
     let prompt = [&group.prompt[..], &completion.tokens, &reply].concat();
-    Ok(Some(prompt).filter(|prompt| has_room(session, recipe, prompt.len())))
+    Ok(Some(prompt).filter(|prompt| has_room(examinee, recipe, prompt.len())))
 }
 
 /// How many of a program's tokens are kept, given the probability of passing after each: up to and with the token of the highest,

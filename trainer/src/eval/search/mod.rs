@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap::PassAtK;
 use super::config::Search;
 use super::evaluations::interval;
+use super::examinee::Examinee;
 use super::pass_at_k::TaskCounts;
 use crate::critic::verifier::{Label, Program, Tried};
 use crate::error::TrainError;
@@ -26,7 +27,6 @@ use crate::execution::{Executions, Verdicts};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Group, KvRoom, Wanted};
 use crate::scoring::bounded;
-use crate::session::Session;
 use crate::tasks::Task;
 
 /// What a search found, and what it took.
@@ -56,20 +56,20 @@ struct Outcome {
 ///
 /// If the sandbox loses too many attempts, or the model or the device fails.
 pub(super) fn run(
-    session: &Session,
+    examinee: &Examinee<'_>,
     recipe: &Recipe,
     search: Search,
     plain: &[Group],
 ) -> Result<Found, TrainError> {
     let (Outcome { tasks, tokens }, before) = match search {
-        Search::Critical => (critical::refine(session, recipe, plain)?, tokens(plain)),
-        Search::BestOfN => (best_of_n::converse(session, recipe)?, 0),
+        Search::Critical => (critical::refine(examinee, recipe, plain)?, tokens(plain)),
+        Search::BestOfN => (best_of_n::converse(examinee, recipe)?, 0),
     };
     // As many attempts as there are of every task.
     let most = tasks.iter().map(|task| task.samples).min().unwrap_or(0);
     let ks = recipe.eval.k.iter().filter(|k| **k <= most);
     let pass_at_k = ks.map(|k| interval(&tasks, *k, recipe.seed)).collect();
-    let tokens_per_task = (before + tokens) as f64 / session.heldout.len().max(1) as f64;
+    let tokens_per_task = (before + tokens) as f64 / examinee.tasks.len().max(1) as f64;
     Ok(Found { search, pass_at_k, tasks, tokens_per_task })
 }
 
@@ -144,8 +144,8 @@ fn as_read(task: &Task, prompt: &[i64], candidates: &[Candidate]) -> Tried {
 }
 
 /// Whether another turn of the recipe's longest fits behind `read` tokens, into positions and memory.
-fn has_room(session: &Session, recipe: &Recipe, read: usize) -> bool {
-    let sizes = session.learner.policy.architecture.sizes();
+fn has_room(examinee: &Examinee<'_>, recipe: &Recipe, read: usize) -> bool {
+    let sizes = examinee.policy.architecture.sizes();
     let max_tokens = recipe.rollout.max_tokens.get();
     let wanted = Wanted {
         attempts: 1,
@@ -156,7 +156,7 @@ fn has_room(session: &Session, recipe: &Recipe, read: usize) -> bool {
         max_batch: 1,
         kv_memory_mib: recipe.rollout.kv_memory_mib.map(std::num::NonZeroUsize::get),
     };
-    let fits = KvRoom::of(&wanted, &sizes, session.learner.policy.compute).is_ok();
+    let fits = KvRoom::of(&wanted, &sizes, examinee.policy.compute).is_ok();
     fits && read + max_tokens <= sizes.max_positions as usize
 }
 
