@@ -35,6 +35,10 @@ pub enum Stream {
     CriticalSampling = 24,
     /// Tokens of an evaluation's best of n; counters: step, task, sample, token, turns end to end.
     BestOfN = 25,
+    /// Which changes are made to a task's results; counters: content of the task, number of the draw.
+    TaskVariants = 40,
+    /// Whether a task is one to train on; counters: content of the task.
+    TaskSplit = 41,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::print_line;
 use crate::recipe::Recipe;
-use crate::tasks::{TaskSet, TasksError};
+use crate::tasks::{TaskSet, TasksError, fit};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,6 +24,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let recipe = Recipe::load(&arguments.recipe).map_err(Failure::input)?;
     let load = |path| TaskSet::load(path).map_err(|error: TasksError| Failure::input(error));
     let (train, heldout) = (load(&recipe.tasks.train)?, load(&recipe.tasks.heldout)?);
+    for set in [&train, &heldout] {
+        fit(&recipe, set).map_err(Failure::input)?;
+    }
     if arguments.resolved {
         print_line(recipe.resolved().trim_end());
     } else {
