@@ -48,7 +48,7 @@ fn root() -> PathBuf {
 }
 
 /// Fails if the file at `path` differs from `expected`; rewrites it when `RLTRAIN_REGENERATE=1`.
-fn check_generated(path: &str, expected: &str) {
+pub(crate) fn check_generated(path: &str, expected: &str) {
     let file = root().join(path);
     if std::env::var_os("RLTRAIN_REGENERATE").is_some() {
         std::fs::write(&file, expected).unwrap();

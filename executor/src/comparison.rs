@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::value::Value;
 
 /// When a returned value is right.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueComparison {
     /// It equals the expected one by Python's `==`, lists and tuples being the same.
@@ -23,7 +24,7 @@ pub enum ValueComparison {
 }
 
 /// When a printed text is right.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextComparison {
     /// The same words, whatever space is between them.
@@ -38,7 +39,7 @@ pub enum TextComparison {
 }
 
 /// How far apart two numbers may be: `|a - b| <= max(absolute, relative * max(|a|, |b|))`, as `math.isclose` has it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "WrittenTolerance", into = "WrittenTolerance")]
 pub struct Tolerance {
     relative: f64,
@@ -48,7 +49,7 @@ pub struct Tolerance {
 // Both numbers are finite.
 impl Eq for Tolerance {}
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WrittenTolerance {
     #[serde(default)]

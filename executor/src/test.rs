@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
@@ -29,7 +30,7 @@ pub enum Test {
 }
 
 /// Calls a function. Neither the expected value nor the comparison enters the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallTest {
     /// What is called: `double`, or any expression that gives a function, such as `Solution().twoSum`.
@@ -49,7 +50,7 @@ pub struct CallTest {
 
 /// Runs the program from its beginning as a script, `__name__ == "__main__"`, in an interpreter of its own. Passes if it ends
 /// normally (its end, or exit code 0) and has printed what is expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdinTest {
     /// What it can read.
@@ -63,7 +64,7 @@ pub struct StdinTest {
 
 /// Test functions (`test_…` at the top level) and test classes (`unittest.TestCase`, or named `Test…`), which may import the
 /// program's names from the module `solution`. They are judged inside the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteTest {
     /// Source of the test module.
@@ -75,7 +76,7 @@ pub struct SuiteTest {
 
 /// Calls a function with generated arguments and checks each result. Generator and check run in an interpreter that the program
 /// never enters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PropertyTest {
     /// What is called, as in [`CallTest::function`].
@@ -93,7 +94,7 @@ pub struct PropertyTest {
 }
 
 /// Passes if `test` passes for the program and does not pass for another one, such as the code before a repair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DifferentialTest {
     /// The other program.
@@ -103,9 +104,9 @@ pub struct DifferentialTest {
 }
 
 /// Number of inputs that a property is tried with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct Cases(u32);
+pub struct Cases(#[schemars(range(min = 1, max = 10_000))] u32);
 
 impl Cases {
     /// Most inputs of one property.
@@ -177,7 +178,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// The kinds that are written as objects.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum Kind<'a> {
     Call(Cow<'a, CallTest>),
@@ -185,6 +186,19 @@ enum Kind<'a> {
     Suite(Cow<'a, SuiteTest>),
     Property(Cow<'a, PropertyTest>),
     Differential(Cow<'a, DifferentialTest>),
+}
+
+impl JsonSchema for Test {
+    fn schema_name() -> Cow<'static, str> {
+        "Test".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "One test: statements in the program's language, or an object with the key `kind`.",
+            "anyOf": [{ "type": "string" }, Kind::json_schema(generator)],
+        })
+    }
 }
 
 impl Serialize for Test {

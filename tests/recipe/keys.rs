@@ -24,6 +24,7 @@ pub(super) fn full() -> Recipe {
     recipe.rollout.group_size_min = NonZeroUsize::new(2);
     recipe.rollout.group_size_max = NonZeroUsize::new(1000);
     recipe.tasks.curriculum = Some(CurriculumConfig::default());
+    recipe.tasks.scaffold = Some("prompts/chat.jinja".into());
     recipe.rollout.grammar = Some(GrammarConfig {
         notation: GrammarNotation::Regex,
         text: "[a-z]*".to_owned(),
@@ -149,8 +150,8 @@ fn every_key_is_read() {
         code.extend(sources(&root().join(member).join("src")));
     }
     for key in recipe::leaves() {
-        // Read before there is a recipe: `a_preset_is_what_it_stands_for`.
-        if key == "algorithm.preset" {
+        // Read before there is a recipe: `a_preset_is_what_it_stands_for`, `every_scaffold_is_rendered_as_it_was`.
+        if ["algorithm.preset", "tasks.scaffold"].contains(&key.as_str()) {
             continue;
         }
         let (section, name) = key.rsplit_once('.').unwrap_or(("recipe", &key));

@@ -156,8 +156,11 @@ impl Facts {
         let hidden = |task: &Task, program: &str| bench.submit(program, task.hidden_tests.iter().cloned());
         let start = |task| UnderWay {
             task,
-            reference: wanted.reference.then(|| hidden(task, &task.reference)),
-            levels: if wanted.levels { bench.submit_levels(&task.reference, task) } else { Vec::new() },
+            reference: task.reference().filter(|_| wanted.reference).map(|reference| hidden(task, reference)),
+            levels: match task.reference() {
+                Some(reference) if wanted.levels => bench.submit_levels(reference, task),
+                _ => Vec::new(),
+            },
             before: task.before.as_deref().filter(|_| wanted.before).map(|before| hidden(task, before)),
         };
         let under_way: Vec<_> = unknown.into_iter().map(|(content, task)| (content, start(task))).collect();

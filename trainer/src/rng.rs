@@ -37,6 +37,10 @@ pub enum Stream {
     BestOfN = 25,
     /// Which differences change their sign in a permutation test; counters: number of the permutation, task.
     SignFlips = 26,
+    /// Which changes are made to a task's results; counters: content of the task, number of the draw.
+    TaskVariants = 40,
+    /// Whether a task is one to train on; counters: content of the task.
+    TaskSplit = 41,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

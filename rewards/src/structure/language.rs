@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tree_sitter::{Parser, Tree};
 
 /// A language with a grammar.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// Python.
@@ -44,6 +47,21 @@ impl Language {
         Language::Ruby,
         Language::Sql,
     ];
+
+    /// The name that task files and fences use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Language::Python => "python",
+            Language::JavaScript => "javascript",
+            Language::Java => "java",
+            Language::C => "c",
+            Language::Cpp => "cpp",
+            Language::Rust => "rust",
+            Language::Go => "go",
+            Language::Ruby => "ruby",
+            Language::Sql => "sql",
+        }
+    }
 
     /// The language that a fence such as `` ```py `` names.
     pub fn named(name: &str) -> Option<Language> {

@@ -107,7 +107,7 @@ mod tests {
         let task = Task {
             signature: "def f(x):".to_owned(),
             entry_point: "f".to_owned(),
-            public_tests: vec!["assert f(1) == 2".to_owned()],
+            public_tests: vec!["assert f(1) == 2".into()],
             ..Task::default()
         };
         let shown = cheats(&task).into_iter().filter(|cheat| {

@@ -16,7 +16,7 @@ pub use zoo::{Blanks, Cheat, cheats, cheats_in};
 
 use crate::facts::{AttemptFacts, Bench, Closer, Facts, Wanted};
 use crate::scoring::{Asked, Judged};
-use crate::tasks::{Task, TaskSet};
+use crate::tasks::{Task, TaskSet, idle_program};
 
 /// Fuel of one job, at most: a hundred times what a small program takes, and endless ones end in a tenth of a second.
 const MOST_FUEL: u64 = 150_000_000;
@@ -163,7 +163,7 @@ impl<'a> Started<'a> {
             .map(cheat)
             .chain(mutants(&task.reference, most_mutants).into_iter().map(mutant))
             .collect();
-        let idle = format!("{}\n    pass\n", task.signature);
+        let idle = idle_program(task);
         let programs = candidates.iter().map(|candidate| candidate.program.clone());
         let submit = |program: String| {
             let job = Job::new(program.clone(), task.hidden_tests.iter().cloned(), bench.limits);

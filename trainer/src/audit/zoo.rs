@@ -1,5 +1,6 @@
 //! Programs that want the reward and not the task.
 
+use rltrain_executor::Test;
 use rltrain_rewards::Language;
 
 use crate::tasks::Task;
@@ -61,7 +62,8 @@ pub fn cheats_in(language: Language, blanks: Blanks<'_>) -> Vec<Cheat> {
 
 /// `assert f(1, x=2) == 3` as `    seen(1, x=2): 3,`, one line for each public test of that form.
 fn examples(task: &Task) -> String {
-    let line = |test: &String| {
+    let line = |test: &Test| {
+        let Test::Statements(test) = test else { return None };
         let call = test.strip_prefix("assert ")?.strip_prefix(task.entry_point.as_str())?;
         let (arguments, expected) = call.split_once(") == ")?;
         arguments.starts_with('(').then(|| format!("    seen{arguments}): {expected},\n"))
@@ -79,7 +81,7 @@ mod tests {
         Task {
             signature: "def double(n):".to_owned(),
             entry_point: "double".to_owned(),
-            public_tests: vec![public_test.to_owned()],
+            public_tests: vec![public_test.into()],
             ..Task::default()
         }
     }

@@ -8,7 +8,7 @@ use super::changes::Changes;
 use super::failure::Failure;
 use super::print_line;
 use crate::recipe::Recipe;
-use crate::tasks::{TaskSet, TasksError};
+use crate::tasks::{TaskSet, TasksError, fit};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -35,8 +35,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the task files: how many tasks are trained on, and how many held out.
+/// Reads the task files and looks whether the recipe can run them: how many tasks are trained on, and how many held out.
 pub(super) fn tasks(recipe: &Recipe) -> Result<(usize, usize), Failure> {
-    let load = |path| TaskSet::load(path).map_err(|error: TasksError| Failure::input(error));
-    Ok((load(&recipe.tasks.train)?.len(), load(&recipe.tasks.heldout)?.len()))
+    let count = |path| -> Result<usize, TasksError> {
+        let set = TaskSet::load(path)?;
+        fit(recipe, &set)?;
+        Ok(set.len())
+    };
+    let counts = count(&recipe.tasks.train).and_then(|train| Ok((train, count(&recipe.tasks.heldout)?)));
+    counts.map_err(Failure::input)
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod eval;
 mod exec;
 mod failure;
+mod fetch;
 mod fork;
 mod import;
 mod manual;
@@ -94,6 +95,8 @@ enum Command {
     Diff(replay::DiffArguments),
     /// Write a run as one HTML file: curves, pass rates, every program
     Report(report::Arguments),
+    /// Fetch a published task set, and write it as a task file
+    Fetch(fetch::Arguments),
     /// Look after task files
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -162,6 +165,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::AuditReward(arguments)), _) => audit::run(&arguments),
         (Some(Command::Rescore(arguments)), _) => rescore::run(&arguments),
         (Some(Command::Report(arguments)), _) => report::run(&arguments),
+        (Some(Command::Fetch(arguments)), _) => fetch::run(&arguments),
         (Some(Command::Tasks(command)), _) => tasks::run(&command),
         (Some(Command::Schema), _) => schema::run(),
         (None, Some(recipe)) => {

@@ -1,8 +1,9 @@
 //! What the model is told of its program: a text of public tests alone.
 
-use rltrain_executor::{Cause, Ending, Outcome, Verdict};
+use rltrain_executor::{Cause, Ending, Outcome, Test, Verdict};
 
 use super::config::FeedbackLevel;
+use crate::tasks::shown;
 
 /// The feedback to `program`, which the public tests `tests` have judged; empty at level `none`.
 ///
@@ -11,7 +12,7 @@ use super::config::FeedbackLevel;
 pub fn feedback(
     level: FeedbackLevel,
     verdict: &Verdict,
-    tests: &[String],
+    tests: &[Test],
     program: &str,
     most: usize,
 ) -> String {
@@ -27,7 +28,7 @@ pub fn feedback(
         None => (None, None),
     };
     if level >= FeedbackLevel::FailingAssert {
-        lines.extend(test.map(|test| format!("This test does not pass: `{test}`")));
+        lines.extend(test.map(|test| format!("This test does not pass: `{}`", shown(test))));
     }
     if level >= FeedbackLevel::ErrorLine {
         lines.extend(ending.and_then(|ending| reason(level, ending, program)));
@@ -111,7 +112,7 @@ mod tests {
     const PROGRAM: &str = "def half(n):\n    return n / 0\n";
 
     fn told(level: FeedbackLevel, verdict: &Verdict) -> String {
-        let tests = ["assert half(2) == 1".to_owned(), "assert half(4) == 2".to_owned()];
+        let tests = ["assert half(2) == 1", "assert half(4) == 2"].map(Test::from);
         feedback(level, verdict, &tests, PROGRAM, 500)
     }
 

@@ -1,21 +1,14 @@
 //! What a recipe says that cannot work, whatever machine it runs on.
 
-use minijinja::{Environment, UndefinedBehavior, context};
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, unread, verifier};
+use super::{Recipe, algorithm, templates, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::eval::Search;
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::rollout::{GroupSizes, Shaping};
 use crate::tasks::default_visits;
-
-/// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
-const PROMPT_FIELDS: [&str; 6] = ["id", "prompt", "signature", "entry_point", "public_tests", "before"];
-
-/// Signature of the task that templates are tried with.
-const EXAMPLE_SIGNATURE: &str = "def identity(x):";
 
 /// Reports impossible values, and combinations of values.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
@@ -25,7 +18,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     algorithm::check(recipe, problems);
     problems.require_value(recipe.steps >= 1, "steps", recipe.steps, "at least 1");
     paths(recipe, problems);
-    templates(recipe, problems);
+    templates::check(recipe, problems);
     rollout(recipe, problems);
     visits(recipe, problems);
     rewards(recipe, problems);
@@ -129,66 +122,6 @@ fn checkpoint(recipe: &Recipe, problems: &mut Problems<'_>) {
         "no checkpoint has an evaluation before the last step, so that none can be the best",
         "set `eval.every` to a multiple of `checkpoint.every`",
     );
-}
-
-/// The templates render, with nothing but what a task may tell, and the answer begins with the signature.
-fn templates(recipe: &Recipe, problems: &mut Problems<'_>) {
-    template("tasks.prompt", &recipe.tasks.prompt, &[], problems);
-    template("episode.reply", &recipe.episode.reply, &["feedback"], problems);
-    if let Some(prefill) = template("tasks.prefill", &recipe.tasks.prefill, &[], problems) {
-        problems.require(
-            prefill.ends_with(EXAMPLE_SIGNATURE),
-            &["tasks.prefill"],
-            "`tasks.prefill` does not end in the task's signature",
-            "end it in `{{ task.signature }}`, without a newline: the model goes on from there",
-        );
-    }
-}
-
-/// Renders the template at `key`, which may use `others` beside the task, for an example; `None` if that cannot be done.
-fn template(key: &str, source: &str, others: &[&str], problems: &mut Problems<'_>) -> Option<String> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let template = match environment.template_from_named_str(key, source) {
-        Ok(template) => template,
-        Err(error) => {
-            refuse_template(key, &error, problems);
-            return None;
-        }
-    };
-    let mut unknown: Vec<String> = template.undeclared_variables(true).into_iter().collect();
-    let is_field =
-        |name: &str| name.strip_prefix("task.").is_some_and(|field| PROMPT_FIELDS.contains(&field));
-    unknown.retain(|name| !is_field(name) && !others.contains(&name.as_str()));
-    if let Some(name) = unknown.iter().min() {
-        let message = format!("`{key}` uses `{name}`, which a prompt does not have");
-        let fields = PROMPT_FIELDS.iter().map(|field| format!("`task.{field}`"));
-        let fields: Vec<String> = fields.chain(others.iter().map(|name| format!("`{name}`"))).collect();
-        let fields = fields.join(", ");
-        problems.require(false, &[key], message, format!("a prompt has {fields}"));
-        return None;
-    }
-    let example = context! {
-        id => "example/identity",
-        prompt => "Return x.",
-        signature => EXAMPLE_SIGNATURE,
-        entry_point => "identity",
-        public_tests => ["assert identity(1) == 1"],
-        before => "def identity(x):\n    return None\n",
-    };
-    template
-        .render(context! { task => example, feedback => "The program passes 0 of 1 tests." })
-        .inspect_err(|error| refuse_template(key, error, problems))
-        .ok()
-}
-
-fn refuse_template(key: &str, error: &minijinja::Error, problems: &mut Problems<'_>) {
-    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let line = error.line().map(|line| format!(", in line {line} of the text")).unwrap_or_default();
-    let message = format!("`{key}` is not a template: {}{detail}{line}", error.kind());
-    let help =
-        "templates are Jinja, as in `{{ task.signature }}` or `{% if task.public_tests %}...{% endif %}`";
-    problems.require(false, &[key], message, help);
 }
 
 fn rollout(recipe: &Recipe, problems: &mut Problems<'_>) {

@@ -5,7 +5,7 @@
 //! reports every mistake in it together, each at its line:
 //!
 //! 1. `layers`: files, and changes from the command line, to one tree; `reading`: that to [`Recipe`]; unknown keys, wrong types and missing keys.
-//! 2. `check`, and `algorithm` for that section: values, and combinations of values, that cannot work.
+//! 2. `scaffold`: the prompt templates of a file that it names take their place. `check`, and `algorithm` for that section: values, and combinations of values, that cannot work.
 //! 3. `disk`: files that the recipe names and that are not there; `inputs`: rewards that the tasks give nothing to score.
 
 mod algorithm;
@@ -20,7 +20,9 @@ mod layers;
 mod problems;
 mod reading;
 mod rewards_file;
+mod scaffold;
 mod schema;
+mod templates;
 mod unread;
 mod verifier;
 
@@ -146,7 +148,8 @@ impl Recipe {
 
     fn of_layers(layers: &Layers, folder: &Path) -> Result<Recipe, RecipeError> {
         let mut problems = Problems::new(layers);
-        let recipe = reading::read(&mut problems).map(|recipe| {
+        let recipe = reading::read(&mut problems).map(|mut recipe| {
+            scaffold::fill(&mut recipe, folder, &mut problems);
             check::check(&recipe, &mut problems);
             let recipe = recipe.resolve(folder);
             disk::check(&recipe, &mut problems);

@@ -52,6 +52,10 @@ impl Prompter {
     pub fn text(&self, task: &Task, tokenizer: &Tokenizer) -> Result<String, PolicyError> {
         let user = self.render(USER, task, "")?;
         let prefill = self.render(PREFILL, task, "")?;
+        // A base model knows no chat: it goes on from a text.
+        if user.trim().is_empty() {
+            return Ok(prefill);
+        }
         Ok(tokenizer.chat(&user)? + &prefill)
     }
 

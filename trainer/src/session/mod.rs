@@ -34,7 +34,7 @@ use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rollout::{self, KvRoom, Prompter};
-use crate::tasks::{self, TaskSet};
+use crate::tasks::{self, TaskSet, fit};
 use crate::telemetry::{Past, ProgressMode, RunSummary, Telemetry};
 use crate::traps::Traps;
 
@@ -89,6 +89,9 @@ impl Session {
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
+        for set in [&tasks, &heldout] {
+            fit(recipe, set)?;
+        }
         let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
         let mut opening = Opening::find(recipe, start)?;

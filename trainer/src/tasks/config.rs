@@ -17,9 +17,9 @@ pub struct TasksConfig {
     /// Task file to evaluate on. No task in it may be in `train`; `rltrain tasks verify` compares the two.
     pub heldout: PathBuf,
     /// What the user says to the model: a minijinja template over `task`, whose fields are `id`,
-    /// `prompt`, `signature`, `entry_point`, `public_tests`, and `before`, the program that the task changes, if it does. By
+    /// `prompt`, `signature`, `entry_point`, `language`, `public_tests`, and `before`, the program that the task changes, if it does. By
     /// default a request for a Python function, the task's prompt and its signature. It goes through the model's
-    /// own chat template afterwards.
+    /// own chat template afterwards; where it is blank, there is no chat, and the model goes on from the prefill alone.
     #[serde(default = "default_prompt")]
     pub prompt: String,
     /// How the model's answer begins: a minijinja template over `task`, that the model goes on from. By default
@@ -28,6 +28,11 @@ pub struct TasksConfig {
     /// indent that follows it.
     #[serde(default = "default_prefill")]
     pub prefill: String,
+    /// File with a prompting scaffold: a minijinja template with the blocks `prompt`, `prefill` and `reply`, each of which may be left
+    /// out. They stand for `tasks.prompt`, `tasks.prefill` and `episode.reply`, unless the recipe says these itself; `recipes/prompts`
+    /// has some. The file is read with the recipe: what a run began with stays with it. A relative path is relative to the recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaffold: Option<PathBuf>,
     /// Visits to a task over which its pass rate is counted, for `[tasks.curriculum]` and for groups of different sizes; at least
     /// 1. Default 4. Older ones are of a policy that is no more.
     #[serde(default = "default_visits")]
@@ -62,8 +67,8 @@ mod tests {
             signature: "def double(n):".to_owned(),
             entry_point: "double".to_owned(),
             reference: "def double(n):\n    return 2 * n\n".to_owned(),
-            public_tests: vec!["assert double(1) == 2".to_owned()],
-            hidden_tests: vec!["assert double(3) == 6".to_owned()],
+            public_tests: vec!["assert double(1) == 2".into()],
+            hidden_tests: vec!["assert double(3) == 6".into()],
             ..Task::default()
         };
         let mut templates = Environment::new();

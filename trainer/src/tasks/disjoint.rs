@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use rltrain_executor::Test;
+
 use super::canonical::canonical;
-use super::{Task, TaskSet};
+use super::{Task, TaskSet, shown};
 
 /// Two tasks that are the same task, or nearly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,20 @@ pub enum Likeness {
     /// Most of the wording of the prompt: a Jaccard index above 0.8 over word 3-grams, or more than half of the
     /// word 8-grams of the shorter one.
     Wording,
+}
+
+impl Likeness {
+    /// The name that scripts read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Likeness::Id => "id",
+            Likeness::EntryPoint => "entry-point",
+            Likeness::Prompt => "prompt",
+            Likeness::Tests => "tests",
+            Likeness::Reference => "reference",
+            Likeness::Wording => "wording",
+        }
+    }
 }
 
 impl fmt::Display for Overlap {
@@ -79,7 +95,7 @@ const COMPARISONS: [Comparison; 7] = [
     Comparison { likeness: Likeness::Id, features: |task| one(task.id.clone()), alike: contained },
     Comparison {
         likeness: Likeness::EntryPoint,
-        features: |task| one(task.entry_point.clone()),
+        features: |task| one_of(task.entry_point.clone()),
         alike: contained,
     },
     Comparison {
@@ -90,7 +106,7 @@ const COMPARISONS: [Comparison; 7] = [
     Comparison { likeness: Likeness::Tests, features: tests, alike: contained },
     Comparison {
         likeness: Likeness::Reference,
-        features: |task| one(canonical(body(task))),
+        features: |task| one_of(canonical(body(task))),
         alike: contained,
     },
     Comparison {
@@ -151,12 +167,17 @@ fn one(feature: String) -> BTreeSet<String> {
     BTreeSet::from([feature])
 }
 
-fn words(text: &str) -> Vec<String> {
+/// As [`one`]; none of an empty text, which tasks that lack something would have in common.
+fn one_of(feature: String) -> BTreeSet<String> {
+    if feature.is_empty() { BTreeSet::new() } else { one(feature) }
+}
+
+pub(super) fn words(text: &str) -> Vec<String> {
     let is_gap = |character: char| !character.is_alphanumeric();
     text.split(is_gap).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-fn grams(text: &str, length: usize) -> BTreeSet<String> {
+pub(super) fn grams(text: &str, length: usize) -> BTreeSet<String> {
     words(text).windows(length).map(|gram| gram.join(" ")).collect()
 }
 
@@ -166,9 +187,9 @@ fn body(task: &Task) -> &str {
 }
 
 /// All tests without spaces and with the name of the function left out.
-fn tests(task: &Task) -> BTreeSet<String> {
+pub(super) fn tests(task: &Task) -> BTreeSet<String> {
     let call = format!("{}(", task.entry_point);
-    let plain = |test: &String| test.split_whitespace().collect::<String>().replace(&call, "(");
+    let plain = |test: &Test| shown(test).split_whitespace().collect::<String>().replace(&call, "(");
     task.all_tests().map(plain).collect()
 }
 
@@ -180,7 +201,7 @@ mod tests {
 
     fn task(id: &str, prompt: &str, signature: &str, body: &str, arguments: &[&str]) -> Task {
         let entry_point = signature["def ".len()..].split('(').next().unwrap();
-        let test = |arguments: &&str| format!("assert {entry_point}({arguments}");
+        let test = |arguments: &&str| format!("assert {entry_point}({arguments}").into();
         let (public, hidden) = arguments.split_at(1);
         Task {
             id: id.to_owned(),
@@ -235,8 +256,7 @@ mod tests {
         let longer =
             Task { prompt: format!("{} Also, n can be negative here.", double().prompt), ..unlike() };
         assert_eq!(likenesses(&double(), &longer), [Likeness::Wording]);
-        let fewer =
-            Task { public_tests: vec!["assert size(3)==6".to_owned()], hidden_tests: vec![], ..unlike() };
+        let fewer = Task { public_tests: vec!["assert size(3)==6".into()], hidden_tests: vec![], ..unlike() };
         assert_eq!(likenesses(&double(), &fewer), [Likeness::Tests]);
         let same_body = Task { reference: "def size(items):\n  return 2*items".to_owned(), ..unlike() };
         assert_eq!(likenesses(&double(), &same_body), [Likeness::Reference]);

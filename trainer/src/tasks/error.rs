@@ -16,7 +16,7 @@ pub enum TasksError {
     #[error("cannot read the task file `{}`", path.display())]
     #[diagnostic(
         code(tasks::unreadable),
-        help("paths in a recipe are relative to the recipe; recipes/README.md describes task files")
+        help("paths in a recipe are relative to the recipe; docs/tasks.md describes task files")
     )]
     Read {
         /// The file.
@@ -35,6 +35,25 @@ pub enum TasksError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Invalid(#[from] Box<InvalidTasks>),
+    /// A task that the recipe cannot be run with.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unfit(#[from] Unfit),
+}
+
+/// A task that is well in itself, and not what the recipe needs.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the task `{task}` of `{}` {what}", path.display())]
+#[diagnostic(code(tasks::unfit), help("{help}"))]
+pub struct Unfit {
+    /// The file.
+    pub path: PathBuf,
+    /// Id of the task.
+    pub task: String,
+    /// What it is or lacks, as the end of a sentence that begins with the task.
+    pub what: String,
+    /// The way out.
+    pub help: &'static str,
 }
 
 /// The problems of one task file.

@@ -5,12 +5,16 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::{Index, Range};
 use std::path::{Path, PathBuf};
 
+use rltrain_executor::Test;
+use rltrain_rewards::Language;
+
 use super::Task;
 use super::error::{InvalidTasks, TaskProblem, TasksError};
 use super::excerpt::Excerpt;
+use super::fit::runtime_for;
 
 /// Longest line that is read, in bytes. A longer one is no task but some other file.
-const MAX_LINE_BYTES: usize = 1 << 20;
+pub(super) const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// The tasks of one file, at least one, in the order of its lines. Made by [`TaskSet::load`].
 #[derive(Clone, Debug)]
@@ -224,7 +228,7 @@ impl<'a> Reading<'a> {
 
     /// Reports what a task says that cannot work.
     fn check(&mut self, line: Line<'_>, task: &Task) {
-        let Task { id, prompt, signature, entry_point, reference, public_tests, hidden_tests, .. } = task;
+        let Task { id, prompt, signature, reference, public_tests, hidden_tests, .. } = task;
         if id.trim().is_empty() {
             self.report(line, key(line, "id"), "the id is empty", "give every task a name of its own");
         } else if let Some(first) = self.ids.insert(id.clone(), line.number) {
@@ -239,20 +243,21 @@ impl<'a> Reading<'a> {
                 "say in words what the function must do",
             );
         }
-        self.check_signature(line, signature, entry_point);
-        let begins = |rest: &str| rest.is_empty() || rest.starts_with(['\n', '\r']);
-        if !reference.strip_prefix(signature.as_str()).is_some_and(begins) {
+        self.check_signature(line, task);
+        let begins = |rest: &str| signature.is_empty() || rest.is_empty() || rest.starts_with(['\n', '\r']);
+        let known = task.reference().is_some();
+        if known && !reference.strip_prefix(signature.as_str()).is_some_and(begins) {
             let message = format!("the reference does not begin with the signature `{signature}`");
-            let help = "the reference is a whole program whose first line is the signature, to the letter";
+            let help = "the reference is a whole program that begins with the signature, to the letter";
             self.report(line, key(line, "reference"), message, help);
         }
+        if hidden_tests.is_empty() {
+            let message = "`hidden_tests` is empty, wanted at least one test";
+            let help = "a test is a statement such as `assert double(2) == 4`, or an object: docs/tasks.md";
+            self.report(line, key(line, "hidden_tests"), message, help);
+        }
         for (name, tests) in [("public_tests", public_tests), ("hidden_tests", hidden_tests)] {
-            if tests.is_empty() {
-                let message = format!("`{name}` is empty, wanted at least one test");
-                let help = "a test is a Python statement such as `assert double(2) == 4`";
-                self.report(line, key(line, name), message, help);
-            }
-            if let Some(place) = tests.iter().position(|test| test.trim().is_empty()) {
+            if let Some(place) = tests.iter().position(is_blank) {
                 let message = format!("test {} of `{name}` is blank", place + 1);
                 self.report(
                     line,
@@ -268,7 +273,7 @@ impl<'a> Reading<'a> {
     /// Reports what the keys that may be absent say and that cannot work.
     fn check_extras(&mut self, line: Line<'_>, task: &Task) {
         let mut levels = task.levels.iter();
-        if levels.any(|level| level.tests.iter().all(|test| test.trim().is_empty())) {
+        if levels.any(|level| level.tests.iter().all(is_blank)) {
             let help = "give every level its weight and at least one test, or take it out";
             self.report(line, key(line, "levels"), "a level has no test, wanted at least one", help);
         }
@@ -277,21 +282,35 @@ impl<'a> Reading<'a> {
             let help = "tests are good if the right program passes them and wrong ones do not";
             self.report(line, key(line, "tested"), message, help);
         }
+        if runtime_for(task.language).is_none() {
+            let message = format!("nothing runs programs in `{}`", task.language.name());
+            let help = "docs/languages.md and docs/process-backend.md list the languages";
+            self.report(line, key(line, "language"), message, help);
+        }
     }
 
-    fn check_signature(&mut self, line: Line<'_>, signature: &str, entry_point: &str) {
+    fn check_signature(&mut self, line: Line<'_>, task: &Task) {
+        let Task { signature, entry_point, language, .. } = task;
         let place = key(line, "signature");
-        if !signature.ends_with(':') {
-            let message = format!("the signature `{}` does not end in a colon", signature.escape_debug());
-            let help = "end it in the colon, without a newline: the model writes what follows";
+        let is_python = *language == Language::Python;
+        let (last, one_line) = (signature.lines().next_back().unwrap_or_default(), !signature.contains('\n'));
+        if signature.is_empty() {
+            return;
+        }
+        if signature.ends_with(char::is_whitespace) || is_python && one_line && !last.ends_with(':') {
+            let found = signature.escape_debug();
+            let wanted = if is_python && one_line { "end in a colon" } else { "end at its last letter" };
+            let message = format!("the signature `{found}` does not {wanted}");
+            let help = "no space and no newline follow the signature: the model writes what does";
             self.report(line, place, message, help);
-        } else if signature.contains(['\n', '\r']) {
-            let help = "imports and helpers are not prefilled; put the function's first line on one line";
-            self.report(line, place, "the signature has more than one line", help);
-        } else if entry_point.is_empty() || !signature.contains(&format!("def {entry_point}(")) {
+        } else if entry_point.is_empty() {
+            let help = "name the function that tests call";
+            self.report(line, place, "a signature without the key `entry_point`", help);
+        } else if is_python && signature.contains("def ") && !defines(signature, entry_point) {
+            // Imports alone are a beginning, too.
             let message =
                 format!("the entry point `{entry_point}` is not defined by the signature `{signature}`");
-            let help = "a signature begins with `def`, the entry point and an opening parenthesis";
+            let help = "a signature has `def`, the entry point and an opening parenthesis";
             self.report(line, key(line, "entry_point"), message, help);
         }
     }
@@ -309,7 +328,18 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Where a key is in a line that is known to have it.
+/// Whether a signature in Python defines what tests call: `f`, or the last name of `Solution().f`.
+fn defines(signature: &str, entry_point: &str) -> bool {
+    let name = entry_point.rsplit('.').next().unwrap_or(entry_point).trim_end_matches("()");
+    ["def ", "class "].iter().any(|word| signature.contains(&format!("{word}{name}")))
+}
+
+/// Whether a test says nothing.
+fn is_blank(test: &Test) -> bool {
+    matches!(test, Test::Statements(source) if source.trim().is_empty())
+}
+
+/// Where a key is in a line; at its beginning if it is not there.
 ///
 /// Quotes inside JSON strings have a backslash before them, so the quoted key followed by a colon is nowhere else.
 fn key(line: Line<'_>, name: &str) -> Range<usize> {

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use rltrain_executor::{Executor, InfraError, Job, Limits, Outcome, Pending, Verdict};
+use rltrain_executor::{Ending, Executor, InfraError, Job, Limits, Outcome, Pending, Test, Verdict};
 
-use super::{Task, TaskSet};
+use super::Task;
+use super::wrong::{WrongProgram, wrong_programs};
 
 /// Programs in the sandbox at once: enough to keep every core of a large machine busy, few enough for any queue.
 const WINDOW: usize = 128;
@@ -13,11 +14,13 @@ const WINDOW: usize = 128;
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Tasks looked at; as many references were run.
+    /// Tasks looked at.
     pub tasks: usize,
+    /// Tasks without a reference, of which nothing proves that their tests can be passed.
+    pub unproven: usize,
     /// Wrong programs that were run.
     pub wrong_programs: usize,
-    /// What is wrong with the file, in its order.
+    /// What is wrong with the tasks, in their order.
     pub faults: Vec<Fault>,
 }
 
@@ -29,11 +32,11 @@ pub enum Fault {
         /// Id of the task.
         task: String,
         /// The test; `None` if the reference itself does not load.
-        test: Option<String>,
+        test: Option<FailedTest>,
         /// What happened instead of passing.
         outcome: Outcome,
-        /// First line of what the program wrote to stderr.
-        stderr: String,
+        /// Why, in a line.
+        why: String,
     },
     /// A program that does nothing of what the task asks passes all hidden tests.
     WrongProgramPasses {
@@ -47,11 +50,59 @@ pub enum Fault {
         /// Id of the task.
         task: String,
         /// The test.
-        test: String,
+        test: FailedTest,
+    },
+    /// A test cannot be judged, whatever the program does.
+    FaultyTest {
+        /// Id of the task.
+        task: String,
+        /// Why.
+        why: String,
     },
 }
 
-/// Runs the reference of every task with all its tests, and wrong programs with its hidden tests, in the sandbox.
+/// Which test of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedTest {
+    /// Its place among [`Task::all_tests`].
+    pub place: usize,
+    /// Its title.
+    pub title: String,
+}
+
+impl Fault {
+    /// Id of the task.
+    pub fn task(&self) -> &str {
+        match self {
+            Fault::ReferenceFails { task, .. }
+            | Fault::WrongProgramPasses { task, .. }
+            | Fault::HiddenTestIsPublic { task, .. }
+            | Fault::FaultyTest { task, .. } => task,
+        }
+    }
+
+    /// The test that is at fault, if it is one test.
+    pub fn test(&self) -> Option<&FailedTest> {
+        match self {
+            Fault::ReferenceFails { test, .. } => test.as_ref(),
+            Fault::HiddenTestIsPublic { test, .. } => Some(test),
+            Fault::WrongProgramPasses { .. } | Fault::FaultyTest { .. } => None,
+        }
+    }
+
+    /// What kind of fault it is, for scripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::ReferenceFails { .. } => "reference-fails",
+            Fault::WrongProgramPasses { .. } => "wrong-program-passes",
+            Fault::HiddenTestIsPublic { .. } => "hidden-test-is-public",
+            Fault::FaultyTest { .. } => "faulty-test",
+        }
+    }
+}
+
+/// Runs the reference of every task with all its tests, and wrong programs with its hidden tests, in the sandbox, whose runtime is
+/// that of the tasks.
 ///
 /// The wrong programs do nothing, raise, leave the interpreter, or return a constant or their first argument;
 /// one, for the first task alone since it takes until the limit, never ends.
@@ -59,10 +110,16 @@ pub enum Fault {
 /// # Errors
 ///
 /// If the sandbox itself fails. A program that crashes or loops is a verdict, not an error.
-pub fn verify(executor: &Executor, set: &TaskSet, limits: Limits) -> Result<VerifyReport, InfraError> {
-    let mut report = VerifyReport { tasks: set.len(), ..VerifyReport::default() };
+pub fn verify<'a>(
+    executor: &Executor,
+    tasks: impl IntoIterator<Item = &'a Task>,
+    limits: Limits,
+) -> Result<VerifyReport, InfraError> {
+    let mut report = VerifyReport::default();
     let mut under_way: VecDeque<(&Task, Program, Pending)> = VecDeque::with_capacity(WINDOW);
-    for (place, task) in set.iter().enumerate() {
+    for (place, task) in tasks.into_iter().enumerate() {
+        report.tasks += 1;
+        report.unproven += usize::from(task.reference().is_none());
         report.faults.extend(shown_tests(task));
         for program in programs(task, place == 0) {
             report.wrong_programs += usize::from(program.wrong.is_some());
@@ -84,8 +141,19 @@ fn settle(
     under_way: &mut VecDeque<(&Task, Program, Pending)>,
     report: &mut VerifyReport,
 ) -> Result<(), InfraError> {
-    if let Some((task, program, pending)) = under_way.pop_front() {
-        report.faults.extend(program.faults(task, &pending.wait()?));
+    let Some((task, program, pending)) = under_way.pop_front() else { return Ok(()) };
+    match pending.wait() {
+        Ok(verdict) => report.faults.extend(program.faults(task, &verdict)),
+        // Every program of the task meets it; once is enough.
+        Err(InfraError::FaultyTest(why)) => {
+            let task = task.id.clone();
+            let is_known =
+                |fault: &Fault| matches!(fault, Fault::FaultyTest { task: known, .. } if *known == task);
+            if !report.faults.iter().any(is_known) {
+                report.faults.push(Fault::FaultyTest { task, why });
+            }
+        }
+        Err(error) => return Err(error),
     }
     Ok(())
 }
@@ -97,51 +165,22 @@ struct Program {
     wrong: Option<&'static str>,
 }
 
-/// Bodies of wrong programs, and what each does.
-const WRONG_BODIES: [(&str, &str); 10] = [
-    ("does nothing", "pass"),
-    ("returns None", "return None"),
-    ("returns 0", "return 0"),
-    ("returns an empty text", "return ''"),
-    ("returns an empty list", "return []"),
-    ("returns True", "return True"),
-    ("returns False", "return False"),
-    ("raises an exception", "raise ValueError('wrong')"),
-    ("calls sys.exit(0)", "import sys; sys.exit(0)"),
-    ("calls os._exit(0)", "import os; os._exit(0)"),
-];
-
-/// The reference of a task, and wrong programs; one that never ends if `endless` is asked for.
+/// The reference of a task, if it has one, and wrong programs; one that never ends if `endless` is asked for.
 fn programs(task: &Task, endless: bool) -> Vec<Program> {
-    let wrong =
-        |what, body: &str| Program { source: format!("{}\n    {body}\n", task.signature), wrong: Some(what) };
-    let mut programs = vec![Program { source: task.reference.clone(), wrong: None }];
-    programs.extend(WRONG_BODIES.map(|(what, body)| wrong(what, body)));
-    programs.extend(
-        first_parameter(&task.signature)
-            .map(|name| wrong("returns its first argument", &format!("return {name}"))),
-    );
-    if endless {
-        programs.push(wrong("never ends", "while True: pass"));
-    }
-    programs
-}
-
-/// Name of the first parameter of a signature, if it has one that a body can return.
-fn first_parameter(signature: &str) -> Option<&str> {
-    let parameters = &signature[signature.find('(')? + 1..];
-    let name = parameters.trim_start_matches([' ', '*']);
-    let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
-    (end > 0).then_some(&name[..end])
+    let reference = task.reference().map(|source| Program { source: source.to_owned(), wrong: None });
+    let wrong = wrong_programs(task, endless).into_iter();
+    let wrong = wrong.map(|WrongProgram { what, source }| Program { source, wrong: Some(what) });
+    reference.into_iter().chain(wrong).collect()
 }
 
 impl Program {
     fn job(&self, task: &Task, limits: Limits) -> Job {
-        let tests: Vec<String> = match self.wrong {
+        let tests: Vec<Test> = match self.wrong {
             None => task.all_tests().cloned().collect(),
             Some(_) => task.hidden_tests.clone(),
         };
-        Job::new(self.source.clone(), tests, limits)
+        // One test that does not pass is enough to know that a wrong program fails.
+        Job { stop_at_failure: self.wrong.is_some(), ..Job::new(self.source.clone(), tests, limits) }
     }
 
     /// What the verdict of this program says against its task.
@@ -154,36 +193,56 @@ impl Program {
                 Vec::new()
             };
         }
-        let fails = |test, outcome| Fault::ReferenceFails {
+        let fails = |test, ending: &Ending| Fault::ReferenceFails {
             task: id(),
             test,
-            outcome,
-            stderr: verdict.stderr.lines().next().unwrap_or_default().to_owned(),
+            outcome: ending.outcome,
+            why: why(ending, verdict),
         };
         if !verdict.load.passed() {
-            return vec![fails(None, verdict.load.outcome)];
+            return vec![fails(None, &verdict.load)];
         }
-        let endings = task.all_tests().zip(&verdict.tests);
-        let failed = endings.filter(|(_, ending)| !ending.passed());
-        failed.map(|(test, ending)| fails(Some(test.clone()), ending.outcome)).collect()
+        let endings = task.all_tests().zip(&verdict.tests).enumerate();
+        let failed = endings.filter(|(_, (_, ending))| !ending.passed());
+        failed.map(|(place, (test, ending))| fails(Some(failed_test(place, test)), ending)).collect()
     }
+}
+
+/// Why something did not pass: its cause, or else the first line of what the program wrote to stderr.
+fn why(ending: &Ending, verdict: &Verdict) -> String {
+    match &ending.cause {
+        Some(cause) => cause.to_string().lines().next().unwrap_or_default().to_owned(),
+        None => verdict.stderr.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn failed_test(place: usize, test: &Test) -> FailedTest {
+    FailedTest { place, title: test.title().into_owned() }
 }
 
 /// Hidden tests that are public as well.
 fn shown_tests(task: &Task) -> Vec<Fault> {
-    let shown = task.hidden_tests.iter().filter(|test| task.public_tests.contains(test));
-    shown.map(|test| Fault::HiddenTestIsPublic { task: task.id.clone(), test: test.clone() }).collect()
+    let tests = task.all_tests().enumerate().skip(task.public_tests.len());
+    let shown = tests.filter(|(_, test)| task.public_tests.contains(test));
+    let fault =
+        |(place, test)| Fault::HiddenTestIsPublic { task: task.id.clone(), test: failed_test(place, test) };
+    shown.map(fault).collect()
 }
 
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (tasks, wrong) = (self.tasks, self.wrong_programs);
+        let proven = tasks - self.unproven;
         if self.faults.is_empty() {
-            return write!(f, "all {tasks} references pass, all {wrong} wrong programs fail");
+            write!(f, "all {proven} references pass, all {wrong} wrong programs fail")?;
+        } else {
+            let faults = self.faults.len();
+            let word = if faults == 1 { "fault" } else { "faults" };
+            write!(f, "{faults} {word} in {proven} references and {wrong} wrong programs")?;
         }
-        let faults = self.faults.len();
-        let word = if faults == 1 { "fault" } else { "faults" };
-        write!(f, "{faults} {word} in {tasks} references and {wrong} wrong programs")?;
+        if self.unproven > 0 {
+            write!(f, "; {} tasks have no reference", self.unproven)?;
+        }
         self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
     }
 }
@@ -191,20 +250,23 @@ impl fmt::Display for VerifyReport {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::ReferenceFails { task, test, outcome, stderr } => {
+            Fault::ReferenceFails { task, test, outcome, why } => {
                 let outcome = in_words(*outcome);
                 match test {
-                    Some(test) => write!(f, "`{task}`: the reference does not pass `{test}`: it {outcome}")?,
+                    Some(FailedTest { title, .. }) => {
+                        write!(f, "`{task}`: the reference does not pass `{title}`: it {outcome}")?;
+                    }
                     None => write!(f, "`{task}`: the reference does not load: it {outcome}")?,
                 }
-                if stderr.is_empty() { Ok(()) } else { write!(f, " ({stderr})") }
+                if why.is_empty() { Ok(()) } else { write!(f, " ({why})") }
             }
             Fault::WrongProgramPasses { task, program } => {
                 write!(f, "`{task}`: a program that {program} passes all hidden tests")
             }
             Fault::HiddenTestIsPublic { task, test } => {
-                write!(f, "`{task}`: the hidden test `{test}` is public")
+                write!(f, "`{task}`: the hidden test `{}` is public", test.title)
             }
+            Fault::FaultyTest { task, why } => write!(f, "`{task}`: a test cannot be judged: {why}"),
         }
     }
 }
@@ -215,7 +277,7 @@ fn in_words(outcome: Outcome) -> &'static str {
         Outcome::Passed => "passed",
         Outcome::Failed => "gave another value",
         Outcome::Raised => "raised an exception",
-        Outcome::SyntaxError => "is not Python",
+        Outcome::SyntaxError => "cannot be parsed",
         Outcome::Exited => "left the interpreter",
         Outcome::Forbidden => "tried what is forbidden",
         Outcome::OutOfTime => "ran out of time",
@@ -243,8 +305,8 @@ mod tests {
             signature: "def double(n):".to_owned(),
             entry_point: "double".to_owned(),
             reference: "def double(n):\n    return 2 * n\n".to_owned(),
-            public_tests: vec!["assert double(1) == 2".to_owned()],
-            hidden_tests: vec!["assert double(3) == 6".to_owned(), "assert double(0) == 0".to_owned()],
+            public_tests: vec!["assert double(1) == 2".into()],
+            hidden_tests: vec!["assert double(3) == 6".into(), "assert double(0) == 0".into()],
             ..Task::default()
         }
     }
@@ -264,30 +326,7 @@ mod tests {
     }
 
     fn report(faults: Vec<Fault>) -> String {
-        VerifyReport { tasks: 20, wrong_programs: 12, faults }.to_string()
-    }
-
-    #[test]
-    fn the_first_parameter_is_found_whatever_stands_around_it() {
-        let cases = [
-            ("def f(x):", Some("x")),
-            ("def f(first_name, y=1) -> str:", Some("first_name")),
-            ("def f(n: int = 3):", Some("n")),
-            ("def f( *args):", Some("args")),
-            ("def f(*, key):", None),
-            ("def f():", None),
-        ];
-        for (signature, wanted) in cases {
-            assert_eq!(first_parameter(signature), wanted, "{signature}");
-        }
-    }
-
-    #[test]
-    fn wrong_programs_begin_with_the_signature_and_only_the_first_task_gets_an_endless_one() {
-        let (first, later) = (programs(&double(), true), programs(&double(), false));
-        assert_eq!((first.len(), later.len()), (13, 12));
-        assert!(first.iter().all(|program| program.source.starts_with("def double(n):\n    ")));
-        assert!(first.iter().any(|program| program.source.ends_with("    return n\n")));
+        VerifyReport { tasks: 20, unproven: 0, wrong_programs: 12, faults }.to_string()
     }
 
     #[test]
@@ -311,7 +350,7 @@ mod tests {
         let broken = reference.faults(&double(), &verdict(SyntaxError, &[NotRun; 3]));
         insta::assert_snapshot!(report(broken), @r"
         1 fault in 20 references and 12 wrong programs
-          `double`: the reference does not load: it is not Python (NameError: name 'x' is not defined)
+          `double`: the reference does not load: it cannot be parsed (NameError: name 'x' is not defined)
         ");
     }
 
