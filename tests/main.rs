@@ -21,6 +21,7 @@ mod learn;
 mod numerics;
 mod plan;
 mod recipe;
+mod remote;
 mod report;
 mod rescore;
 mod resume;

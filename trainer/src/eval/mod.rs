@@ -12,6 +12,6 @@ mod search;
 
 pub use bootstrap::{PairedDifference, PassAtK, RESAMPLES, measure, paired_difference};
 pub use config::*;
-pub use evaluations::{Comparison, Evaluation, Evaluations, read_evaluations};
+pub use evaluations::{Comparison, EVALUATIONS_FILE, Evaluation, Evaluations, read_evaluations};
 pub use pass_at_k::{TaskCounts, pass_at_k};
 pub use search::{Found, best_prefix, shared_out};
