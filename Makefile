@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -14,6 +14,7 @@ BENCH_TORCH = .deps/bench-python-torch
 BENCH_MODELS = .deps/bench-models
 TASKS = recipes/tasks/python-basics
 WASM_TOOLS = .deps/wasm-tools
+S3_SERVER = .deps/s3-server
 PLAYWRIGHT = .deps/playwright
 FUZZ_SECONDS = 600
 
@@ -43,6 +44,7 @@ help:
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
 	@echo 'make ruby         fetch the runtime of that name'
 	@echo 'make wasm-tools   fetch what builds rewards as WebAssembly components, for their tests'
+	@echo 'make s3-server    compile a small S3 server, for the tests of remote checkpoints'
 	@echo 'make fetch        only fetch libtorch, the Python sandbox and the base model into .deps/'
 
 # Each step says what it does, does nothing if it is done already, and goes on where it was interrupted.
@@ -52,10 +54,11 @@ quickstart: prerequisites fetch
 	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	$(PROGRAM) recipes/quickstart.toml
 
-# Without the tools of wasm-tools, two tests say that they are skipped: nothing else wants them.
+# Without the tools of wasm-tools and s3-server, some tests say that they are skipped: nothing else wants them.
 test: prerequisites fetch build-tests
 	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	-@$(MAKE) --no-print-directory wasm-tools
+	-@$(MAKE) --no-print-directory s3-server
 	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
@@ -170,6 +173,14 @@ python-3.11-fast: prerequisites
 # CRuby 3.4 for the sandbox.
 ruby: prerequisites
 	@$(PYTHON) scripts/fetch.py ruby
+
+# A server that keeps its buckets in folders: without it the tests of checkpoints in S3 are skipped. A program of its own, because as a
+# development dependency it would have everything else compiled with other features.
+s3-server: $(S3_SERVER)/bin/s3s-fs
+
+$(S3_SERVER)/bin/s3s-fs:
+	@echo 's3-server: compiling s3s-fs 0.14.1 into $(S3_SERVER) (a few minutes)'
+	$(CARGO) install s3s-fs --version 0.14.1 --features binary --locked --quiet --root $(S3_SERVER)
 
 # componentize-py, wasm-tools, and zig as a C compiler: without them two tests of rewards are skipped.
 wasm-tools: $(WASM_TOOLS)/installed

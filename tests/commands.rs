@@ -214,6 +214,33 @@ fn checkpoints_are_listed_shown_compared_verified_and_pruned() {
     contains(&error, "there is no folder `nowhere`");
 }
 
+#[test]
+fn pruning_keeps_what_a_run_would_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let store = rltrain_checkpoints::Store::open(&run.join("checkpoints")).unwrap();
+    for step in 1..=7 {
+        store.write(step, |draft| draft.bytes("file", b"content")).unwrap();
+    }
+    let evaluation = |step: u64, mean: f64| {
+        let pass_at_k = [serde_json::json!({ "k": 1, "mean": mean, "low": 0.0, "high": 1.0 })];
+        serde_json::json!({ "step": step, "pass_at_k": pass_at_k, "tasks": [] })
+    };
+    let evaluations = [evaluation(2, 0.5), evaluation(3, 0.25), evaluation(6, 0.125)];
+    let content = serde_json::json!({ "format": 4, "evaluations": evaluations });
+    std::fs::write(run.join("evaluations.json"), content.to_string()).unwrap();
+
+    let prune = ["ckpt", "prune", "run", "--keep-last", "1", "--keep-every", "5", "--keep-best"];
+    for unmeasured in ["eval/pass@4", "reward"] {
+        let (_, error) = expect(folder.path(), &[&prune[..], &[unmeasured]].concat(), 2);
+        contains(&error, &format!("has measured `{unmeasured}`"));
+    }
+    let (out, _) = expect(folder.path(), &[&prune[..], &["eval/pass@1", "--json"]].concat(), 0);
+    let wanted = serde_json::json!({ "deleted": [1, 3, 4, 6], "kept": [2, 5, 7], "dry_run": false });
+    assert_eq!(json(&out), wanted);
+    assert_eq!(store.steps().unwrap(), [2, 5, 7]);
+}
+
 /// Dtype of the first tensor of a safetensors file, and how many tensors it has.
 fn first_dtype(path: PathBuf) -> (String, usize) {
     let file = rltrain_checkpoints::read_safetensors(&path).unwrap();

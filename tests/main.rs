@@ -26,6 +26,7 @@ mod plan;
 mod preview;
 mod prompts;
 mod recipe;
+mod remote;
 mod replay;
 mod report;
 mod rescore;

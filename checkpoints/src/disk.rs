@@ -4,11 +4,13 @@
 //! are the calls that they are named after.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 #[cfg(test)]
 use std::sync::Arc;
 
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt;
 
 #[cfg(test)]
 use crate::faults::Faults;
@@ -101,9 +103,11 @@ impl Disk {
         })
     }
 
-    /// Makes the file `path`, or empties it.
+    /// Makes the file `path`, or empties it, for writing and for reading back.
     pub(crate) fn create(&self, path: &Path) -> io::Result<DiskFile> {
-        let file = self.perform(Operation::Name, || fs::File::create(path))?;
+        let mut options = fs::OpenOptions::new();
+        options.create(true).truncate(true).read(true).write(true);
+        let file = self.perform(Operation::Name, || options.open(path))?;
         Ok(DiskFile { disk: self.clone(), file })
     }
 
@@ -172,6 +176,54 @@ impl DiskFile {
     /// Waits until the content is on the medium.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.disk.perform(Operation::Sync, || self.file.sync_all())
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Has the kernel begin to bring `count` bytes from `start` on to the medium, and does not wait for it: [`DiskFile::sync`]
+    /// does, and is what reports that it failed. File systems that cannot begin early are left alone.
+    pub(crate) fn begin_sync(&self, start: u64, count: u64) -> io::Result<()> {
+        self.disk.perform(Operation::Sync, || {
+            let (start, count) = (start as libc::off64_t, count as libc::off64_t);
+            #[expect(unsafe_code, reason = "there is no safe call for it")]
+            // SAFETY: the descriptor is open, and no memory is passed.
+            let result = unsafe {
+                libc::sync_file_range(self.file.as_raw_fd(), start, count, libc::SYNC_FILE_RANGE_WRITE)
+            };
+            let error = io::Error::last_os_error();
+            if result == 0 || matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::ESPIPE))
+            {
+                return Ok(());
+            }
+            let message = format!("cannot begin to sync `{}`: {error}", self.path().display());
+            Err(io::Error::new(error.kind(), message))
+        })
+    }
+
+    /// Reads bytes from `start` on; how many, which is fewer than asked for where the file ends.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+        let file = &self.file;
+        let mut found = 0;
+        while found < buffer.len() {
+            let rest = &mut buffer[found..];
+            #[cfg(test)]
+            let count = match &self.disk.faults {
+                Some(faults) => faults.read(rest, |rest| file.read_at(rest, start + found as u64)),
+                None => file.read_at(rest, start + found as u64),
+            };
+            #[cfg(not(test))]
+            let count = file.read_at(rest, start + found as u64);
+            match count {
+                Ok(0) => break,
+                Ok(count) => found += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -53,7 +53,7 @@ impl Draft {
     ///
     /// If the name is taken or leads outside, or the disk refuses.
     pub fn bytes(&mut self, name: &str, content: &[u8]) -> Result<(), WriteError> {
-        self.file(name, |writer| Ok(writer.write_all(content)?))
+        self.file(name, |writer| Ok::<_, WriteError>(writer.write_all(content)?)).map(drop)
     }
 
     /// Streams a safetensors file, piece by piece as its tensors hand them over. Equal input gives equal bytes.
@@ -69,12 +69,18 @@ impl Draft {
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), WriteError> {
         let tensors: Vec<(String, T)> = tensors.into_iter().collect();
-        let needed = tensors.iter().map(|(_, tensor)| tensor.byte_len() as u64).sum::<u64>() + LEFT_FREE;
+        self.needs_room(name, tensors.iter().map(|(_, tensor)| tensor.byte_len() as u64).sum())?;
+        self.file(name, |writer| tensors::stream(writer, tensors, metadata)).map(drop)
+    }
+
+    /// Whether `bytes` more fit on the disk; `name` is what needs them.
+    pub(crate) fn needs_room(&self, name: &str, bytes: u64) -> Result<(), WriteError> {
+        let needed = bytes + LEFT_FREE;
         // A disk that is filled to its end fails everything that a run writes, and not only this.
-        if let Some(free) = self.disk.free_bytes(&self.path)?.filter(|free| *free < needed) {
-            return Err(WriteError::NoRoom { path: self.path.join(name), needed, free });
+        match self.disk.free_bytes(&self.path)?.filter(|free| *free < needed) {
+            Some(free) => Err(WriteError::NoRoom { path: self.path.join(name), needed, free }),
+            None => Ok(()),
         }
-        self.file(name, |writer| tensors::stream(writer, tensors, metadata))
     }
 
     /// Copies the file `from` to `name`.
@@ -84,32 +90,31 @@ impl Draft {
     /// If the name is taken or leads outside, or the disk refuses.
     pub fn copy(&mut self, from: &Path, name: &str) -> Result<(), WriteError> {
         let mut source = self.disk.open(from)?;
-        self.file(name, |writer| Ok(io::copy(&mut source, writer).map(drop)?))
+        self.file(name, |writer| Ok::<_, WriteError>(io::copy(&mut source, writer).map(drop)?)).map(drop)
     }
 
-    /// Writes one file and remembers what it should contain.
-    fn file(
+    /// Writes one file, and remembers and returns what it should contain.
+    pub(crate) fn file<E: From<io::Error> + From<WriteError>>(
         &mut self,
         name: &str,
-        fill: impl FnOnce(&mut HashingWriter) -> Result<(), WriteError>,
-    ) -> Result<(), WriteError> {
-        let refuse = |reason| Err(WriteError::Name { name: name.to_owned(), reason });
+        fill: impl FnOnce(&mut HashingWriter) -> Result<(), E>,
+    ) -> Result<&FileRecord, E> {
+        let refuse = |reason| WriteError::Name { name: name.to_owned(), reason };
         if !is_inside(name) {
-            return refuse("it leads outside");
+            return Err(refuse("it leads outside").into());
         }
         if name == MANIFEST {
-            return refuse("it is reserved");
+            return Err(refuse("it is reserved").into());
         }
         if self.written.contains_key(name) {
-            return refuse("it is taken");
+            return Err(refuse("it is taken").into());
         }
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
             self.disk.create_dir_all(parent)?;
         }
         let record = durable::create(&self.disk, &path, fill)?;
-        self.written.insert(name.to_owned(), record);
-        Ok(())
+        Ok(self.written.entry(name.to_owned()).or_insert(record))
     }
 
     /// Lists everything in the manifest and makes it all durable.

@@ -1,7 +1,9 @@
-//! Writing files that survive a crash: hash while writing, sync, rename, sync the folder.
+//! Writing files that survive a crash: hash and compare while writing, sync, rename, sync the folder.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::disk::{Disk, DiskFile};
 use crate::manifest::FileRecord;
@@ -9,44 +11,132 @@ use crate::manifest::FileRecord;
 /// Suffix of everything that is not finished.
 pub(crate) const PARTIAL: &str = ".partial";
 
-/// Large enough that small tensors cost few system calls; the pieces of large ones pass by it. Small in this crate's tests, so that
-/// a file takes several writes, each of which can fail.
+/// Bytes that are collected before they are written, so that small tensors cost few system calls; larger pieces pass by. Small in this
+/// crate's tests, so that a file takes several writes, each of which can fail.
 const BUFFER_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// A file that knows the size and hash of what was meant to be in it.
+/// Most bytes that are written before they are read back and compared: what that takes in memory.
+const MOST_AT_ONCE: usize = 4 * BUFFER_BYTES;
+
+/// Bytes from which on another thread hashes while this one writes; for fewer, waking it takes longer.
+const WORTH_A_THREAD: usize = 1 << 18;
+
+/// Bytes after which the kernel is told to begin with them, so that little is left to wait for at the end.
+const BEGIN_SYNC_BYTES: u64 = 8 * BUFFER_BYTES as u64;
+
+/// A file that knows the size and hash of what was meant to be in it, and has compared what is in it with that.
 pub(crate) struct HashingWriter {
-    file: BufWriter<DiskFile>,
+    file: DiskFile,
     hasher: blake3::Hasher,
+    /// What is not written yet.
+    buffer: Vec<u8>,
+    /// What is in the file where a piece was just written.
+    found: Vec<u8>,
+    /// Bytes that are written.
     bytes: u64,
+    /// Bytes that the kernel was told to bring to the medium.
+    begun: u64,
+    /// Hashes while this thread writes. Its own, because what shares the processor's threads would wait for a disk.
+    helper: Option<ThreadPool>,
+}
+
+impl HashingWriter {
+    fn new(file: DiskFile) -> Self {
+        let (buffer, found) = (Vec::with_capacity(BUFFER_BYTES), Vec::new());
+        Self { file, hasher: blake3::Hasher::new(), buffer, found, bytes: 0, begun: 0, helper: None }
+    }
+
+    /// Writes the buffer.
+    fn empty_buffer(&mut self) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.put(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        written
+    }
+
+    /// Hashes and writes `content`, and compares what is then in the file with it.
+    fn put(&mut self, content: &[u8]) -> io::Result<()> {
+        for piece in content.chunks(MOST_AT_ONCE) {
+            if piece.len() >= WORTH_A_THREAD && self.helper.is_none() {
+                // Without another thread it only takes longer.
+                let helper = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "hash".to_owned());
+                self.helper = helper.build().ok();
+            }
+            let Self { file, hasher, found, bytes, helper, .. } = self;
+            match helper {
+                Some(helper) if piece.len() >= WORTH_A_THREAD => helper.in_place_scope(|scope| {
+                    scope.spawn(|_| _ = hasher.update(piece));
+                    put_and_compare(file, *bytes, piece, found)
+                }),
+                _ => {
+                    hasher.update(piece);
+                    put_and_compare(file, *bytes, piece, found)
+                }
+            }?;
+            self.bytes += piece.len() as u64;
+            if self.bytes - self.begun >= BEGIN_SYNC_BYTES {
+                self.file.begin_sync(self.begun, self.bytes - self.begun)?;
+                self.begun = self.bytes;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Write for HashingWriter {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.hasher.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + content.len() > BUFFER_BYTES {
+            self.empty_buffer()?;
+        }
+        if content.len() >= BUFFER_BYTES {
+            self.put(content)?;
+        } else {
+            self.buffer.extend_from_slice(content);
+        }
+        Ok(content.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.empty_buffer()
     }
 }
 
-/// Creates `path`, lets `fill` write it, and syncs it to the disk.
+/// Writes `piece` to the end of `file`, which is at `at`, and compares what is there afterwards. What was just written is read from
+/// memory where the file system has a page cache: this finds what the file system lost or mixed up, not what the medium will.
+fn put_and_compare(file: &mut DiskFile, at: u64, piece: &[u8], found: &mut Vec<u8>) -> io::Result<()> {
+    file.write_all(piece)?;
+    found.resize(piece.len().max(found.len()), 0);
+    let found = &mut found[..piece.len()];
+    let count = file.read_at(found, at)?;
+    if found[..count] == *piece {
+        return Ok(());
+    }
+    let same = found[..count].iter().zip(piece).take_while(|(found, wanted)| found == wanted).count();
+    let (path, place) = (file.path().display(), at + same as u64);
+    let message =
+        format!("`{path}` does not read back as it was written, from byte {place} on: the disk loses data");
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+/// Creates `path`, lets `fill` write it, and syncs it to the disk. Every byte has been read back and compared by then.
 pub(crate) fn create<E: From<io::Error>>(
     disk: &Disk,
     path: &Path,
     fill: impl FnOnce(&mut HashingWriter) -> Result<(), E>,
 ) -> Result<FileRecord, E> {
-    let file = BufWriter::with_capacity(BUFFER_BYTES, disk.create(path)?);
-    let mut writer = HashingWriter { file, hasher: blake3::Hasher::new(), bytes: 0 };
-    let filled = fill(&mut writer).and_then(|()| Ok(writer.flush()?));
-    // What is in the buffer of a file that is given up is not to be written after all.
-    let HashingWriter { file, hasher, bytes } = writer;
-    let (file, _) = file.into_parts();
-    filled?;
+    let mut writer = HashingWriter::new(disk.create(path)?);
+    fill(&mut writer)?;
+    writer.flush()?;
+    let HashingWriter { file, hasher, bytes, .. } = writer;
     file.sync()?;
+    let found = disk.metadata(path)?.len();
+    if found != bytes {
+        let path = path.display();
+        let message =
+            format!("`{path}` has {found} bytes after {bytes} were written: something else writes there");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message).into());
+    }
     Ok(FileRecord { bytes, blake3: hasher.finalize().to_hex().to_string() })
 }
 

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use fs_err as fs;
-
+use crate::disk::Disk;
 use crate::error::ReadError;
-use crate::manifest::{Checkpoint, FORMAT, FileRecord, MANIFEST, Manifest, is_inside, missing_or_io};
+use crate::manifest::{Checkpoint, MANIFEST, Manifest, verify};
 
 impl Checkpoint {
     /// Names the checkpoint, every byte of it: the BLAKE3 hash, in hexadecimal, of its manifest, which has the hash of every
@@ -22,32 +21,7 @@ impl Manifest {
     ///
     /// If it is missing, not a manifest, of another format version, or lists files that are not inside the folder.
     pub fn of(folder: &Path) -> Result<Manifest, ReadError> {
-        let path = folder.join(MANIFEST);
-        let bytes = fs::read(&path).map_err(|error| missing_or_io(&path, error))?;
-        Manifest::parse(&path, &bytes)
-    }
-
-    /// The manifest in `bytes`, which came from `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Manifest::of`].
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest, ReadError> {
-        let json = |source| ReadError::Json { path: path.to_owned(), source };
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(json)?;
-        if let Some(found) = value.get("format").and_then(serde_json::Value::as_u64)
-            && found != FORMAT
-        {
-            return Err(ReadError::Format { path: path.to_owned(), found, wanted: FORMAT });
-        }
-        let manifest: Manifest = serde_json::from_slice(bytes).map_err(json)?;
-        if manifest.to_bytes() != bytes {
-            return Err(ReadError::ManifestChanged { path: path.to_owned() });
-        }
-        match manifest.files.keys().find(|name| !is_inside(name)) {
-            Some(name) => Err(ReadError::Name { path: path.to_owned(), name: name.clone() }),
-            None => Ok(manifest),
-        }
+        Manifest::read(&Disk::default(), &folder.join(MANIFEST))
     }
 
     /// As [`Checkpoint::blake3`].
@@ -64,27 +38,17 @@ impl Manifest {
 /// Everything that is wrong with the checkpoint in `folder`: every file is hashed, also those after the first fault. Nothing if
 /// it is whole.
 pub fn faults(folder: &Path) -> Vec<ReadError> {
-    let manifest = match Manifest::of(folder) {
+    faults_on(&Disk::default(), folder)
+}
+
+/// [`faults`] on `disk`.
+pub(crate) fn faults_on(disk: &Disk, folder: &Path) -> Vec<ReadError> {
+    let manifest = match Manifest::read(disk, &folder.join(MANIFEST)) {
         Ok(manifest) => manifest,
         Err(error) => return vec![error],
     };
-    manifest.files.iter().filter_map(|(name, wanted)| compare(&folder.join(name), wanted).err()).collect()
-}
-
-/// Compares one file with its record; the size first, because that is cheap.
-fn compare(path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
-    let mut file = fs::File::open(path).map_err(|error| missing_or_io(path, error))?;
-    let found = file.metadata()?.len();
-    if found != wanted.bytes {
-        return Err(ReadError::Size { path: path.to_owned(), found, wanted: wanted.bytes });
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&mut file)?;
-    let found = hasher.finalize().to_hex().to_string();
-    if found != wanted.blake3 {
-        return Err(ReadError::Hash { path: path.to_owned(), found, wanted: wanted.blake3.clone() });
-    }
-    Ok(())
+    let files = manifest.files.iter();
+    files.filter_map(|(name, wanted)| verify(disk, &folder.join(name), wanted).err()).collect()
 }
 
 #[cfg(test)]

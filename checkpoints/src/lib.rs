@@ -1,7 +1,7 @@
 //! Bytes on disk: checkpoints that are whole or absent.
 //!
-//! A [`Store`] is a folder of checkpoints. Each is written aside, synced, checked against the hashes of what was meant to
-//! be written, and only then renamed into place, so that a process killed at any moment leaves every older checkpoint
+//! A [`Store`] is a folder of checkpoints. Each is written aside, read back and compared with what was meant to be written, synced,
+//! and only then renamed into place, so that a process killed at any moment leaves every older checkpoint
 //! usable:
 //!
 //! ```text
@@ -32,6 +32,7 @@ mod inspection;
 mod lock;
 mod manifest;
 mod pruning;
+mod remote;
 mod retention;
 mod store;
 mod tensors;
@@ -42,7 +43,7 @@ pub use error::{ReadError, Rejected, WriteError};
 pub use inspection::faults;
 pub use lock::{LockError, Owner, RunLock};
 pub use manifest::{Checkpoint, FORMAT, FileRecord, Manifest};
-pub use pruning::surplus;
+pub use remote::{Remote, RemoteError};
 pub use retention::{Action, Retention, plan};
 pub use safetensors::{Dtype, View, tensor::TensorInfo};
 pub use store::Store;

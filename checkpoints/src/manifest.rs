@@ -54,22 +54,27 @@ impl Manifest {
     }
 
     /// Reads and checks the manifest at `path`.
-    fn read(disk: &Disk, path: &Path) -> Result<Self, ReadError> {
+    pub(crate) fn read(disk: &Disk, path: &Path) -> Result<Self, ReadError> {
         let found = file_size(disk, path)?;
         if found > MAX_MANIFEST_BYTES {
             return Err(ReadError::TooLarge { path: path.to_owned(), found, wanted: MAX_MANIFEST_BYTES });
         }
         let mut bytes = Vec::new();
         disk.open(path)?.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes)?;
+        Self::parse(path, &bytes)
+    }
+
+    /// The manifest in `bytes`, which came from `path`.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ReadError> {
         let json = |source| ReadError::Json { path: path.to_owned(), source };
         // The version comes first: a newer manifest may well have keys that this build would call unknown.
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(json)?;
         if let Some(found) = value.get("format").and_then(serde_json::Value::as_u64)
             && found != FORMAT
         {
             return Err(ReadError::Format { path: path.to_owned(), found, wanted: FORMAT });
         }
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(json)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(json)?;
         // A flipped bit can hide where JSON does not look, such as in white space or a repeated key.
         if manifest.to_bytes() != bytes {
             return Err(ReadError::ManifestChanged { path: path.to_owned() });
@@ -105,6 +110,16 @@ impl Checkpoint {
         let manifest = Manifest::read(disk, &path.join(MANIFEST))?;
         for (name, wanted) in &manifest.files {
             verify(disk, &path.join(name), wanted)?;
+        }
+        Ok(Self { path: path.to_owned(), manifest })
+    }
+
+    /// The checkpoint that was just written to `path`, where every byte was compared on its way: its manifest is read, and its files
+    /// are there with their sizes.
+    pub(crate) fn just_written(disk: &Disk, path: &Path) -> Result<Self, ReadError> {
+        let manifest = Manifest::read(disk, &path.join(MANIFEST))?;
+        for (name, wanted) in &manifest.files {
+            verify_size(disk, &path.join(name), wanted)?;
         }
         Ok(Self { path: path.to_owned(), manifest })
     }
@@ -151,16 +166,22 @@ impl Checkpoint {
 }
 
 /// Compares one file with its record; the size first, because that is cheap.
-fn verify(disk: &Disk, path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
-    let found = file_size(disk, path)?;
-    if found != wanted.bytes {
-        return Err(ReadError::Size { path: path.to_owned(), found, wanted: wanted.bytes });
-    }
+pub(crate) fn verify(disk: &Disk, path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
+    verify_size(disk, path, wanted)?;
     let found = durable::measure(disk, path)?.blake3;
     if found != wanted.blake3 {
         return Err(ReadError::Hash { path: path.to_owned(), found, wanted: wanted.blake3.clone() });
     }
     Ok(())
+}
+
+fn verify_size(disk: &Disk, path: &Path, wanted: &FileRecord) -> Result<(), ReadError> {
+    let found = file_size(disk, path)?;
+    if found == wanted.bytes {
+        Ok(())
+    } else {
+        Err(ReadError::Size { path: path.to_owned(), found, wanted: wanted.bytes })
+    }
 }
 
 /// Bytes of the file `path`. What has no end, such as a device, or waits for someone, such as a pipe, is not opened.

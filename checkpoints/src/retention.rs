@@ -22,12 +22,14 @@ pub struct Retention {
     /// Scores by step, higher is better: the best of those that are there is kept, the newest of several equal ones. A step
     /// without a score, or with one that is not a number, is not the best.
     pub scores: BTreeMap<u64, f64>,
+    /// Kept in any case: what is in use, such as a checkpoint that is being sent elsewhere.
+    pub in_use: BTreeSet<u64>,
 }
 
 impl Retention {
     /// Only the newest `keep_last`.
     pub fn last(keep_last: NonZeroUsize) -> Self {
-        Self { keep_last, keep_every: None, scores: BTreeMap::new() }
+        Self { keep_last, keep_every: None, scores: BTreeMap::new(), in_use: BTreeSet::new() }
     }
 
     /// The step with the best score among `steps`, which are in ascending order.
@@ -51,7 +53,8 @@ pub fn plan(steps: &[u64], written: u64, retention: &Retention) -> Vec<Action> {
     let first_of_last = counted.len().saturating_sub(retention.keep_last.get());
     let action = |(place, step): (usize, &u64)| {
         let is_nth = retention.keep_every.is_some_and(|every| step.is_multiple_of(every.get()));
-        if place >= first_of_last || is_nth || best == Some(*step) || *step == written {
+        let in_any_case = *step == written || retention.in_use.contains(step);
+        if place >= first_of_last || is_nth || best == Some(*step) || in_any_case {
             Action::Keep(*step)
         } else {
             Action::Delete(*step)
@@ -101,13 +104,22 @@ mod tests {
         assert_eq!(deleted(&plan(&steps, 40, &scores(&[(5, 0.9), (20, 0.1), (30, f64::NAN)]))), [10, 30]);
     }
 
+    #[test]
+    fn what_is_in_use_stays_and_is_counted_like_any_other() {
+        let retention = Retention { in_use: [10].into(), ..last(2) };
+        assert_eq!(deleted(&plan(&[10, 20, 30, 40], 40, &retention)), [20]);
+    }
+
     fn any_retention() -> impl Strategy<Value = Retention> {
         let score = prop_oneof![8 => 0.0..1.0f64, 1 => Just(f64::NAN), 1 => Just(f64::NEG_INFINITY)];
         let scores = prop::collection::btree_map(0..50u64, score, 0..20);
-        (1..5usize, prop::option::of(1..12u64), scores).prop_map(|(keep_last, every, scores)| Retention {
+        let in_use = prop::collection::btree_set(0..50u64, 0..3);
+        let rules = (1..5usize, prop::option::of(1..12u64), scores, in_use);
+        rules.prop_map(|(keep_last, every, scores, in_use)| Retention {
             keep_last: NonZeroUsize::new(keep_last).unwrap(),
             keep_every: every.and_then(NonZeroU64::new),
             scores,
+            in_use,
         })
     }
 
@@ -134,7 +146,8 @@ mod tests {
                 let wanted = step > written
                     || newer < retention.keep_last.get()
                     || retention.keep_every.is_some_and(|every| step % every.get() == 0)
-                    || newest_best == Some(&step);
+                    || newest_best == Some(&step)
+                    || retention.in_use.contains(&step);
                 prop_assert_eq!(matches!(action, Action::Keep(_)), wanted, "step {}", step);
             }
         }

@@ -13,7 +13,7 @@ use crate::manifest::Checkpoint;
 use crate::retention::{Action, Retention, plan};
 
 /// Name of the file that names the newest checkpoint, for people and scripts.
-const LATEST: &str = "latest";
+pub(crate) const LATEST: &str = "latest";
 
 /// Suffix of a damaged checkpoint for the moment between its replacement's arrival and its own deletion.
 const REPLACED: &str = ".replaced";
@@ -21,7 +21,7 @@ const REPLACED: &str = ".replaced";
 /// A folder of checkpoints.
 #[derive(Clone, Debug)]
 pub struct Store {
-    disk: Disk,
+    pub(crate) disk: Disk,
     dir: PathBuf,
     retention: Option<Retention>,
 }
@@ -44,7 +44,7 @@ impl Store {
             disk.create_dir_all(dir)?;
             disk.sync_parent(dir)?;
         }
-        let store = Self { disk, ..Self::open_read_only(dir) };
+        let store = Self::on(disk, dir);
         store.clear()?;
         Ok(store)
     }
@@ -64,7 +64,12 @@ impl Store {
 
     /// Looks at `dir` and changes nothing, for readers beside a live writer.
     pub fn open_read_only(dir: &Path) -> Self {
-        Self { disk: Disk::default(), dir: dir.to_owned(), retention: None }
+        Self::on(Disk::default(), dir)
+    }
+
+    /// [`Store::open_read_only`] on `disk`.
+    pub(crate) fn on(disk: Disk, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), retention: None }
     }
 
     /// Deletes all but the newest `keep_last` checkpoints after each write. Without a word about it, all are kept.
@@ -102,7 +107,7 @@ impl Store {
 
     /// Writes the checkpoint of `step`: `fill` puts the files into the draft, and the rest happens here.
     ///
-    /// In this order: files and manifest are written aside and synced, read back and compared, renamed into place, named
+    /// In this order: files and manifest are written aside, read back and compared piece by piece, synced, renamed into place, named
     /// in `latest`; only then are older ones deleted. If a checkpoint of this step exists, it is replaced.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ impl Store {
         Ok(checkpoint)
     }
 
-    /// Writes, seals and reads back a checkpoint at `aside`.
+    /// Writes and seals a checkpoint at `aside`, and looks whether it is there.
     fn fill_aside<E: Into<Box<dyn Error + Send + Sync>>>(
         &self,
         aside: &Path,
@@ -140,7 +145,7 @@ impl Store {
         let mut draft = Draft::create(&self.disk, aside.to_owned())?;
         fill(&mut draft).map_err(|error| WriteError::Fill { step, source: error.into() })?;
         draft.seal(step)?;
-        Checkpoint::open_on(&self.disk, aside).map_err(|source| WriteError::Unverified { step, source })
+        Checkpoint::just_written(&self.disk, aside).map_err(|source| WriteError::Unverified { step, source })
     }
 
     /// Renames a finished checkpoint into place. If that fails, what was there before is there again.
@@ -238,7 +243,7 @@ impl Store {
 }
 
 /// The step in a folder name such as `step-00000012`.
-fn parse_step(name: &str) -> Option<u64> {
+pub(crate) fn parse_step(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (format!("step-{step:08}") == name).then_some(step)
 }

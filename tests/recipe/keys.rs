@@ -36,6 +36,7 @@ pub(super) fn full() -> Recipe {
     recipe.eval.every = 20;
     recipe.checkpoint.keep_every = NonZeroU64::new(100);
     recipe.checkpoint.keep_best = Some("eval/pass@1".to_owned());
+    recipe.checkpoint.remote = Some("s3://bucket/run".to_owned());
     recipe.critic.kind = CriticKind::Separate;
     recipe.critic.path = Some("critic".into());
     recipe.verifier = Some(VerifierConfig {

@@ -30,6 +30,9 @@ pub enum TrainError {
     /// A reward broke its contract.
     #[error("the attempts of a step cannot be scored")]
     Score(#[from] rltrain_rewards::RewardError),
+    /// The remote store of the run's checkpoints cannot be used.
+    #[error("the checkpoints of `checkpoint.remote` cannot be used")]
+    Remote(#[from] rltrain_checkpoints::RemoteError),
     /// A prompt leaves no room for a completion.
     #[error(
         "task `{task}`: a prompt of {prompt} tokens and `rollout.max_tokens = {completion}` are more than the {most} \
@@ -230,7 +233,7 @@ impl TrainError {
                 | TrainError::OtherTasks { .. }
                 | TrainError::NamedCheckpoint { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
-        )
+        ) || matches!(self, TrainError::Remote(error) if error.is_bad_input())
     }
 }
 

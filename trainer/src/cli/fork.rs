@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::print_line;
 use super::run_folder::recipe_of;
 use crate::error::TrainError;
+use crate::eval::EVALUATIONS_FILE;
 use crate::recipe::{Recipe, differences};
 use crate::session::{CHECKPOINTS, ForkedFrom, RECIPE, RunRecord};
 use crate::telemetry::{METRICS_FILE, TENSORBOARD_FOLDER, TIMINGS_FILE};
@@ -110,7 +111,7 @@ fn make(recipe: &Recipe, old: &Path, checkpoint: &Checkpoint, from: ForkedFrom) 
 /// Copies what the old run told, so that the new one's curves begin where its do. What it told after the checkpoint is cut off when
 /// the run goes on.
 fn copy_past(old: &Path, run: &Path) -> std::io::Result<()> {
-    for name in [METRICS_FILE, TIMINGS_FILE, "evaluations.json"] {
+    for name in [METRICS_FILE, TIMINGS_FILE, EVALUATIONS_FILE] {
         let from = old.join(name);
         if from.is_file() {
             fs::copy(from, run.join(name))?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use rltrain_checkpoints::{Checkpoint, ReadError, Store};
+use rltrain_checkpoints::{Checkpoint, ReadError, RemoteError, Store};
 use thiserror::Error;
 
 use super::failure::Failure;
@@ -84,6 +84,16 @@ pub(super) fn unreadable(error: ReadError) -> Failure {
         ReadError::Missing { .. } => Failure::plain_input(error),
         error => Failure::world(error),
     }
+}
+
+/// Whether `name` is the address of a remote store rather than of a folder.
+pub(super) fn is_remote(name: &Path) -> bool {
+    name.to_str().is_some_and(|name| name.contains("://"))
+}
+
+/// An address that is none, or a checkpoint that is not there, is the user's mistake; what a store does is the world's.
+pub(super) fn unusable(error: RemoteError) -> Failure {
+    if error.is_bad_input() { Failure::plain_input(error) } else { Failure::world(error) }
 }
 
 /// A number of bytes for people: `1.5 GB`.

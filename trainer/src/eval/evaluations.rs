@@ -1,5 +1,6 @@
 //! The evaluations of a run: what `evaluations.json` holds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rltrain_checkpoints::replace_file;
@@ -16,7 +17,7 @@ use crate::rng::{Stream, uniform};
 use crate::telemetry::{Line, Metrics};
 
 /// Name of the file inside a run folder.
-const FILE: &str = "evaluations.json";
+pub const EVALUATIONS_FILE: &str = "evaluations.json";
 
 /// Version of the file's keys that this build writes. Those before, which it reads too: format 1 does not name the tasks, format
 /// 2 has no selection, format 3 neither tokens, acceptance nor searches.
@@ -47,6 +48,11 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Mean pass@`k`, if it was measured.
+    pub fn score(&self, k: usize) -> Option<f64> {
+        self.pass_at_k.iter().find(|found| found.k == k).map(|found| found.mean)
+    }
+
     /// The same as metrics, by the names that users know.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new();
@@ -115,13 +121,23 @@ impl Evaluations {
     ///
     /// If the file is damaged or the disk refuses.
     pub fn open(run: &Path, step: u64, heldout_tasks_blake3: &str) -> Result<Evaluations, TrainError> {
-        let path = run.join(FILE);
+        let path = run.join(EVALUATIONS_FILE);
         let mut all = match read(&path)? {
             Content { heldout_tasks_blake3: Some(known), .. } if known != heldout_tasks_blake3 => Vec::new(),
             content => content.evaluations,
         };
         all.retain(|evaluation| evaluation.step <= step);
         Ok(Evaluations { path, heldout_tasks_blake3: heldout_tasks_blake3.to_owned(), all })
+    }
+
+    /// Mean pass@`k` by step, of whatever tasks, as the run folder `run` has it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is damaged or the disk refuses.
+    pub fn scores(run: &Path, k: usize) -> Result<BTreeMap<u64, f64>, TrainError> {
+        let all = read(&run.join(EVALUATIONS_FILE))?.evaluations;
+        Ok(all.iter().filter_map(|evaluation| Some((evaluation.step, evaluation.score(k)?))).collect())
     }
 
     /// Whether the policy of `step` has been evaluated.
@@ -194,7 +210,7 @@ pub(super) fn resampler(seed: u64) -> impl FnMut() -> f64 {
 ///
 /// If the file is damaged or the disk refuses.
 pub fn read_evaluations(run: &Path) -> Result<Vec<Evaluation>, TrainError> {
-    Ok(read(&run.join(FILE))?.evaluations)
+    Ok(read(&run.join(EVALUATIONS_FILE))?.evaluations)
 }
 
 /// What the file at `path` holds; no evaluations if there is none.
@@ -255,7 +271,7 @@ mod tests {
             let text = format!(
                 r#"{{"format": {format}, "evaluations": [{{"step": 0, "pass_at_k": [], "tasks": []}}]}}"#
             );
-            std::fs::write(run.path().join(FILE), text).unwrap();
+            std::fs::write(run.path().join(EVALUATIONS_FILE), text).unwrap();
         };
         write(1);
         assert!(Evaluations::open(run.path(), 0, "any").unwrap().has(0));

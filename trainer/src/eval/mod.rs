@@ -17,7 +17,7 @@ pub mod suite;
 
 pub use bootstrap::{PairedDifference, PassAtK, RESAMPLES, mean, measure, paired_difference};
 pub use config::*;
-pub use evaluations::{Comparison, Evaluation, Evaluations, read_evaluations};
+pub use evaluations::{Comparison, EVALUATIONS_FILE, Evaluation, Evaluations, read_evaluations};
 pub use examinee::Examinee;
 pub use expectation::{best_at_k, chosen_at_k, filtered_at_k, rank_weights};
 pub use pass_at_k::{TaskCounts, pass_at_k};

@@ -130,6 +130,20 @@ impl Planned<'_> {
         footprint
     }
 
+    /// Most bytes of a checkpoint that is still being written when an update begins, and is copied to the host for that.
+    pub(super) fn snapshot_bytes(&self) -> usize {
+        let trained = self.architecture.trained_parameters(self.training());
+        let weights = if self.lora.is_some() { trained } else { self.architecture.parameters() };
+        let resident = self.resident();
+        let mut bytes = weights * MASTER + resident[Class::Optimizer];
+        if matches!(self.recipe.algorithm.reference, ReferenceKind::Sync | ReferenceKind::Ema) {
+            bytes += resident[Class::Reference];
+        }
+        // All but its gradients.
+        let copies = 2 + self.recipe.critic.optimizer.kind.means().len();
+        bytes + resident[Class::Critic] / copies * (copies - 1)
+    }
+
     /// The network that samples and judges.
     fn network_bytes(&self, learns: bool) -> usize {
         self.architecture.network_bytes(self.kind, self.lora, learns)

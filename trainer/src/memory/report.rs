@@ -30,6 +30,9 @@ pub struct Report {
     pub program: u64,
     /// Bytes that programs in the sandbox may take together; 0 where the model is on a GPU.
     pub sandbox: u64,
+    /// Most bytes of a checkpoint that is still being written when an update begins: copied to the host, if half of what is free there
+    /// holds them.
+    pub snapshot: u64,
 }
 
 impl Report {
@@ -84,6 +87,7 @@ impl Report {
             device: DeviceMemory::of(device),
             program: resident_bytes().filter(|_| on_host).unwrap_or(0),
             sandbox: if on_host { sandbox_bytes(recipe) } else { 0 },
+            snapshot: planned.snapshot_bytes() as u64,
         })
     }
 
@@ -156,6 +160,12 @@ impl fmt::Display for Report {
             "\nthe program itself {}, programs in the sandbox up to {}",
             size(self.program),
             size(self.sandbox)
+        )?;
+        writeln!(
+            f,
+            "a checkpoint that is still being written when an update begins: up to {} more of the host's memory; where less than \
+             twice as much is free, the run waits for the disk instead",
+            size(self.snapshot)
         )?;
         let needed = size(self.needed());
         match self.device.limit {

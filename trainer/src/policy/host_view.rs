@@ -1,13 +1,14 @@
 //! A tensor of the run on its way into a file, while the run goes on.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rltrain_checkpoints::{Dtype, TensorSource};
 use tch::{Device, Kind, Tensor};
 
-/// Elements that are handed over together: 4 MiB, which no processor's cache is too small for by far.
-const PIECE: i64 = 1 << 20;
+/// Elements that are handed over together: 1 MiB, which stays in a processor's cache until it is hashed, written and compared.
+const PIECE: i64 = 1 << 18;
 
 /// Elements that are handed over together where their dtype changes: few enough for libtorch not to wake other threads for it.
 const CONVERTED_PIECE: i64 = 1 << 14;
@@ -77,15 +78,22 @@ impl TensorSource for HostView {
     fn pieces(&self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let elements: usize = self.shape.iter().product();
         let most = if self.kind == Kind::Float { PIECE } else { CONVERTED_PIECE };
-        let mut bytes = Vec::new();
+        // Memory that was used a moment ago is in a cache; new memory has to be cleared first.
+        let mut bytes = BYTES.take();
         for start in (0..elements as i64).step_by(most as usize) {
             let count = most.min(elements as i64 - start);
             bytes.resize(count as usize * self.dtype().bitsize() / 8, 0);
             self.held.copy_to(&mut bytes, start, count, self.kind)?;
             sink(&bytes)?;
         }
+        BYTES.set(bytes);
         Ok(())
     }
+}
+
+thread_local! {
+    /// A piece of a tensor, for the next one.
+    static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Address, shape and strides of a tensor: equal for two views of the same values.

@@ -1,9 +1,10 @@
 //! What a recipe says that cannot work, whatever machine it runs on.
 
+use rltrain_checkpoints::Remote;
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, templates, unread, verifier};
+use super::{Recipe, algorithm, schema, templates, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::eval::Search;
 use crate::optim::{OptimizerConfig, Schedule};
@@ -105,8 +106,15 @@ fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {
     );
 }
 
-/// The best checkpoint is the best by something that evaluations measure, at steps that have a checkpoint.
+/// The store is one, and the best checkpoint is the best by something that evaluations measure, at steps that have a checkpoint.
 fn checkpoint(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let remote = recipe.checkpoint.remote.as_deref();
+    if let Some(url) = remote.filter(|url| !url.contains("://")) {
+        problems.require_value(false, "checkpoint.remote", format!("`{url}`"), "an address with `://`");
+    } else if let Some(Err(error)) = remote.map(Remote::check) {
+        let help = schema::description("checkpoint.remote").unwrap_or_default();
+        problems.require(false, &["checkpoint.remote"], error.to_string(), help);
+    }
     let Some(best) = &recipe.checkpoint.keep_best else { return };
     let measured: Vec<String> = recipe.eval.k.iter().map(|k| format!("`eval/pass@{k}`")).collect();
     let holds = recipe.checkpoint.best_of().is_some_and(|k| recipe.eval.k.contains(&k));

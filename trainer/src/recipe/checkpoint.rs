@@ -30,6 +30,12 @@ pub struct CheckpointConfig {
     /// Largest file of weights in `model/`, in bytes; a larger tensor has a file of its own. Default 5 000 000 000: what
     /// transformers cuts at, and most file systems and stores bear.
     pub max_shard_bytes: NonZeroU64,
+    /// Folder in an object store to which every checkpoint is copied while the run goes on: `s3://BUCKET/PATH`, `gs://BUCKET/PATH`,
+    /// `az://CONTAINER/PATH`, `https://HOST/PATH` (WebDAV) or `file:///PATH`. Credentials come from the environment. What is kept of
+    /// the past is kept there too; a run whose folder is empty goes on from the newest checkpoint there. Not set by default: nothing
+    /// is copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
 }
 
 impl Default for CheckpointConfig {
@@ -40,6 +46,7 @@ impl Default for CheckpointConfig {
             keep_every: None,
             keep_best: None,
             max_shard_bytes: const { NonZeroU64::new(MAX_SHARD_BYTES).expect("it is not zero") },
+            remote: None,
         }
     }
 }
@@ -52,6 +59,11 @@ impl CheckpointConfig {
 
     /// The k of the pass@k that the best checkpoint is the best by, if the recipe says one and it is a number.
     pub fn best_of(&self) -> Option<usize> {
-        self.keep_best.as_deref()?.strip_prefix("eval/pass@")?.parse().ok()
+        pass_at(self.keep_best.as_deref()?)
     }
+}
+
+/// The k of the metric `eval/pass@K`; none if `metric` is another, or no metric.
+pub fn pass_at(metric: &str) -> Option<usize> {
+    metric.strip_prefix("eval/pass@")?.parse().ok()
 }

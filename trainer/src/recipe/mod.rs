@@ -29,7 +29,7 @@ mod verifier;
 use std::path::{Component, Path, PathBuf};
 
 pub use change::{Difference, Drift, MAY_CHANGE, differences, drift, refused_changes};
-pub use checkpoint::CheckpointConfig;
+pub use checkpoint::{CheckpointConfig, pass_at};
 pub use error::{InvalidRecipe, Problem, RecipeError};
 use fs_err as fs;
 use layers::Layers;

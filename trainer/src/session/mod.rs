@@ -1,6 +1,7 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
 mod provenance;
+mod remote;
 mod saver;
 mod saving;
 mod start;
@@ -11,6 +12,8 @@ pub(crate) use provenance::model_hash;
 pub use provenance::{
     ForkedFrom, PROVENANCE, Provenance, RunRecord, StartRecord, Surroundings, libtorch_version,
 };
+use remote::Pusher;
+pub use remote::{pull, push};
 use rltrain_checkpoints::{Checkpoint, RunLock, Store};
 use rltrain_rewards::RewardSet;
 use saver::Saver;
@@ -71,6 +74,8 @@ pub struct Session {
     provenance: Provenance,
     /// Dropped before the lock: it may still have something to write.
     saver: Saver,
+    /// Copies to the remote store, if the recipe has one.
+    pusher: Option<Pusher>,
     lock: RunLock,
 }
 
@@ -85,7 +90,7 @@ impl Session {
     /// files and `start` does not permit that, holds only damaged checkpoints, or not the one that is named.
     pub fn start_or_resume(recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
         let run = &recipe.run;
-        let lock = start::lock_if_started(run)?;
+        let mut lock = start::lock_if_started(run)?;
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
@@ -94,7 +99,12 @@ impl Session {
         }
         let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
+        let fetched = remote::pull_if_new(recipe, start)?.map(|(locked, message)| {
+            lock = Some(locked);
+            message
+        });
         let mut opening = Opening::find(recipe, start)?;
+        opening.messages.extend(fetched);
         let policy = load_policy(recipe, &opening)?;
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
@@ -134,6 +144,7 @@ impl Session {
             ahead: None,
             skipped_in_a_row: 0,
             saver: Saver::new(store, opening.checkpoint.as_ref().map(Checkpoint::step)),
+            pusher: Pusher::of(recipe),
             heldout,
             provenance,
             lock,

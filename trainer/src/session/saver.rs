@@ -55,6 +55,11 @@ impl Saver {
         self.saved
     }
 
+    /// Whether nothing is being written, so that nothing is about to be deleted either.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
     /// Folder of the newest checkpoint that is on the disk.
     pub(super) fn newest(&self) -> Option<PathBuf> {
         self.saved.map(|step| self.store.path_of(step))

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Session;
 use super::provenance::PROVENANCE;
+use super::remote::{NotPushed, Pusher};
 use super::saver::{Failed, chain};
 use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
@@ -243,6 +244,7 @@ impl Session {
     pub fn checkpoint_if_due(&mut self, recipe: &Recipe) {
         let looked = self.saver.look();
         self.report(recipe, looked);
+        self.push_if_idle(recipe);
         if !recipe.checkpoint.is_due(self.step) || self.saver.saved() == Some(self.step) {
             return;
         }
@@ -250,6 +252,8 @@ impl Session {
         let start = Instant::now();
         let waited = self.saver.wait();
         self.report(recipe, waited);
+        // What is sent from here on is kept by the retention of the checkpoint that is about to be written.
+        self.push_if_idle(recipe);
         let step = self.step;
         let retention = self.retention(recipe);
         let begun = match self.snapshot(recipe) {
@@ -260,12 +264,24 @@ impl Session {
         self.saver.stood_still(start.elapsed());
     }
 
-    /// Writes a checkpoint of the present state, unless it is on disk already, and waits for it.
+    /// Writes a checkpoint of the present state, unless it is on disk already, and waits for it, and for its copy in the remote store
+    /// if the recipe has one. That the store fails is only reported.
     ///
     /// # Errors
     ///
     /// If the disk refuses; older checkpoints are then as they were.
     pub fn checkpoint(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
+        self.checkpoint_on_disk(recipe)?;
+        let retention = self.retention(recipe);
+        if let (Some(pusher), Some(saved)) = (&mut self.pusher, self.saver.saved()) {
+            let pushed = pusher.finish(saved, retention);
+            self.report_push(recipe, pushed);
+        }
+        Ok(())
+    }
+
+    /// As [`Session::checkpoint`], and copies nothing.
+    fn checkpoint_on_disk(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
         self.telemetry.phase("checkpoint");
         let waited = self.saver.wait();
         self.report(recipe, waited);
@@ -286,6 +302,34 @@ impl Session {
             source,
             kept: self.saver.newest(),
         })
+    }
+
+    /// Has the newest checkpoint copied to the remote store, if it has one, nothing is being copied, and nothing is being written that
+    /// could have it deleted.
+    fn push_if_idle(&mut self, recipe: &Recipe) {
+        let retention = self.retention(recipe);
+        let Some(pusher) = &mut self.pusher else { return };
+        let mut pushed = pusher.look();
+        if let (true, Some(saved)) = (pushed.is_ok() && self.saver.is_idle(), self.saver.saved()) {
+            pushed = pusher.begin(saved, retention);
+        }
+        self.report_push(recipe, pushed);
+    }
+
+    /// Tells of a checkpoint that could not be copied to the remote store.
+    fn report_push(&self, recipe: &Recipe, pushed: Result<(), NotPushed>) {
+        let Err(NotPushed { step, source }) = pushed else { return };
+        let run = recipe.run.display();
+        let next = if self.step < recipe.steps {
+            "it is on this disk, and the next one is tried when it is written".to_owned()
+        } else {
+            let url = recipe.checkpoint.remote.as_deref().unwrap_or_default();
+            format!("it is on this disk; `rltrain ckpt push {run} {url}` sends it")
+        };
+        self.telemetry.message(&format!(
+            "warning: the checkpoint of step {step} is not in the remote store: {}; {next}",
+            chain(&source)
+        ));
     }
 
     /// Has to be called before anything changes a tensor that checkpoints hold.
@@ -325,13 +369,13 @@ impl Session {
     fn retention(&self, recipe: &Recipe) -> Retention {
         let scores = self.evaluations.iter().filter_map(|evaluation| {
             let best = recipe.checkpoint.best_of()?;
-            let score = evaluation.pass_at_k.iter().find(|found| found.k == best)?;
-            Some((evaluation.step, score.mean))
+            Some((evaluation.step, evaluation.score(best)?))
         });
         Retention {
             keep_last: recipe.checkpoint.keep_last,
             keep_every: recipe.checkpoint.keep_every,
             scores: scores.collect(),
+            in_use: self.pusher.iter().filter_map(Pusher::in_use).collect(),
         }
     }
 

@@ -4,6 +4,8 @@ mod diff;
 mod export;
 mod ls;
 mod prune;
+mod pull;
+mod push;
 mod show;
 mod verify;
 
@@ -13,7 +15,7 @@ use super::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List the checkpoints of a run
+    /// List the checkpoints of a run, or of a remote store
     Ls(ls::Arguments),
     /// Show what a checkpoint is, where it comes from and what is in it
     Show(show::Arguments),
@@ -23,8 +25,12 @@ pub(super) enum Command {
     Diff(diff::Arguments),
     /// Write a checkpoint as a folder for transformers or PEFT
     Export(export::Arguments),
-    /// Delete all but the newest checkpoints of a run
+    /// Delete old checkpoints of a run
     Prune(prune::Arguments),
+    /// Copy a checkpoint into a remote store
+    Push(push::Arguments),
+    /// Copy a checkpoint out of a remote store
+    Pull(pull::Arguments),
 }
 
 /// Does what was asked for.
@@ -36,5 +42,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::Diff(arguments) => diff::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Prune(arguments) => prune::run(arguments),
+        Command::Push(arguments) => push::run(arguments),
+        Command::Pull(arguments) => pull::run(arguments),
     }
 }

@@ -1,16 +1,19 @@
-//! `rltrain ckpt prune RUN --keep-last N`.
+//! `rltrain ckpt prune RUN --keep-last N [--keep-every N] [--keep-best eval/pass@K]`.
 
-use std::num::NonZeroUsize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
-use rltrain_checkpoints::{RunLock, Store, surplus};
+use rltrain_checkpoints::{Action, Retention, RunLock, Store, plan};
 use serde_json::json;
 
 use super::super::failure::Failure;
 use super::super::print_line;
 use super::super::run_folder::{Unknown, unreadable};
 use crate::error::TrainError;
+use crate::eval::Evaluations;
+use crate::recipe::pass_at;
 use crate::session::CHECKPOINTS;
 
 #[derive(Debug, Args)]
@@ -21,6 +24,12 @@ pub(in crate::cli) struct Arguments {
     /// How many of the newest whole checkpoints are kept
     #[arg(long, value_name = "NUMBER")]
     keep_last: NonZeroUsize,
+    /// Keep those of steps that this number divides as well
+    #[arg(long, value_name = "NUMBER")]
+    keep_every: Option<NonZeroU64>,
+    /// Keep the one with the highest `eval/pass@K` of the run's evaluations as well
+    #[arg(long, value_name = "METRIC")]
+    keep_best: Option<String>,
     /// Only say what would be deleted
     #[arg(long)]
     dry_run: bool,
@@ -42,7 +51,13 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::plain_input(Unknown::Empty { path: folder }));
     };
     let steps = store.steps().map_err(Failure::world)?;
-    let doomed = surplus(&steps, newest.step(), arguments.keep_last);
+    let retention = retention(arguments)?;
+    // Later ones than the newest whole one are damaged: they are neither counted nor deleted.
+    let actions = plan(&steps, newest.step(), &retention);
+    let doomed: BTreeSet<u64> = actions
+        .into_iter()
+        .filter_map(|action| if let Action::Delete(step) = action { Some(step) } else { None })
+        .collect();
     for step in &doomed {
         if !arguments.dry_run {
             store.delete(*step).map_err(Failure::world)?;
@@ -57,4 +72,27 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         print_line(json!({ "deleted": doomed, "kept": kept, "dry_run": arguments.dry_run }));
     }
     Ok(())
+}
+
+/// What is kept.
+fn retention(arguments: &Arguments) -> Result<Retention, Failure> {
+    let mut scores = BTreeMap::new();
+    if let Some(metric) = &arguments.keep_best {
+        let unmeasured = || Unmeasured { metric: metric.clone(), run: arguments.run.clone() };
+        let k = pass_at(metric).ok_or_else(|| Failure::plain_input(unmeasured()))?;
+        scores = Evaluations::scores(&arguments.run, k)?;
+        if scores.is_empty() {
+            return Err(Failure::plain_input(unmeasured()));
+        }
+    }
+    let Arguments { keep_last, keep_every, .. } = *arguments;
+    Ok(Retention { keep_last, keep_every, scores, in_use: BTreeSet::new() })
+}
+
+/// Nothing is the best by what nobody has measured.
+#[derive(Debug, thiserror::Error)]
+#[error("no evaluation in `{}` has measured `{metric}`; wanted is `eval/pass@K` with a K of the run's `eval.k`", run.display())]
+struct Unmeasured {
+    metric: String,
+    run: PathBuf,
 }

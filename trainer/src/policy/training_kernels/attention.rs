@@ -8,7 +8,7 @@ use super::super::row_kernels::element::{Element, with_element};
 use super::super::row_kernels::rows::flat;
 use super::super::row_kernels::threads;
 use super::attention_item::{Behind, Heads, Item, Stretch, backward, forward};
-use super::pieces::size;
+use super::pieces::{size, zeros};
 use super::product::whole_panels;
 use super::shared::Shared;
 
@@ -119,7 +119,7 @@ impl<'a> Shares<'a> {
         let readers: Vec<Range<usize>> = readers.map(|reader| self.of(reader, key_value_head)).collect();
         let own = self.of(index, key_value_head);
         let half = |share: &Range<usize>, which: usize| share.start + which * share.len() / 2;
-        let mut sums = vec![0f32; d];
+        let mut sums = zeros(d);
         for (row, token) in tokens.clone().enumerate() {
             for which in 0..2 {
                 sums.copy_from_slice(&parts[half(&own, which) + (prompt.len() + row) * d..][..d]);

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::super::row_kernels::element::Element;
 use super::super::row_kernels::exponential::exp;
 use super::super::row_kernels::vectors::{LANES, sum, vectorised};
+use super::pieces::zeros;
 use super::product::{ADDED_ROWS, COLUMNS, Left, ROWS, tile, whole_panels};
 use super::shared::Shared;
 
@@ -114,7 +115,7 @@ impl<'a, E: Element> Item<'a, E> {
 /// `[n, D]` as panels `[n / COLUMNS, D, COLUMNS]` of its transposed; columns behind the last are 0.
 #[inline(always)]
 fn transposed<'a, E: Element>(n: usize, d: usize, row: impl Fn(usize) -> &'a [E]) -> Vec<f32> {
-    let mut panels = vec![0f32; whole_panels(n) * d];
+    let mut panels = zeros(whole_panels(n) * d);
     for index in 0..n {
         let start = index / COLUMNS * COLUMNS * d + index % COLUMNS;
         for (k, x) in row(index).iter().enumerate() {
@@ -128,7 +129,7 @@ fn transposed<'a, E: Element>(n: usize, d: usize, row: impl Fn(usize) -> &'a [E]
 #[inline(always)]
 fn panelled<'a, E: Element>(n: usize, d: usize, row: impl Fn(usize) -> &'a [E]) -> Vec<f32> {
     let height = whole_panels(n);
-    let mut panels = vec![0f32; height * d];
+    let mut panels = zeros(height * d);
     for index in 0..n {
         for (panel, x) in row(index).chunks(COLUMNS).enumerate() {
             let to = &mut panels[(panel * height + index) * COLUMNS..][..COLUMNS];
@@ -194,7 +195,7 @@ vectorised! {
         let n = item.stretch.keys();
         let (keys, values) = (transposed(n, d, |j| item.key(j)), panelled(n, d, |j| item.value(j)));
         let width = whole_panels(n);
-        let (mut query, mut scores) = (vec![0f32; BLOCK * d], vec![0f32; BLOCK * width]);
+        let (mut query, mut scores) = (zeros(BLOCK * d), zeros(BLOCK * width));
         for head in item.query_heads() {
             for first in item.blocks() {
                 let (rows, whole) = item.rows(first);
@@ -361,8 +362,8 @@ struct Block {
 
 impl Block {
     fn new(d: usize, width: usize) -> Block {
-        let rows = || vec![0f32; BLOCK * d];
-        let scores = || vec![0f32; BLOCK * width];
+        let rows = || zeros(BLOCK * d);
+        let scores = || zeros(BLOCK * width);
         Block {
             query: rows(),
             gradient: rows(),

@@ -1,6 +1,7 @@
 //! Rows, a few at a time.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
 
 use tch::{Kind, Tensor};
 
@@ -28,6 +29,22 @@ pub(super) fn for_pieces(rows: usize, width: usize, work: impl Fn(usize, Range<u
     } else {
         (0..pieces).for_each(one);
     }
+}
+
+/// So many zeros, for a kernel to work in.
+///
+/// # Panics
+///
+/// If there is no memory for them, in the words by which [`crate::memory::or_exhausted`] knows it: a smaller pack may do.
+pub(super) fn zeros(count: usize) -> Vec<f32> {
+    let mut numbers = Vec::new();
+    if numbers.try_reserve_exact(count).is_err() {
+        let bytes = count.saturating_mul(size_of::<f32>());
+        // Whoever catches it decides whether it is to be told of: this thread's hook cannot know.
+        resume_unwind(Box::new(format!("not enough memory: a kernel needs {bytes} bytes to work in")));
+    }
+    numbers.resize(count, 0.0);
+    numbers
 }
 
 /// Rows and columns of a matrix.

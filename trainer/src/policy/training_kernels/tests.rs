@@ -216,3 +216,16 @@ fn nan_stays_nan() {
     let said = log_probabilities(&nan, &[0, 1, 2], 1.0);
     assert!(is_nan(&said.logprob_n) && is_nan(&said.entropy_n));
 }
+
+#[test]
+fn a_kernel_that_gets_no_memory_is_exhaustion_and_not_the_end_of_the_process() {
+    let work = |index| drop(pieces::zeros(if index == 5 { 1 << 58 } else { 1 << 10 }));
+    let kernel = || super::super::row_kernels::threads::for_each(50, &work);
+    let exhausted = crate::memory::or_exhausted(kernel).unwrap_err();
+    assert_eq!(
+        exhausted.message,
+        format!("not enough memory: a kernel needs {} bytes to work in", 1_u64 << 60)
+    );
+    let small = || super::super::row_kernels::threads::for_each(5, &work);
+    assert_eq!(crate::memory::or_exhausted(small), Ok(()));
+}
