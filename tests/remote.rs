@@ -219,7 +219,6 @@ fn a_store_that_refuses_costs_a_run_nothing_but_a_warning() {
     std::fs::write(&place, "").unwrap();
     edit(folder.path(), "steps = 1\n", "steps = 3\n");
     let (_, error) = expect(folder.path(), &["recipe.toml"], 0);
-    assert!(error.contains("the checkpoint of step 2 is not in the remote store"), "{error}");
     assert!(error.contains("the checkpoint of step 3 is not in the remote store"), "{error}");
     assert!(error.contains("rltrain ckpt push"), "{error}");
 

@@ -121,11 +121,11 @@ fn relay(mut from: TcpStream, mut to: TcpStream, state: &State, is_upload: bool)
         carried += count;
         is_file |= is_upload && (piece.starts_with(b"PUT") || piece.starts_with(b"POST"));
         match state.fault {
-            Fault::Stall { after } if is_file => {
-                if state.sent.fetch_add(count, Ordering::SeqCst) + count > after {
-                    state.happened.fetch_add(1, Ordering::SeqCst);
-                    thread::sleep(Duration::from_secs(600));
-                }
+            Fault::Stall { after }
+                if is_file && state.sent.fetch_add(count, Ordering::SeqCst) + count > after =>
+            {
+                state.happened.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_secs(600));
             }
             Fault::CutUpload { after, times } if is_upload && carried > after && state.happens(times) => {
                 break;

@@ -92,7 +92,7 @@ impl Address {
         self.scheme != ObjectStoreScheme::Http
     }
 
-    /// What the store wants to know of whoever uses it.
+    /// Variables by which the store knows whoever uses it; none where it asks nobody.
     pub(super) fn credentials(&self) -> &'static str {
         match self.scheme {
             ObjectStoreScheme::AmazonS3 => {
@@ -102,7 +102,7 @@ impl Address {
             ObjectStoreScheme::MicrosoftAzure => {
                 "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_ID"
             }
-            _ => "none: who may write there is not for rltrain to say",
+            _ => "",
         }
     }
 }

@@ -23,7 +23,7 @@ pub enum RemoteError {
         reason: String,
     },
     /// The store does not know, or does not trust, whoever asks.
-    #[error("`{url}` refuses these credentials; they are taken from the environment: {variables}")]
+    #[error("`{url}` refuses these credentials{}", from_environment(variables))]
     Credentials {
         /// The object, or the store.
         url: String,
@@ -88,4 +88,12 @@ impl RemoteError {
     pub fn is_bad_input(&self) -> bool {
         matches!(self, RemoteError::Address { .. } | RemoteError::NoStep { .. } | RemoteError::Empty { .. })
     }
+}
+
+/// Where credentials come from, if the store wants any.
+fn from_environment(variables: &str) -> String {
+    if variables.is_empty() {
+        return String::new();
+    }
+    format!("; credentials are taken from the environment: {variables}")
 }

@@ -307,13 +307,14 @@ impl Session {
     /// Has the newest checkpoint copied to the remote store, if it has one, nothing is being copied, and nothing is being written that
     /// could have it deleted.
     fn push_if_idle(&mut self, recipe: &Recipe) {
+        let looked = self.pusher.as_mut().map_or(Ok(()), Pusher::look);
+        self.report_push(recipe, looked);
         let retention = self.retention(recipe);
-        let Some(pusher) = &mut self.pusher else { return };
-        let mut pushed = pusher.look();
-        if let (true, Some(saved)) = (pushed.is_ok() && self.saver.is_idle(), self.saver.saved()) {
-            pushed = pusher.begin(saved, retention);
+        let (is_idle, saved) = (self.saver.is_idle(), self.saver.saved());
+        if let (Some(pusher), true, Some(saved)) = (&mut self.pusher, is_idle, saved) {
+            let begun = pusher.begin(saved, retention);
+            self.report_push(recipe, begun);
         }
-        self.report_push(recipe, pushed);
     }
 
     /// Tells of a checkpoint that could not be copied to the remote store.
