@@ -11,7 +11,7 @@ pub struct TelemetryConfig {
     /// Default `[]`: only the names of docs/metrics.md.
     pub aliases: Vec<Aliases>,
     /// Newest steps of which everything that the update read is kept, for `rltrain replay` and `rltrain diff`; 0 keeps nothing.
-    /// Default 1000. A step takes about five bytes a token.
+    /// Default 1000.
     pub record: u64,
 }
 
