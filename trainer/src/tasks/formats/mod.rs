@@ -187,21 +187,20 @@ pub fn convert(
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     let (mut problems, mut total) = (Vec::new(), 0);
     while let Some(line) = lines.next()? {
-        let so_far = format;
-        let mut report = |key: &str, message: String| {
+        let mut report = |key: &str, message: String, format: Option<Format>| {
             total += 1;
             if problems.len() < InvalidTasks::SHOWN {
-                problems.push(problem(path, line.number, line.text, key, message, so_far));
+                problems.push(problem(path, line.number, line.text, key, message, format));
             }
         };
         let row = match serde_json::from_str::<Json>(line.text) {
             Ok(Json::Object(row)) => row,
             Ok(other) => {
-                report("", format!("found {}, wanted a JSON object", row::kind(&other)));
+                report("", format!("found {}, wanted a JSON object", row::kind(&other)), format);
                 continue;
             }
             Err(error) => {
-                report("", format!("not JSON: {error}"));
+                report("", format!("not JSON: {error}"), format);
                 continue;
             }
         };
@@ -212,14 +211,14 @@ pub fn convert(
         done.format = known.name();
         match known.read(&Row::new(&row)).and_then(|task| finished(task, options.public)) {
             Ok(task) => match ids.insert(task.id.clone(), line.number) {
-                Some(first) => report("", format!("the id `{}` is also in line {first}", task.id)),
+                Some(first) => report("", format!("the id `{}` is also in line {first}", task.id), format),
                 None => {
                     write(&task).map_err(ConvertError::Write)?;
                     done.tasks += 1;
                 }
             },
             Err(RowError::LeftOut(why)) => done.left_out.push(LeftOut { line: line.number, why }),
-            Err(RowError::Malformed { key, message }) => report(&key, message),
+            Err(RowError::Malformed { key, message }) => report(&key, message, format),
         }
     }
     if total > 0 {

@@ -78,7 +78,28 @@ mod tests {
             ..Task::default()
         };
         let made = induction(&task, &cases(&task).unwrap(), 4).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&made).unwrap(), @r#""#);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&made).unwrap(), @r#"
+        {
+          "id": "t+induction",
+          "prompt": "Here is what a function returns. Write the function, so that it holds for other arguments as well.\n\nf(1) == 2\nf(3) == 6",
+          "signature": "def f(n):",
+          "entry_point": "f",
+          "reference": "def f(n):\n    return n and 2 + f(n - 1)\n",
+          "public_tests": [
+            "assert f(1) == 2",
+            "assert f(3) == 6"
+          ],
+          "hidden_tests": [
+            "assert f(0) == 0"
+          ],
+          "origin": {
+            "task": "t",
+            "transforms": [
+              "induction"
+            ]
+          }
+        }
+        "#);
         let few = Task { hidden_tests: vec!["assert double(3) == 6".into()], ..task };
         assert!(induction(&few, &cases(&few).unwrap(), 4).unwrap_err().contains("has 2 tests"));
     }

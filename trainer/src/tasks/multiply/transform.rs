@@ -350,7 +350,28 @@ mod tests {
     #[test]
     fn a_variant_has_words_tests_and_reference_changed_alike() {
         let made = change(&task(), &[Transform::Add(3), Transform::AsText]).unwrap();
-        insta::assert_snapshot!(serde_json::to_string_pretty(&made).unwrap(), @r#""#);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&made).unwrap(), @r#"
+        {
+          "id": "t+add-3+as-text",
+          "prompt": "Return twice n. Before the result is returned, add 3 to it, then turn it into a string.",
+          "signature": "def double(n: int, *, by=(2, 3)):",
+          "entry_point": "double",
+          "reference": "def double(n: int, *, by=(2, 3)):\n    return str((double_before(n, by=by) + 3))\n\n\ndef double_before(n: int, *, by=(2, 3)) -> int:\n    return n and n + double_before(0)\n",
+          "public_tests": [
+            "assert double(1) == '4'"
+          ],
+          "hidden_tests": [
+            "assert double(3) == '6'"
+          ],
+          "origin": {
+            "task": "t",
+            "transforms": [
+              "add 3",
+              "as-text"
+            ]
+          }
+        }
+        "#);
     }
 
     #[test]
@@ -364,7 +385,27 @@ mod tests {
             ..task()
         };
         let made = change(&with(begin, &reference), &[Transform::Multiply(5)]).unwrap();
-        insta::assert_snapshot!(made.reference, @r#""#);
+        insta::assert_snapshot!(made.reference, @r#"
+        from math import pi
+
+        def double(n):
+            """ Twice.
+            >>> double(1)
+            10
+            Before the result is returned, multiply it by 5.
+            """
+            return (double_before(n) * 5)
+
+
+        from math import pi
+
+        def double_before(n):
+            """ Twice.
+            >>> double_before(1)
+            2
+            """
+            return 2 * n
+        "#);
         let other = begin.replace("Twice.", "double(2) => 4");
         assert!(change(&with(&other, &reference), &[Transform::Add(1)]).unwrap_err().contains("examples"));
     }
