@@ -129,31 +129,11 @@ impl<'a> Executions<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
-    use rltrain_executor::{Job, TimeoutMs};
-
     use super::*;
 
-    /// A program that takes a second of processor time.
     #[test]
-    fn a_verdict_that_does_not_come_is_told_of() {
-        let executor = start_executor(&ExecutorConfig::default()).unwrap();
-        let limits = Limits { timeout_ms: TimeoutMs::try_from(1000).unwrap(), ..Limits::default() };
-        let job = Job::new("while True: pass".to_owned(), ["assert True"], limits);
-        let mut executions = Executions::new(&executor, limits);
-        executions.pending.push(((1, 0), Ok(executor.submit(job))));
-        let told = RefCell::new(Vec::new());
-        let verdicts =
-            executions.wait_telling(2, Duration::from_millis(100), |waiting| told.borrow_mut().push(waiting));
-        assert!(!verdicts.groups[1][0].as_ref().unwrap().all_passed());
-        let told = told.into_inner();
-        assert!(
-            told.len() > 1 && told.iter().all(|waiting| (waiting.group, waiting.left) == (1, 1)),
-            "{told:?}"
-        );
-        assert!(told.is_sorted_by_key(|waiting| waiting.since), "{told:?}");
-        let text = Waiting { since: Duration::from_secs(40), ..told[0] }.of("cube");
-        assert_eq!(text, "waiting for execution: task `cube`, 40 s, 1 programs to go");
+    fn a_verdict_that_does_not_come_is_told_of_by_task_time_and_what_is_left() {
+        let waiting = Waiting { group: 3, since: Duration::from_millis(40_900), left: 12 };
+        assert_eq!(waiting.of("cube"), "waiting for execution: task `cube`, 40 s, 12 programs to go");
     }
 }
