@@ -17,6 +17,8 @@ WASM_TOOLS = .deps/wasm-tools
 S3_SERVER = .deps/s3-server
 PLAYWRIGHT = .deps/playwright
 FUZZ_SECONDS = 600
+# Tests wait for programs that they start about a third of the time: one more of them than there are cores at once.
+TEST_THREADS = $$(($$(nproc) + 1))
 
 # The fewest flags that keep all stages on the same build artefacts: one profile, one lock file, no RUSTFLAGS of ours.
 BUILD = --release --locked
@@ -59,7 +61,7 @@ quickstart: prerequisites fetch
 test: prerequisites fetch build-tests
 	@$(MAKE) --no-print-directory $(MODEL)/config.json verify-tasks
 	-@$(MAKE) --no-print-directory wasm-tools
-	INSTA_UPDATE=no $(CARGO) test $(BUILD) --workspace
+	INSTA_UPDATE=no RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test $(BUILD) --workspace
 
 check: prerequisites format-check fetch lint docs test
 

@@ -10,7 +10,11 @@ const REPEATS: usize = 5;
 /// How much faster bf16 has to be to be worth its rounding.
 const WORTH: f64 = 0.9;
 
-/// bf16 where it multiplies faster than f32, forward and backward together, else f32. Takes about a tenth of a second.
+/// How many times slower bf16 may be in one try for another try to be worth its time: a processor without bf16 instructions takes a
+/// second for what f32 does in milliseconds.
+const HOPELESS: u32 = 8;
+
+/// bf16 where it multiplies faster than f32, forward and backward together, else f32. Takes about a tenth of a second; a second where bf16 is emulated.
 ///
 /// Measured, not looked up: of two processors with the same bf16 instructions, libtorch is twice as fast in bf16 on one
 /// (AMD EPYC) and slower than in f32 on the other (Intel Xeon without AMX tiles, where the backward pass decides it). GPUs
@@ -24,6 +28,9 @@ pub(super) fn faster_kind(device: Device) -> Kind {
     for _ in 0..REPEATS {
         best_single = best_single.min(single.time());
         best_half = best_half.min(half.time());
+        if best_half > HOPELESS * best_single {
+            break;
+        }
     }
     if best_half.as_secs_f64() < WORTH * best_single.as_secs_f64() { Kind::BFloat16 } else { Kind::Float }
 }
