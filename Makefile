@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -38,6 +38,8 @@ help:
 	@echo 'make bench-rewards    what scoring ten thousand attempts costs, and a plug-in process'
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
+	@echo 'make verify-ranks  twenty kills among three processes that train together, and one that is cut off'
+	@echo 'make bench-ranks  steps of one and two processes, and what they exchange'
 	@echo 'make kill-fuzz    sixty runs killed at moments of every kind, resumed, and compared byte for byte'
 	@echo 'make critics          how good verifiers of the base model are, learnt from the samples of a run: half an hour'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
@@ -114,6 +116,14 @@ verify-plan: fetch
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch
 	$(CARGO) test $(BUILD) --workspace --test integration -- --ignored --nocapture --test-threads 1 learn::
+
+# Twenty kills of a random one of three processes that train together, each run started again and compared.
+verify-ranks: fetch
+	$(CARGO) test $(BUILD) --workspace --test ranks -- --ignored --nocapture
+
+# Steps of SmolLM2-135M in one process and in two with twice the tasks, in turns, and what of them is communication.
+bench-ranks: fetch $(MODEL)/config.json
+	$(CARGO) bench --locked --workspace --bench ranks
 
 # Sixty kills of four recipes, each resumed and compared. RLTRAIN_KILL_SEED=N chooses other moments.
 kill-fuzz: fetch

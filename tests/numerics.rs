@@ -31,6 +31,7 @@ use rltrain::algorithm::AlgorithmConfig;
 use rltrain::critic::CriticConfig;
 use rltrain::optim::{OptimizerConfig, Settings};
 use rltrain::policy::{Attention, AttentionLayer, Network, Policy, Weights};
+use rltrain::ranks::ALONE;
 use rltrain_checkpoints::{Dtype, read_safetensors};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -122,6 +123,7 @@ fn settings<'a>(
         longest: 16,
         kl_coefficient: algorithm.kl_coefficient,
         references: None,
+        ranks: &ALONE,
     }
 }
 

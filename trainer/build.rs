@@ -18,6 +18,7 @@ fn main() {
     let libtorch =
         PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").expect("torch-sys publishes its libtorch folder"));
     link_libtorch(&libtorch);
+    compile_collectives(&libtorch);
 }
 
 /// Tells `report/page.rs` where the libraries of the report's page are, which are compiled into the program.
@@ -41,4 +42,32 @@ fn link_libtorch(folder: &Path) {
     if folder.join("libtorch_cuda.so").exists() {
         println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
     }
+}
+
+/// Compiles the C interface to PyTorch's collectives, with NCCL where libtorch has it and its header is found.
+///
+/// # Panics
+///
+/// If it does not compile: cargo shows the compiler's message.
+fn compile_collectives(libtorch: &Path) {
+    let source = Path::new("src/ranks");
+    for file in ["c10d.cpp", "gloo_interface"] {
+        println!("cargo::rerun-if-changed={}", source.join(file).display());
+    }
+    let include = libtorch.parent().expect("libtorch's libraries are in a folder of it").join("include");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++20").warnings(false).opt_level(1).debug(false);
+    build.flag("-isystem").flag(source.join("gloo_interface")).flag("-isystem").flag(&include);
+    build.flag("-isystem").flag(include.join("torch/csrc/api/include"));
+    println!("cargo::rerun-if-env-changed=RLTRAIN_NCCL_INCLUDE");
+    // The header comes with the wheel `nvidia-nccl-cu13`, CUDA's with `nvidia-cuda-runtime`.
+    if let (true, Some(nccl)) =
+        (libtorch.join("libtorch_cuda.so").exists(), env::var_os("RLTRAIN_NCCL_INCLUDE"))
+    {
+        for folder in env::split_paths(&nccl) {
+            build.flag("-isystem").flag(folder);
+        }
+        build.define("RLTRAIN_NCCL", None);
+    }
+    build.file(source.join("c10d.cpp")).compile("rltrain_c10d");
 }

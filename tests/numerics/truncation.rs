@@ -25,7 +25,7 @@ fn the_update_compares_with_what_was_recorded_where_ratios_are_truncated() {
         })
         .unwrap();
         let batch = Batch::new(&collect(&[0], requests, completions), Device::Cpu);
-        let own = pass(&model, &batch, 4096, 0.9).logprobs_n;
+        let own = pass(&model, &batch, &batch.members(), 4096, 0.9).logprobs_n;
         let apart = (&own - &batch.sampled_n).abs().max().double_value(&[]);
         assert!(apart < 1e-4, "{shaping:?}: {apart:e} nats");
         assert!(

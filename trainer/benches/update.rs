@@ -16,6 +16,7 @@ use rltrain::batch::Batch;
 use rltrain::critic::CriticConfig;
 use rltrain::optim::{self, Optimizer, OptimizerConfig, OptimizerKind, Settings};
 use rltrain::policy::{Compute, Policy};
+use rltrain::ranks::ALONE;
 use rltrain::reference::Reference;
 use rltrain::rng::{Stream, uniform};
 use rltrain::rollout::{Completion, Finish, Group};
@@ -161,7 +162,8 @@ impl Ours {
     fn update(&mut self, groups: &[Group], advantages: &[f64]) -> optim::UpdateReport {
         let mut batch = Batch::new(groups, Device::Cpu).with_advantages(advantages.iter().copied());
         let budget = self.config.micro_batch_tokens.get();
-        batch.reference_n = Some(self.reference.logprobs(&self.policy, &batch, budget, 1.0));
+        batch.reference_n =
+            Some(self.reference.logprobs(&self.policy, &batch, &batch.members(), budget, 1.0));
         let settings = Settings {
             algorithm: &self.algorithm,
             optimizer: &self.config,
@@ -172,6 +174,7 @@ impl Ours {
             longest: NEW_TOKENS,
             kl_coefficient: KL,
             references: None,
+            ranks: &ALONE,
         };
         optim::apply(&self.policy, &mut self.optimizer, None, &batch, &batch.members(), &settings)
     }

@@ -13,6 +13,7 @@ use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::execution::{Executions, PATIENCE, Waiting};
 use crate::policy::Policy;
+use crate::ranks::{Lane, own_places};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{self, Group, PrefillTokens, Request};
@@ -36,8 +37,8 @@ pub struct Actor<'a> {
 struct Round<'a> {
     /// Their places in the task set.
     tasks: &'a [usize],
-    /// How many tasks of the step come before them.
-    first: u64,
+    /// Their places among the tasks of the step.
+    places: &'a [u64],
     /// The step that the random numbers belong to.
     step: u64,
     /// How many attempts each is to have.
@@ -73,14 +74,47 @@ impl Actor<'_> {
             let first = attempts.groups.len() as u64;
             let sizes = self.environment.group_sizes(recipe, &drawn);
             let temperature = recipe.rollout.temperature;
-            let together = Round { tasks: &drawn, first, step, sizes: &sizes, temperature };
-            attempts.append(self.attempt_tasks(recipe, together, times)?);
+            let places: Vec<u64> = (first..).take(drawn.len()).collect();
+            let together = Round { tasks: &drawn, places: &places, step, sizes: &sizes, temperature };
+            attempts.append(self.attempt_together(recipe, together, times)?);
             match recipe.algorithm.refill(attempts.teaching(&recipe.algorithm).len(), wanted, round) {
                 Refill::Sample(more) => missing = more,
                 Refill::Learn => break,
             }
         }
         Ok(attempts)
+    }
+
+    /// Attempts the tasks of a round together with the other processes, each its share.
+    fn attempt_together(
+        &mut self,
+        recipe: &Recipe,
+        round: Round<'_>,
+        times: &mut StepTimes,
+    ) -> Result<Attempts, TrainError> {
+        let ranks = self.environment.ranks.clone();
+        if ranks.is_alone() {
+            return self.attempt_tasks(recipe, round, times);
+        }
+        // What is known of tasks is a part of every process' state, so all of them find it out.
+        let told = self.environment.learn_facts(recipe, round.tasks)?;
+        let share = own_places(round.tasks.len(), ranks.rank(), ranks.world());
+        let tasks: Vec<usize> = share.iter().map(|place| round.tasks[*place]).collect();
+        let places: Vec<u64> = share.iter().map(|place| round.places[*place]).collect();
+        let sizes: Vec<usize> = share.iter().map(|place| round.sizes[*place]).collect();
+        let own = Round { tasks: &tasks, places: &places, sizes: &sizes, ..round };
+        let own =
+            if share.is_empty() { Attempts::default() } else { self.attempt_tasks(recipe, own, times)? };
+        times.show("waiting");
+        let mut all = Attempts::interleaved(ranks.gather(Lane::Rollout, "the attempts of a step", own)?);
+        // Others know only their own.
+        self.environment.remember_greedy(&Attempts {
+            groups: all.greedy.groups.clone(),
+            verdicts: std::mem::take(&mut all.greedy.verdicts),
+            ..Attempts::default()
+        });
+        all.told = told;
+        Ok(all)
     }
 
     /// Samples a group for each task of a round, executes and scores it.
@@ -149,9 +183,9 @@ impl Actor<'_> {
     ) -> Result<(Vec<Group>, Executions<'_>, PrefillTokens), TrainError> {
         let environment = &*self.environment;
         let mut requests = Vec::with_capacity(round.tasks.len());
-        for ((place, task), samples) in (round.first..).zip(round.tasks).zip(round.sizes) {
+        for ((place, task), samples) in round.places.iter().zip(round.tasks).zip(round.sizes) {
             let prompt = environment.prompter.prompt(&environment.tasks[*task], &self.policy.tokenizer)?;
-            requests.push(Request { prompt, samples: *samples, task: place, ..Request::default() });
+            requests.push(Request { prompt, samples: *samples, task: *place, ..Request::default() });
         }
         let sampling = environment.sampling(recipe, Stream::Sampling, round.step, round.temperature);
         let tasks: Vec<_> = round.tasks.iter().map(|task| &environment.tasks[*task]).collect();

@@ -58,6 +58,30 @@ impl Attempts {
         self.told.extend(round.told);
     }
 
+    /// The attempts of all processes as those of one that had made all of them: process `r` of `n` made those at places `r`, `r + n`
+    /// and so on.
+    ///
+    /// # Panics
+    ///
+    /// If a process made more or fewer than that.
+    pub fn interleaved(shares: Vec<Attempts>) -> Attempts {
+        let world = shares.len();
+        let counts: Vec<usize> = shares.iter().map(|share| share.groups.len()).collect();
+        let firsts: Vec<usize> = (0..world).map(|rank| counts[..rank].iter().sum()).collect();
+        let order: Vec<usize> =
+            (0..counts.iter().sum()).map(|place| firsts[place % world] + place / world).collect();
+        let mut all = Attempts::default();
+        // A process without a task knows no rewards either.
+        shares.into_iter().filter(|share| !share.groups.is_empty()).for_each(|share| all.append(share));
+        all.groups = in_order(all.groups, &order);
+        all.verdicts.groups = in_order(all.verdicts.groups, &order);
+        all.facts = in_order(all.facts, &order);
+        all.greedy.groups = in_order(all.greedy.groups, &order);
+        all.greedy.verdicts.groups = in_order(all.greedy.verdicts.groups, &order);
+        all.scores.reorder(&order);
+        all
+    }
+
     /// Indices of the groups that this algorithm learns anything from.
     pub fn teaching(&self, algorithm: &AlgorithmConfig) -> Vec<usize> {
         let rewards = self.scores.rewards.iter().enumerate();
@@ -69,4 +93,10 @@ impl Attempts {
         let groups = indices.iter().map(|group| self.groups[*group].clone()).collect();
         (groups, self.scores.select(indices))
     }
+}
+
+/// The elements at these places, in this order; nothing where there is nothing.
+pub(crate) fn in_order<T>(elements: Vec<T>, order: &[usize]) -> Vec<T> {
+    let mut elements: Vec<Option<T>> = elements.into_iter().map(Some).collect();
+    order.iter().filter_map(|place| elements.get_mut(*place).and_then(Option::take)).collect()
 }

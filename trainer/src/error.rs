@@ -7,8 +7,9 @@ use thiserror::Error;
 
 use crate::critic::verifier::Objective;
 use crate::memory::Exhausted;
-use crate::optim::TooLarge;
+use crate::optim::{TooLarge, UpdateError};
 use crate::policy::PolicyError;
+use crate::ranks::RanksError;
 use crate::tasks::TasksError;
 
 /// Why training or evaluation stopped.
@@ -192,6 +193,9 @@ pub enum TrainError {
         /// Id of one that is not in both.
         first: String,
     },
+    /// The processes that train together cannot, or not any longer.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// A file of the run folder could not be written or read.
     #[error("the run folder cannot be used")]
     Io(#[from] std::io::Error),
@@ -234,6 +238,7 @@ impl TrainError {
                 | TrainError::NamedCheckpoint { .. }
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         ) || matches!(self, TrainError::Remote(error) if error.is_bad_input())
+            || matches!(self, TrainError::Ranks(error) if error.is_bad_input())
     }
 }
 
@@ -246,6 +251,15 @@ fn what_is_kept(newest: Option<&Path>) -> String {
         ),
         None => "there is none before it: mend what is wrong with the disk, and the same command starts anew"
             .to_owned(),
+    }
+}
+
+impl From<UpdateError> for TrainError {
+    fn from(error: UpdateError) -> TrainError {
+        match error {
+            UpdateError::TooLarge(error) => error.into(),
+            UpdateError::Ranks(error) => error.into(),
+        }
     }
 }
 

@@ -22,9 +22,9 @@ use crate::tasks::Task;
 /// Version of the lines that this build writes and reads.
 pub const FORMAT: u64 = 2;
 
-/// Writes `samples/step-N.jsonl` into a run folder, one [`Line`] per attempt.
+/// Writes `samples/step-N.jsonl` into a run folder, one [`Line`] per attempt; nothing where another process does.
 pub struct Journal {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
 }
 
 /// One attempt. The attempts of a group follow each other, in the order of their numbers; a greedy attempt that they are compared
@@ -136,7 +136,12 @@ impl Journal {
                 fs_err::remove_file(path)?;
             }
         }
-        Ok(Journal { folder })
+        Ok(Journal { folder: Some(folder) })
+    }
+
+    /// That of a process that writes nothing.
+    pub fn silent() -> Journal {
+        Journal { folder: None }
     }
 
     /// Writes what the update of the step that `session` has just done read and did, where the recipe records steps.
@@ -151,6 +156,9 @@ impl Journal {
         attempts: &Attempts,
         learnt: &LearnReport,
     ) -> Result<(), TrainError> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
         let id = |group: &Group| session.environment.tasks[group.task].id.clone();
         let tasks = attempts.groups.iter().map(id).collect();
         write_record(&recipe.run, (session.step, recipe.telemetry.record), tasks, attempts, learnt)
@@ -163,6 +171,7 @@ impl Journal {
     ///
     /// If the file cannot be written, or a prompt not be rendered again.
     pub fn write(&self, session: &Session, recipe: &Recipe, attempts: &Attempts) -> Result<(), TrainError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         let mut text = String::new();
         let mut add = |line: Line| {
             text.push_str(&serde_json::to_string(&line).expect("a line of plain values is JSON"));
@@ -194,7 +203,7 @@ impl Journal {
                 });
             }
         }
-        Ok(replace_file(&step_file(&self.folder, session.step), text.as_bytes())?)
+        Ok(replace_file(&step_file(folder, session.step), text.as_bytes())?)
     }
 }
 

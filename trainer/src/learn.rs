@@ -4,20 +4,20 @@
 //! attempts -> columns (old and reference logprobs, values) -> advantages -> masks -> epochs x mini-batches of updates
 //! ```
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::algorithm::{
-    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, Outcomes, PolicyLoss, TokenOutcomes,
-    advantages, explained_variance, kl, mini_batches, penalised, token_advantages, top_covariance,
-    top_entropy,
+    AdvantageEstimator, AlgorithmConfig, KlPlace, Outcomes, PolicyLoss, TokenOutcomes, advantages,
+    explained_variance, kl, mini_batches, penalised, token_advantages, top_covariance, top_entropy,
 };
 use crate::attempts::Attempts;
-use crate::batch::{Batch, Values, pass, plans};
+use crate::batch::{Batch, Values};
+use crate::columns::Columns;
 use crate::critic::verifier::{self, Told};
 use crate::error::TrainError;
 use crate::learner::Learner;
-use crate::optim::{self, Settings, TokenBudget, TooLarge, UpdateReport, learning_rate};
-use crate::policy::{Network, token_logprobs};
+use crate::optim::{self, Settings, TokenBudget, UpdateReport, learning_rate};
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::record::Learnt;
 use crate::rollout::{Completion, Finish, Group};
@@ -98,7 +98,8 @@ pub fn learn(
     let halvings = budget.halvings();
     let lesson = prepare_within(&mut budget, learner, recipe, (&groups, &scores))?;
     let apart = recipe.supervised.mode != SupervisedMode::Mixed;
-    let mut settings = settings(learner, recipe, step);
+    let ranks = learner.ranks.clone();
+    let mut settings = settings(learner, recipe, step, &ranks);
     settings.references = if apart { None } else { references };
 
     let mut report = LearnReport {
@@ -182,36 +183,59 @@ pub struct Lesson {
     pub divergence_n: Option<Tensor>,
 }
 
-/// As [`prepare`], within `budget`.
+/// As [`prepare`], within `budget`, and together with the other processes.
 fn prepare_within(
     budget: &mut TokenBudget,
     learner: &Learner,
     recipe: &Recipe,
     (groups, scores): (&[Group], &Scores),
-) -> Result<Option<Lesson>, TooLarge> {
-    let batch = Batch::new(&scores.judged(groups), Device::Cpu);
-    let members = batch.members();
-    budget.fit(&[(&batch, &members)], |budget| prepare(learner, recipe, (groups, scores), budget.get()))
+) -> Result<Option<Lesson>, TrainError> {
+    let batch = Batch::new(&scores.judged(groups), learner.policy.weights.device());
+    if batch.sequences.is_empty() {
+        return Ok(None);
+    }
+    let own = batch.share_of(&learner.ranks, &batch.members());
+    let columns =
+        budget.fit(&[(&batch, &own)], |budget| Columns::of(learner, recipe, &batch, &own, budget.get()))?;
+    let columns = columns.of_all(&learner.ranks)?;
+    Ok(Some(lesson(learner, recipe, (groups, scores), batch, columns)))
 }
 
 /// Everything that comes before the first optimizer step, with at most `budget` tokens through the network together; `None` if
-/// there is no attempt to learn from.
+/// there is no attempt to learn from. Of a process without others.
 pub fn prepare(
     learner: &Learner,
     recipe: &Recipe,
     (groups, scores): (&[Group], &Scores),
     budget: usize,
 ) -> Option<Lesson> {
-    let judged = scores.judged(groups);
-    let mut batch = Batch::new(&judged, learner.policy.weights.device());
+    let batch = Batch::new(&scores.judged(groups), learner.policy.weights.device());
     if batch.sequences.is_empty() {
         return None;
     }
-    let plan = LessonPlan { learner, recipe, algorithm: &recipe.algorithm, budget };
-    let entropy_n = plan.fill_columns(&mut batch);
+    let columns = Columns::of(learner, recipe, &batch, &batch.members(), budget);
+    Some(lesson(learner, recipe, (groups, scores), batch, columns))
+}
+
+/// What is learnt from `batch`, which has the attempts of `groups` that have a reward.
+fn lesson(
+    learner: &Learner,
+    recipe: &Recipe,
+    (groups, scores): (&[Group], &Scores),
+    mut batch: Batch,
+    columns: Columns,
+) -> Lesson {
+    let plan = LessonPlan { learner, recipe, algorithm: &recipe.algorithm };
+    let Columns { own_n, entropy_n, reference_n, values_n, energy_n } = columns;
+    if let Some(own_n) = own_n {
+        batch.old_n = own_n;
+        batch.recomputed = true;
+    }
+    batch.reference_n = reference_n;
     let divergence_n = plan.divergence(&batch);
-    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref());
+    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref(), (values_n, energy_n));
     plan.fill_masks(&mut batch, entropy_n.as_ref());
+    let judged = scores.judged(groups);
     let completions = judged.iter().flat_map(|group| &group.completions);
     let cut_off = |completion: &Completion| recipe.algorithm.filters(completion.finish == Finish::Length);
     let mut excluded: Vec<bool> = completions.map(cut_off).collect();
@@ -223,7 +247,7 @@ pub fn prepare(
         }
         accepted.len() as f64 / batch.sequences.len() as f64
     });
-    Some(Lesson { batch, excluded, filtered, accepted, divergence_n })
+    Lesson { batch, excluded, filtered, accepted, divergence_n }
 }
 
 /// What the steps before the updates look at.
@@ -231,37 +255,9 @@ struct LessonPlan<'a> {
     learner: &'a Learner,
     recipe: &'a Recipe,
     algorithm: &'a AlgorithmConfig,
-    /// Most tokens through the network together.
-    budget: usize,
 }
 
 impl LessonPlan<'_> {
-    fn model(&self) -> Network {
-        tch::no_grad(|| self.learner.policy.model())
-    }
-
-    /// Fills the columns that the recipe's losses compare with; returns the entropies if a mask wants them.
-    fn fill_columns(&self, batch: &mut Batch) -> Option<Tensor> {
-        let temperature = self.recipe.rollout.temperature;
-        let masks_by_entropy = self.algorithm.top_entropy_share < 1.0;
-        let corrects = self.algorithm.correction != CorrectionKind::None;
-        let mut entropy_n = None;
-        if corrects || masks_by_entropy {
-            let own = pass(&self.model(), batch, self.budget, temperature);
-            entropy_n = masks_by_entropy.then_some(own.entropy_n);
-            if corrects {
-                batch.old_n = own.logprobs_n;
-                batch.recomputed = true;
-            }
-        }
-        batch.reference_n = self
-            .learner
-            .reference
-            .as_ref()
-            .map(|reference| reference.logprobs(&self.learner.policy, batch, self.budget, temperature));
-        entropy_n
-    }
-
     /// Divergence of the rollout's policy from the reference, token by token, by the recipe's estimator.
     fn divergence(&self, batch: &Batch) -> Option<Tensor> {
         let reference_n = batch.reference_n.as_ref()?;
@@ -275,6 +271,7 @@ impl LessonPlan<'_> {
         groups: &[Group],
         scores: &Scores,
         divergence_n: Option<&Tensor>,
+        (values_n, energy_n): (Option<Tensor>, Option<Tensor>),
     ) {
         let (algorithm, lengths) = (self.algorithm, batch.lengths());
         let per_token = algorithm.advantage.is_per_token();
@@ -305,13 +302,7 @@ impl LessonPlan<'_> {
         let sequence: Vec<f64> =
             judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
 
-        let values_n =
-            self.learner.critic.as_ref().map(|critic| critic.values(&self.model(), batch, self.budget));
-        let energy = if algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline {
-            host(&self.energy(batch))
-        } else {
-            Vec::new()
-        };
+        let energy = energy_n.as_ref().map(host).unwrap_or_default();
         let targets = token_advantages(
             algorithm,
             &TokenOutcomes {
@@ -358,17 +349,6 @@ impl LessonPlan<'_> {
         groups.iter().zip(&scores.rewards).map(shape).collect()
     }
 
-    /// How much each token moves the weights.
-    fn energy(&self, batch: &Batch) -> Tensor {
-        let (model, temperature) = (self.model(), self.recipe.rollout.temperature);
-        let plans = plans(batch, &batch.members(), self.budget);
-        batch.gathered(plans.iter().map(|plan| {
-            let hidden_ne = tch::no_grad(|| plan.pack.hidden(&model));
-            let target_n = plan.pack.targets(model.device());
-            (plan, token_logprobs::energy(&model, &hidden_ne, &target_n, temperature))
-        }))
-    }
-
     /// Fills the masks over the tokens of the rollout.
     fn fill_masks(&self, batch: &mut Batch, entropy_n: Option<&Tensor>) {
         let algorithm = self.algorithm;
@@ -379,7 +359,7 @@ impl LessonPlan<'_> {
 }
 
 /// What the updates of step `step`, from 0, are done with.
-pub fn settings<'a>(learner: &Learner, recipe: &'a Recipe, step: u64) -> Settings<'a> {
+pub fn settings<'a>(learner: &Learner, recipe: &'a Recipe, step: u64, ranks: &'a Ranks) -> Settings<'a> {
     let warms_up = learner.critic.is_some() && step < recipe.critic.warmup_steps;
     let rate = |optimizer| learning_rate(optimizer, step, recipe.steps);
     Settings {
@@ -392,6 +372,7 @@ pub fn settings<'a>(learner: &Learner, recipe: &'a Recipe, step: u64) -> Setting
         longest: recipe.longest_attempt(),
         kl_coefficient: learner.kl_coefficient,
         references: None,
+        ranks,
     }
 }
 

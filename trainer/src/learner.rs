@@ -3,6 +3,7 @@
 use crate::critic::Critic;
 use crate::optim::{Optimizer, TokenBudget};
 use crate::policy::Policy;
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 
@@ -20,6 +21,8 @@ pub struct Learner {
     pub kl_coefficient: f64,
     /// How many tokens go through the network together in the update.
     pub token_budget: TokenBudget,
+    /// Who else learns the same.
+    pub ranks: Ranks,
 }
 
 impl Learner {

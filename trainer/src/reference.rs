@@ -89,11 +89,18 @@ impl Reference {
     }
 
     /// Logprobs of the batch's tokens under the reference, a column.
-    pub fn logprobs(&self, policy: &Policy, batch: &Batch, budget: usize, temperature: f64) -> Tensor {
+    pub fn logprobs(
+        &self,
+        policy: &Policy,
+        batch: &Batch,
+        members: &[usize],
+        budget: usize,
+        temperature: f64,
+    ) -> Tensor {
         let network = tch::no_grad(|| match self {
             Reference::WithoutAdapters => policy.base_model(),
             Reference::Own(own) => Network::new(&own.architecture, &own.weights, own.compute),
         });
-        pass(&network, batch, budget, temperature).logprobs_n
+        pass(&network, batch, members, budget, temperature).logprobs_n
     }
 }

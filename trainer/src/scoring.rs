@@ -9,6 +9,7 @@ use rltrain_rewards::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::in_order;
 use crate::audit::bypass_signs;
 use crate::critic::verifier::Forecast;
 use crate::environment::Environment;
@@ -303,6 +304,18 @@ impl Scores {
         self.solved += round.solved;
         self.with_verdict += round.with_verdict;
         self.lost += round.lost;
+    }
+
+    /// Puts the groups into another order.
+    pub fn reorder(&mut self, order: &[usize]) {
+        fn reordered<T>(rows: &mut Vec<T>, order: &[usize]) {
+            *rows = in_order(std::mem::take(rows), order);
+        }
+        reordered(&mut self.rewards, order);
+        reordered(&mut self.rows, order);
+        reordered(&mut self.greedy, order);
+        reordered(&mut self.forecasts, order);
+        reordered(&mut self.parts, order);
     }
 
     /// What the update reads of the groups with these indices.

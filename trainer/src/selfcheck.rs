@@ -17,6 +17,7 @@ use crate::error::TrainError;
 use crate::learn::{Lesson, prepare, settings};
 use crate::optim::{OptimizerConfig, Settings, UpdateReport, accumulate_in_parts};
 use crate::policy::{Policy, Weights};
+use crate::ranks::ALONE;
 use crate::recipe::Recipe;
 use crate::session::Session;
 use crate::step_metrics::StepTimes;
@@ -90,7 +91,7 @@ pub fn selfcheck(session: &mut Session, recipe: &Recipe) -> Result<Option<SelfCh
         make_up(&mut lesson_forward);
         make_up(&mut lesson_backward);
     }
-    let settings = settings(learner, recipe, step);
+    let settings = settings(learner, recipe, step, &ALONE);
     // As training computes it: a batch that fits there fits here.
     let budget = learner.token_budget.tokens();
     let whole = gradient(&learner.policy, &lesson_forward, &settings, budget);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rltrain_executor::Verdict;
 use rltrain_rewards::Part;
+use serde::{Deserialize, Serialize};
 
 use crate::algorithm::has_signal;
 use crate::attempts::Attempts;
@@ -29,6 +30,11 @@ impl StepTimes {
     pub fn start(phases: Phases) -> StepTimes {
         let zero = Duration::ZERO;
         StepTimes { start: Instant::now(), phases, rollout: zero, execution: zero, update: zero }
+    }
+
+    /// Shows what goes on, without a clock.
+    pub fn show(&self, phase: &str) {
+        self.phases.show(phase);
     }
 
     /// Where to say what cannot wait for the end of the step.
@@ -57,6 +63,46 @@ impl StepTimes {
     /// Takes over where the time of the next step's attempts went, made beside this step's update.
     pub fn beside(&mut self, attempts: &StepTimes) {
         (self.rollout, self.execution) = (attempts.rollout, attempts.execution);
+    }
+}
+
+/// How long one of several processes was busy in a step, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Busy {
+    /// Sampling and waiting for its own verdicts.
+    pub attempts: f64,
+    /// Forward, backward and optimizer, with what is exchanged there.
+    pub update: f64,
+    /// In collectives, waiting for slower processes included.
+    pub communication: f64,
+    /// The step so far.
+    pub step: f64,
+}
+
+impl Busy {
+    /// Of this process, which has `communicated` for so long in the step.
+    pub fn of(times: &StepTimes, communicated: Duration) -> Busy {
+        Busy {
+            attempts: (times.rollout + times.execution).as_secs_f64(),
+            update: times.update.as_secs_f64(),
+            communication: communicated.as_secs_f64(),
+            step: times.start.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// Adds what all processes say to the timings of a step. The slowest is the one that waited least for others.
+    pub fn report(all: &[Busy], timings: &mut Metrics) {
+        let of = |value: fn(&Busy) -> f64| Spread::of_numbers(&all.iter().map(value).collect::<Vec<_>>());
+        let (attempts, update) = (of(|busy| busy.attempts), of(|busy| busy.update));
+        let communication = of(|busy| busy.communication / busy.step.max(f64::MIN_POSITIVE));
+        timings.push("ranks/attempts_seconds_max", attempts.max);
+        timings.push("ranks/attempts_seconds_mean", attempts.mean);
+        timings.push("ranks/update_seconds_max", update.max);
+        timings.push("ranks/communication_share", communication.mean);
+        timings.push("ranks/communication_share_min", communication.min);
+        let waited = |rank: &usize| all[*rank].communication;
+        let slowest = (0..all.len()).min_by(|one, other| waited(one).total_cmp(&waited(other)));
+        timings.push("ranks/slowest", slowest.unwrap_or(0) as f64);
     }
 }
 

@@ -22,12 +22,13 @@ use crate::error::TrainError;
 use crate::eval::heldout;
 use crate::learn::{LearnReport, learn};
 use crate::policy::refuse_rounded_operands;
+use crate::ranks::{Lane, Ranks};
 use crate::recipe::Recipe;
 use crate::session::{Session, Start};
-use crate::step_metrics::{StepTimes, shown, step_metrics};
+use crate::step_metrics::{Busy, StepTimes, shown, step_metrics};
 use crate::stop::StopFlag;
 use crate::supervised::references;
-use crate::telemetry::{Phases, RunSummary};
+use crate::telemetry::{Metrics, Phases, RunSummary};
 
 /// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved. `start` says what
 /// a run that is there already goes on from.
@@ -39,14 +40,46 @@ use crate::telemetry::{Phases, RunSummary};
 /// If the model, the disk, the device or the sandbox fails. A program that crashes or loops is a verdict, not an
 /// error.
 pub fn train(recipe: &Recipe, start: &Start, stop: &StopFlag) -> Result<Option<RunSummary>, TrainError> {
-    let mut session = Session::start_or_resume(recipe, start)?;
+    train_among(&Ranks::alone(), recipe, start, stop)
+}
+
+/// As [`train`], as one of the processes that train together; the others hear of it if this one fails.
+///
+/// # Errors
+///
+/// As [`train`], and if another process is gone.
+pub fn train_among(
+    ranks: &Ranks,
+    recipe: &Recipe,
+    start: &Start,
+    stop: &StopFlag,
+) -> Result<Option<RunSummary>, TrainError> {
+    let done = run(ranks, recipe, start, stop);
+    match &done {
+        Ok(_) => ranks.leave(),
+        Err(error) => ranks.fail(error),
+    }
+    done
+}
+
+/// The loop.
+fn run(
+    ranks: &Ranks,
+    recipe: &Recipe,
+    start: &Start,
+    stop: &StopFlag,
+) -> Result<Option<RunSummary>, TrainError> {
+    let mut session = Session::start_among(ranks, recipe, start)?;
     let runs_ahead = recipe.rollout.staleness > 0;
     if runs_ahead {
         // What libtorch is told holds for every thread.
         refuse_rounded_operands();
     }
 
-    while session.step < recipe.steps && !stop.is_asked() {
+    while session.step < recipe.steps
+        && !ranks.any(Lane::Learning, "a question for a stop", stop.is_asked())?
+    {
+        ranks.at_step(session.step);
         heldout::evaluate_if_due(&mut session, recipe)?;
         let (step, mut times) = (session.step, StepTimes::start(session.telemetry.phases()));
 
@@ -73,7 +106,7 @@ pub fn train(recipe: &Recipe, start: &Start, stop: &StopFlag) -> Result<Option<R
         // Record, and keep.
         session.step += 1;
         record(&mut session, recipe, &attempts, learnt, &mut times)?;
-        session.checkpoint_if_due(recipe);
+        session.checkpoint_if_due(recipe)?;
     }
     session.checkpoint(recipe)?;
     if session.step < recipe.steps {
@@ -130,6 +163,7 @@ fn record(
     let (mut metrics, mut timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
     session.add_checkpoints(&mut timings);
+    ranks_times(session, times, &mut timings)?;
     session.telemetry.log(session.step, &metrics, &timings, shown(attempts, &learnt))?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {
@@ -138,5 +172,15 @@ fn record(
     session.journal.write(session, recipe, attempts)?;
     session.journal.record(session, recipe, attempts, &learnt)?;
     session.environment.remember(attempts);
+    Ok(())
+}
+
+/// Adds how long each process was busy, where there are several.
+fn ranks_times(session: &Session, times: &StepTimes, timings: &mut Metrics) -> Result<(), TrainError> {
+    let ranks = &session.learner.ranks;
+    if !ranks.is_alone() {
+        let own = Busy::of(times, ranks.communicated());
+        Busy::report(&ranks.gather(Lane::Learning, "the times of a step", own)?, timings);
+    }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub use plan::{Plan, plans};
 use tch::{Device, Kind, Tensor};
 
 use crate::policy::{Continuation, Interjection};
+use crate::ranks::{Ranks, own_sequences};
 use crate::rollout::Group;
 
 /// One attempt.
@@ -137,13 +138,20 @@ impl Batch {
         Tensor::from_slice(&values).to_device(self.device())
     }
 
-    /// A column put together from what was computed for each of `plans`, which cover every sequence.
+    /// A column put together from what was computed for each of some plans; zero for sequences that are in none of them.
     pub fn gathered<'a>(&self, parts: impl IntoIterator<Item = (&'a Plan, Tensor)>) -> Tensor {
         let mut column = Tensor::zeros([self.sampled_n.size()[0]], (Kind::Float, self.device()));
         for (plan, part_n) in parts {
             let _ = column.index_copy_(0, &plan.place_n, &part_n);
         }
         column
+    }
+
+    /// Those of `members` that this process computes, where others compute the rest.
+    pub fn share_of(&self, ranks: &Ranks, members: &[usize]) -> Vec<usize> {
+        let tokens = |member: &usize| self.sequences[*member].continuation().read_length();
+        let tokens: Vec<usize> = members.iter().map(tokens).collect();
+        members[own_sequences(&tokens, ranks.rank(), ranks.world())].to_vec()
     }
 
     /// Which of `members` have an advantage other than zero somewhere: the others have a gradient of exactly zero in every

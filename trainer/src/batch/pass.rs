@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::{Batch, plans};
 use crate::policy::{Network, token_logprobs};
 
-/// What [`pass`] returns: two columns of the batch, without gradient, in nats.
+/// What [`pass`] returns: two columns of the batch, zero outside of the sequences that were asked about, without gradient, in nats.
 pub struct Pass {
     /// Logprob of each token.
     pub logprobs_n: Tensor,
@@ -13,10 +13,10 @@ pub struct Pass {
     pub entropy_n: Tensor,
 }
 
-/// Logprobs and entropies of the batch's tokens under `network`, at most `budget` tokens at a time.
-pub fn pass(network: &Network, batch: &Batch, budget: usize, temperature: f64) -> Pass {
+/// Logprobs and entropies of the tokens of the sequences `members` of `batch` under `network`, at most `budget` tokens at a time.
+pub fn pass(network: &Network, batch: &Batch, members: &[usize], budget: usize, temperature: f64) -> Pass {
     let _no_gradient = tch::no_grad_guard();
-    let plans = plans(batch, &batch.members(), budget);
+    let plans = plans(batch, members, budget);
     let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
     for plan in &plans {
         let hidden_ne = plan.pack.hidden(network);

@@ -1,5 +1,5 @@
-//! Settings that libraries read before `main`: the allocator keeps the memory it has got, and threads that wait for each other
-//! sleep.
+//! Settings that libraries read before `main`: the allocator keeps the memory it has got, threads that wait for each other sleep,
+//! and libtorch leaves it to us to say what went wrong.
 //!
 //! Tensors of many megabytes come and go with every operation. glibc maps each anew and gives it back, so that every one
 //! is paid for again in page faults: 330,000 of them for one short rollout of SmolLM2-135M, 4,000 with these settings.
@@ -15,7 +15,7 @@ use std::process::Command;
 use crate::policy::permit_rounded_operands;
 
 /// Variables and what is right for us. One that the user has set is left alone.
-const SETTINGS: [(&str, &str); 2] = [
+const SETTINGS: [(&str, &str); 3] = [
     // Large pages, no mapping per allocation, nothing given back, grown by 256 MiB at a time.
     (
         "GLIBC_TUNABLES",
@@ -24,6 +24,8 @@ const SETTINGS: [(&str, &str); 2] = [
     ),
     // Rounds of the waiting loop before a thread sleeps.
     ("GOMP_SPINCOUNT", "20000"),
+    // libtorch's collectives write a trace of C++ calls for every process that leaves; what they fail with is reported by us.
+    ("TORCH_CPP_LOG_LEVEL", "FATAL"),
 ];
 
 /// Starts the program again with the settings, in place of this process. Returns if they are all there already, or if that

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tch::Device;
 
 use super::changes::Changes;
 use super::failure::Failure;
 use super::{print_line, tell};
+use crate::error::TrainError;
+use crate::ranks::{Fate, Place, Ranks, RanksError};
 use crate::recipe::Recipe;
 use crate::session::Start;
 use crate::stop::StopFlag;
-use crate::train::train;
+use crate::train::train_among;
 
 /// How a run that is there already is taken up.
 #[derive(Debug, Default, Args)]
@@ -70,9 +73,27 @@ fn follow(recipe: &Recipe, start: StartArguments, layers: Vec<String>, command: 
     let announce = || tell("\nfinishing this step and saving; Ctrl-C again stops at once");
     stop.listen(announce).map_err(Failure::world)?;
     let start = Start { from: start.from, allow_drift: start.allow_drift, layers };
-    match train(recipe, &start, &stop)? {
+    let ranks = join(recipe)?;
+    match train_among(&ranks, recipe, &start, &stop)? {
+        _ if !ranks.is_first() => {}
         Some(summary) => print_line(summary),
         None => tell(&format!("stopped and saved; `{command}` goes on from here")),
     }
     Ok(())
+}
+
+/// Joins the processes that torchrun or Slurm has started beside this one, if it has.
+fn join(recipe: &Recipe) -> Result<Ranks, TrainError> {
+    let Some(place) = Place::from_environment().map_err(RanksError::from)? else { return Ok(Ranks::alone()) };
+    let device = if recipe.model.device.is_cuda() { Device::Cuda(place.local_rank) } else { Device::Cpu };
+    Ok(Ranks::join(place, device, end)?)
+}
+
+/// Ends a process that waits for others in a run that has ended.
+#[allow(unsafe_code, reason = "there is no other way to end a process without its destructors")]
+fn end(fate: &Fate) -> ! {
+    tell(&format!("Error: the run ended: {fate}"));
+    // SAFETY: nothing of this process is needed any more. Destructors would wait for collectives that nobody completes; what is on
+    // the disk is whole at any moment.
+    unsafe { libc::_exit(1) }
 }

@@ -97,12 +97,12 @@ impl Critic {
         hidden_ne.to_kind(Kind::Float).linear(head, Some(bias)).squeeze_dim(-1)
     }
 
-    /// The value before each token of `batch`, a column without gradient. `policy` is the policy's network.
-    pub fn values(&self, policy: &Network, batch: &Batch, budget: usize) -> Tensor {
+    /// The value before each token of the sequences `members` of `batch`, a column without gradient that is zero elsewhere. `policy` is the policy's network.
+    pub fn values(&self, policy: &Network, batch: &Batch, members: &[usize], budget: usize) -> Tensor {
         let _no_gradient = tch::no_grad_guard();
         let trunk = self.trunk();
         let network = trunk.as_ref().unwrap_or(policy);
-        let plans = plans(batch, &batch.members(), budget);
+        let plans = plans(batch, members, budget);
         batch.gathered(plans.iter().map(|plan| (plan, self.values_of(&plan.pack.hidden(network)))))
     }
 

@@ -15,6 +15,7 @@ use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::start_executor;
 use crate::facts::{Bench, Facts, Wanted};
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::grammar::{CompiledGrammar, DrawnLanguage};
@@ -41,6 +42,8 @@ pub struct Environment {
     pub tasks_drawn: u64,
     /// How often tasks are solved, if the recipe decides anything by it.
     pub pass_rates: Option<PassRates>,
+    /// Who else makes attempts at the same tasks.
+    pub ranks: Ranks,
 }
 
 impl Environment {
@@ -63,6 +66,7 @@ impl Environment {
             history: History::default(),
             facts: Facts::default(),
             tasks_drawn: 0,
+            ranks: Ranks::alone(),
         })
     }
 

@@ -111,9 +111,16 @@ pub struct Evaluations {
     path: PathBuf,
     heldout_tasks_blake3: String,
     all: Vec<Evaluation>,
+    /// Whether this process writes the file.
+    writes: bool,
 }
 
 impl Evaluations {
+    /// The same for a process that keeps them in memory, because another writes them.
+    pub fn in_memory(self) -> Evaluations {
+        Evaluations { writes: false, ..self }
+    }
+
     /// Reads the evaluations of the run folder `run` up to `step`; none if there are none yet, or if they are of other tasks
     /// than those of the file with hash `heldout_tasks_blake3`.
     ///
@@ -127,7 +134,7 @@ impl Evaluations {
             content => content.evaluations,
         };
         all.retain(|evaluation| evaluation.step <= step);
-        Ok(Evaluations { path, heldout_tasks_blake3: heldout_tasks_blake3.to_owned(), all })
+        Ok(Evaluations { path, heldout_tasks_blake3: heldout_tasks_blake3.to_owned(), all, writes: true })
     }
 
     /// Mean pass@`k` by step, of whatever tasks, as the run folder `run` has it.
@@ -170,6 +177,9 @@ impl Evaluations {
     /// If the disk refuses; the file then keeps its content.
     pub fn push(&mut self, evaluation: Evaluation) -> Result<(), TrainError> {
         self.all.push(evaluation);
+        if !self.writes {
+            return Ok(());
+        }
         let heldout_tasks_blake3 = Some(self.heldout_tasks_blake3.clone());
         let content = Content { format: FORMAT, heldout_tasks_blake3, evaluations: self.all.clone() };
         let mut text = serde_json::to_vec_pretty(&content)

@@ -5,12 +5,14 @@ use std::time::Instant;
 use super::evaluations::{Evaluation, interval};
 use super::pass_at_k::TaskCounts;
 use super::search::{self, Found};
+use crate::attempts::{Attempts, in_order};
 use crate::critic::accept::Acceptance;
 use crate::critic::quality::{Judged, Selection};
 use crate::critic::verifier::{Verifier, forecast_groups};
 use crate::episode::{Played, play};
 use crate::error::TrainError;
 use crate::execution::Verdicts;
+use crate::ranks::{Lane, own_places};
 use crate::recipe::Recipe;
 use crate::rng::Stream;
 use crate::rollout::{Group, Request, collect};
@@ -67,13 +69,20 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
     let sampling = environment.sampling(recipe, Stream::Evaluation, session.step, recipe.eval.temperature);
-    let tasks: Vec<_> = session.heldout.iter().collect();
+    let ranks = &session.learner.ranks;
+    let places = own_places(requests.len(), ranks.rank(), ranks.world());
+    let requests = in_order(requests, &places);
+    let tasks: Vec<_> = places.iter().map(|place| &session.heldout[*place]).collect();
     let Played { completions, executions, .. } =
         play((policy, environment), recipe, &tasks, &requests, &sampling)?;
     let verdicts = executions.wait(requests.len());
-    within_budget(&verdicts)?;
-    let places: Vec<usize> = (0..requests.len()).collect();
     let groups = collect(&places, requests, completions);
+    let own = Attempts { groups, verdicts, ..Attempts::default() };
+    let Attempts { groups, verdicts, .. } = match ranks.is_alone() {
+        true => own,
+        false => Attempts::interleaved(ranks.gather(Lane::Learning, "an evaluation", own)?),
+    };
+    within_budget(&verdicts)?;
     let (mut selection, mut acceptance) = (None, None);
     if let Some(verifier) = &session.verifier {
         let judged = judged(verifier, &session.heldout, &groups, &verdicts);

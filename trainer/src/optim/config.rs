@@ -53,6 +53,9 @@ pub struct OptimizerConfig {
     /// Steps in a row without a finite gradient after which the run stops, with its last batch written out, at least 1.
     /// Default 5. A single one is skipped and counted.
     pub max_skipped: NonZeroUsize,
+    /// What processes that train together (torchrun, Slurm) share out instead of each having all of it: `none`, or `state`, the
+    /// rule's running means. Default `none`. The result is the same, bit for bit.
+    pub sharding: Sharding,
 }
 
 impl Default for OptimizerConfig {
@@ -72,8 +75,20 @@ impl Default for OptimizerConfig {
             max_gradient_norm: 1.0,
             micro_batch_tokens: const { NonZeroUsize::new(4096).expect("4096 is not zero") },
             max_skipped: const { NonZeroUsize::new(5).expect("5 is not zero") },
+            sharding: Sharding::default(),
         }
     }
+}
+
+/// What processes share out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharding {
+    /// Nothing: each has all weights, gradients and running means.
+    #[default]
+    None,
+    /// The running means of the optimizer.
+    State,
 }
 
 /// What the learning rate does after the warm-up.

@@ -6,6 +6,7 @@ use rltrain_checkpoints::TensorFile;
 use tch::{Kind, Tensor};
 
 use super::config::{OptimizerConfig, OptimizerKind};
+use super::share::Means;
 use super::{adamw, sgd};
 use crate::policy::{PolicyError, Weights, load_tensor};
 use crate::record::{Gradient, hashes};
@@ -35,8 +36,10 @@ pub struct Optimizer {
     pub updates: u64,
     /// The gradient of every update applied since somebody asked for it; `None` while nobody does.
     pub watched: Option<Vec<Gradient>>,
-    kind: OptimizerKind,
-    means: BTreeMap<String, Vec<Tensor>>,
+    pub(super) kind: OptimizerKind,
+    pub(super) means: Means,
+    /// Who keeps the means of each weight, where processes share them out.
+    pub(super) owners: Option<BTreeMap<String, usize>>,
 }
 
 impl Optimizer {
@@ -44,7 +47,7 @@ impl Optimizer {
     pub fn new(kind: OptimizerKind, weights: &Weights) -> Optimizer {
         let zeros = |weight: &Tensor| kind.means().iter().map(|_| weight.detach().zeros_like()).collect();
         let means = weights.trained().map(|(name, weight)| (name, zeros(weight))).collect();
-        Optimizer { updates: 0, watched: None, kind, means }
+        Optimizer { updates: 0, watched: None, kind, means, owners: None }
     }
 
     /// The state that a checkpoint holds: `updates`, and for every weight one tensor `MEAN/NAME` per mean, as
@@ -59,21 +62,43 @@ impl Optimizer {
         weights: &Weights,
         file: &TensorFile,
     ) -> Result<Optimizer, PolicyError> {
+        Optimizer::restored_of(kind, updates, weights, file, |_| true)
+    }
+
+    /// As [`Optimizer::restored`], with the means of those weights only whose names `keeps` says yes to.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn restored_of(
+        kind: OptimizerKind,
+        updates: u64,
+        weights: &Weights,
+        file: &TensorFile,
+        keeps: impl Fn(&str) -> bool,
+    ) -> Result<Optimizer, PolicyError> {
         let mut means = BTreeMap::new();
-        for (name, weight) in weights.trained() {
+        for (name, weight) in weights.trained().filter(|(name, _)| keeps(name)) {
             let read = |mean: &&str| {
                 load_tensor(file, &format!("{mean}/{name}"), &weight.size())
                     .map(|tensor| tensor.to_device(weight.device()))
             };
             means.insert(name.clone(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
         }
-        Ok(Optimizer { updates, watched: None, kind, means })
+        Ok(Optimizer { updates, watched: None, kind, means, owners: None })
     }
 
-    /// What a checkpoint has to hold besides `updates`: `(MEAN/NAME, tensor)`.
+    /// What a checkpoint has to hold besides `updates`: `(MEAN/NAME, tensor)`. Where processes share the means out, of those of this
+    /// one.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.means.iter().flat_map(|(name, means)| {
-            self.kind.means().iter().zip(means).map(move |(mean, tensor)| (format!("{mean}/{name}"), tensor))
+        self.state_of(&self.means)
+    }
+
+    /// As [`Optimizer::state`], of means that were put together.
+    pub fn state_of<'a>(&self, means: &'a Means) -> impl Iterator<Item = (String, &'a Tensor)> {
+        let kind = self.kind;
+        means.iter().flat_map(move |(name, means)| {
+            kind.means().iter().zip(means).map(move |(mean, tensor)| (format!("{mean}/{name}"), tensor))
         })
     }
 
@@ -98,7 +123,11 @@ impl Optimizer {
             if !gradient.defined() {
                 continue;
             }
-            let means = self.means.get(&name).expect("means exist for every weight");
+            let Some(means) = self.means.get(&name) else {
+                // Another process updates it.
+                let _ = weight.grad().zero_();
+                continue;
+            };
             let decay = if weight.dim() > 1 { learning_rate * config.weight_decay } else { 0.0 };
             let flat = |tensor: &Tensor| tensor.view([-1]);
             let (weight, gradient) = (flat(&weight.detach()), flat(&gradient));

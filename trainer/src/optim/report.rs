@@ -1,12 +1,13 @@
 //! What optimizer steps did, for the metrics.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::algorithm::{TokenLoss, ValueLoss};
 
 /// What the optimizer steps of one rollout did. Means and shares are over the trained tokens; what is said of gradients is
 /// the mean over the steps.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpdateReport {
     /// Optimizer steps, skipped ones included.
     pub updates: usize,
@@ -29,7 +30,7 @@ pub struct UpdateReport {
 }
 
 /// Means over the trained tokens of all optimizer steps, and extremes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TokenReport {
     /// The policy loss of a token before aggregation.
     pub policy_loss: f64,
@@ -65,7 +66,7 @@ pub struct TokenReport {
 }
 
 /// What the critic's optimizer steps did.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticReport {
     /// Mean value loss of a token.
     pub loss: f64,
@@ -79,6 +80,17 @@ pub struct CriticReport {
 const MAX_DRIFT: f64 = 20.0;
 
 impl UpdateReport {
+    /// What processes did that computed the gradient of one step together, each that of its share.
+    pub fn of_shares(shares: &[UpdateReport]) -> UpdateReport {
+        let losses = || shares.iter().filter_map(|share| share.supervised);
+        UpdateReport {
+            // Both have the denominators of the whole step.
+            loss: shares.iter().map(|share| share.loss).sum(),
+            supervised: losses().next().map(|_| losses().sum()),
+            ..UpdateReport::together(shares)
+        }
+    }
+
     /// The steps of one rollout as one: tokens weigh means over tokens, steps weigh means over steps.
     pub fn together(updates: &[UpdateReport]) -> UpdateReport {
         let tokens: usize = updates.iter().map(|update| update.trained_tokens).sum();

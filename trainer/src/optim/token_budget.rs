@@ -10,6 +10,7 @@ use crate::batch::{Batch, plans};
 use crate::critic::Critic;
 use crate::memory::{Exhausted, or_exhausted};
 use crate::policy::Policy;
+use crate::ranks::{Lane, Ranks, RanksError};
 
 /// Most tokens of a pack. Halved for good when an allocation fails, so that a run that has found its limit does not run into
 /// it again at every step.
@@ -17,6 +18,27 @@ use crate::policy::Policy;
 pub struct TokenBudget {
     tokens: NonZeroUsize,
     halvings: u64,
+}
+
+/// Why an update was not done.
+#[derive(Debug)]
+pub enum UpdateError {
+    /// Memory does not suffice.
+    TooLarge(TooLarge),
+    /// Another process is gone.
+    Ranks(RanksError),
+}
+
+impl From<TooLarge> for UpdateError {
+    fn from(error: TooLarge) -> UpdateError {
+        UpdateError::TooLarge(error)
+    }
+}
+
+impl From<RanksError> for UpdateError {
+    fn from(error: RanksError) -> UpdateError {
+        UpdateError::Ranks(error)
+    }
 }
 
 /// A single attempt that does not fit.
@@ -107,9 +129,12 @@ impl Cut {
 /// As [`apply`](super::apply), within `budget` instead of the budget of `settings`: where memory does not suffice, the gradient is
 /// computed anew in smaller packs, which is the gradient of a step that had the smaller budget from the start, bit for bit.
 ///
+/// Every process computes the gradient of its share, within the budget of its own; what is applied is their sum.
+///
 /// # Errors
 ///
-/// If memory does not suffice for single attempts. The weights are then as they were, and the gradients zero.
+/// If memory does not suffice for single attempts; the weights are then as they were, and the gradients zero. If another process is
+/// gone.
 pub fn apply_within(
     budget: &mut TokenBudget,
     policy: &Policy,
@@ -117,7 +142,7 @@ pub fn apply_within(
     critic: Option<&mut Critic>,
     (batch, members): (&Batch, &[usize]),
     settings: &Settings<'_>,
-) -> Result<UpdateReport, TooLarge> {
+) -> Result<UpdateReport, UpdateError> {
     let references = settings.references.map(|references| (references, references.members()));
     let mut batches = vec![(batch, members)];
     batches.extend(references.as_ref().map(|(references, members)| (*references, &members[..])));
@@ -137,6 +162,27 @@ pub fn apply_within(
         let settings = Settings { optimizer: &config, ..*settings };
         accumulate(policy, critic.as_deref(), batch, members, &settings, optimizer.updates)
     });
-    let report = report.inspect_err(|_| zero())?;
-    Ok(descend_all(policy, optimizer, critic, settings, report))
+    let own = report.inspect_err(|_| zero())?;
+    let report = sum_over_ranks(settings.ranks, policy, critic.as_deref(), own)?;
+    let report = descend_all(policy, optimizer, critic, settings, report);
+    optimizer.exchange_weights(&policy.weights, settings.ranks)?;
+    Ok(report)
+}
+
+/// Adds the gradients of all processes up; returns what they did together.
+fn sum_over_ranks(
+    ranks: &Ranks,
+    policy: &Policy,
+    critic: Option<&Critic>,
+    own: UpdateReport,
+) -> Result<UpdateReport, RanksError> {
+    if ranks.is_alone() {
+        return Ok(own);
+    }
+    ranks.sum_gradients(&policy.weights)?;
+    if let Some(critic) = critic {
+        ranks.sum_gradients(&critic.weights)?;
+    }
+    let all = ranks.gather(Lane::Learning, "the reports of an update", own)?;
+    Ok(UpdateReport::of_shares(&all))
 }

@@ -15,6 +15,7 @@ use crate::batch::{Batch, Plan, Values, plans};
 use crate::critic::{Critic, CriticConfig};
 use crate::policy::token_logprobs::{Gradients, TokenLogprobs};
 use crate::policy::{Network, Policy, Weights, token_logprobs};
+use crate::ranks::Ranks;
 
 /// What an update needs besides data.
 #[derive(Clone, Copy)]
@@ -37,9 +38,11 @@ pub struct Settings<'a> {
     pub kl_coefficient: f64,
     /// Reference solutions whose cross entropy is part of the loss; their advantage is its coefficient.
     pub references: Option<&'a Batch>,
+    /// Who else computes a part of the gradient.
+    pub ranks: &'a Ranks,
 }
 
-/// Accumulates the gradients of the sequences `members` of `batch` and applies one optimizer step to the policy, and one to
+/// Of a process without others: accumulates the gradients of the sequences `members` of `batch` and applies one optimizer step to the policy, and one to
 /// the critic if there is one. A step whose gradient is not finite is skipped.
 ///
 /// The denominators of the aggregation are computed here, once, over all of `members`: sequences without a signal count
@@ -99,7 +102,7 @@ pub(crate) fn descend(
     (norm, norm.is_finite())
 }
 
-/// Adds the gradients of the sequences `members` to those of the weights; reports everything but their norms. `update` is the
+/// Adds the gradients of those of the sequences `members` that are this process' share to those of the weights; reports everything but their norms. `update` is the
 /// number of the optimizer's update, from 0, which dropout derives from.
 pub fn accumulate(
     policy: &Policy,
@@ -127,6 +130,7 @@ pub fn accumulate_in_parts(
     } else {
         batch.with_signal(members)
     };
+    let trained = batch.share_of(settings.ranks, &trained);
     let supervised = settings.references.map(|references| supervise(policy, references, settings, update));
     if supervised.is_some() {
         after_part();

@@ -150,7 +150,7 @@ impl ModelConfig {
 
 impl DeviceChoice {
     /// Whether it is a graphics processor, on this machine.
-    pub(super) fn is_cuda(self) -> bool {
+    pub(crate) fn is_cuda(self) -> bool {
         match self {
             DeviceChoice::Auto => Cuda::is_available(),
             DeviceChoice::Cpu => false,

@@ -61,8 +61,8 @@ pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub(crate) use tokenizer::stop_ids;
-pub(crate) use weights::read_json;
 pub use weights::{Weights, load_tensor};
+pub(crate) use weights::{gradient_of, read_json};
 
 use crate::rollout::Shaping;
 

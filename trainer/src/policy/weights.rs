@@ -203,7 +203,7 @@ pub(super) fn copied(tensor: &Tensor) -> Tensor {
 }
 
 /// The gradient of a weight that is trained, to be added to in place; zero if there was none.
-pub(super) fn gradient_of(weight: &Tensor) -> Tensor {
+pub(crate) fn gradient_of(weight: &Tensor) -> Tensor {
     if !weight.grad().defined() {
         // There is no other way to give a tensor a gradient.
         tch::with_grad(|| weight.flatten(0, -1).dot(&weight.detach().zeros_like().flatten(0, -1)).backward());

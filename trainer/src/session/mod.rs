@@ -6,6 +6,7 @@ mod saver;
 mod saving;
 mod start;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub(crate) use provenance::model_hash;
@@ -32,8 +33,9 @@ use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
 use crate::memory::{Lengths, TaskLengths};
-use crate::optim::{Optimizer, TokenBudget, UpdateReport};
-use crate::policy::Policy;
+use crate::optim::{Means, Optimizer, Sharding, TokenBudget, UpdateReport};
+use crate::policy::{DeviceChoice, Policy};
+use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rollout::{self, KvRoom, Prompter};
@@ -70,13 +72,16 @@ pub struct Session {
     /// The next step's attempts, if they are sampled before this step's update.
     pub ahead: Option<Attempts>,
     skipped_in_a_row: u32,
+    /// The optimizer's means put together for the checkpoint that is being made, where processes share them out.
+    gathered: Option<Means>,
     /// Where what is saved comes from.
     provenance: Provenance,
     /// Dropped before the lock: it may still have something to write.
     saver: Saver,
     /// Copies to the remote store, if the recipe has one.
     pusher: Option<Pusher>,
-    lock: RunLock,
+    /// Held by the process that writes.
+    lock: Option<RunLock>,
 }
 
 impl Session {
@@ -89,8 +94,19 @@ impl Session {
     /// If the model, the tasks or the sandbox cannot be used, the run folder is in use, was started with another recipe or other
     /// files and `start` does not permit that, holds only damaged checkpoints, or not the one that is named.
     pub fn start_or_resume(recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
+        Session::start_among(&Ranks::alone(), recipe, start)
+    }
+
+    /// As [`Session::start_or_resume`], for one of the processes that train together. All of them read the run folder, the first
+    /// writes; all go on from the checkpoint that the first has found.
+    ///
+    /// # Errors
+    ///
+    /// As there, and if the processes were started with different things.
+    pub fn start_among(ranks: &Ranks, recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
         let run = &recipe.run;
-        let mut lock = start::lock_if_started(run)?;
+        let writes = ranks.is_first();
+        let mut lock = if writes { start::lock_if_started(run)? } else { None };
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let tasks = TaskSet::load(&recipe.tasks.train)?;
         let heldout = TaskSet::load(&recipe.tasks.heldout)?;
@@ -99,26 +115,38 @@ impl Session {
         }
         let prompter = Prompter::new(&recipe.tasks, &recipe.episode)?;
         let rewards = RewardSet::build(&recipe.rewards)?;
-        let fetched = remote::pull_if_new(recipe, start)?.map(|(locked, message)| {
+        let fetched = if writes { remote::pull_if_new(recipe, start)? } else { None };
+        let fetched = fetched.map(|(locked, message)| {
             lock = Some(locked);
             message
         });
-        let mut opening = Opening::find(recipe, start)?;
+        let mut opening = start::find_together(ranks, recipe, start)?;
         opening.messages.extend(fetched);
-        let policy = load_policy(recipe, &opening)?;
+        let own = of_this_process(recipe, ranks);
+        let policy = load_policy(&own, &opening)?;
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
         opening.compare(&provenance, recipe)?;
-        let environment = Environment::new(recipe, (tasks, prompter, rewards))?;
+        agree(ranks, recipe, &provenance, &opening, &policy)?;
+        let mut environment = Environment::new(&own, (tasks, prompter, rewards))?;
+        environment.ranks = ranks.clone();
 
-        let lock = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
-        opening.messages.extend(start::tell_stale(&lock));
-        let store = Store::open(&run.join(CHECKPOINTS))?;
-        let step = opening.checkpoint.as_ref().map_or(0, Checkpoint::step);
-        if let Some(from) = start.from {
-            opening.messages.extend(start::set_later_aside(&store, from)?);
+        let checkpoints = run.join(CHECKPOINTS);
+        let mut store = Store::open_read_only(&checkpoints);
+        if writes {
+            let held = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
+            opening.messages.extend(start::tell_stale(&held));
+            lock = Some(held);
+            store = Store::open(&checkpoints)?;
+            if let Some(from) = start.from {
+                opening.messages.extend(start::set_later_aside(&store, from)?);
+            }
         }
-        let evaluations = Evaluations::open(run, step, heldout.blake3())?;
+        let step = opening.checkpoint.as_ref().map_or(0, Checkpoint::step);
+        let mut evaluations = Evaluations::open(run, step, heldout.blake3())?;
+        if !writes {
+            evaluations = evaluations.in_memory();
+        }
         let past = Past {
             step,
             evaluations: evaluations.lines(),
@@ -134,22 +162,33 @@ impl Session {
                 reference: new_reference(recipe, &policy)?,
                 kl_coefficient: recipe.algorithm.kl_coefficient,
                 token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
+                ranks: ranks.clone(),
                 policy,
             },
             environment,
-            telemetry: Telemetry::open(run, past, recipe.steps, ProgressMode::Auto)?,
-            journal: Journal::open(run, step)?,
+            telemetry: if writes {
+                Telemetry::open(run, past, recipe.steps, ProgressMode::Auto)?
+            } else {
+                Telemetry::silent(step, recipe.steps)
+            },
+            journal: if writes { Journal::open(run, step)? } else { Journal::silent() },
             traps: Traps::default(),
             evaluations,
             ahead: None,
             skipped_in_a_row: 0,
+            gathered: None,
             saver: Saver::new(store, opening.checkpoint.as_ref().map(Checkpoint::step)),
-            pusher: Pusher::of(recipe),
+            pusher: if writes { Pusher::of(recipe) } else { None },
             heldout,
             provenance,
             lock,
         };
+        ranks.show_on(session.telemetry.phases());
         session.tell_copied();
+        if session.shares_state(recipe) {
+            let Learner { optimizer, policy, ranks, .. } = &mut session.learner;
+            optimizer.share_among(&policy.weights, ranks);
+        }
         session.take_up(opening, recipe, start)?;
         // Reading the model and starting the sandbox took memory that no step does.
         forget_resident_peak();
@@ -184,11 +223,17 @@ impl Session {
                 self.heldout.len()
             ),
         };
+        let Some(lock) = &self.lock else { return Ok(()) };
         opening.messages.push(begun);
-        for message in opening.settle(recipe, start, &self.provenance, &self.lock)? {
+        for message in opening.settle(recipe, start, &self.provenance, lock)? {
             self.telemetry.message(&message);
         }
         Ok(())
+    }
+
+    /// Whether processes share the optimizer's state out.
+    fn shares_state(&self, recipe: &Recipe) -> bool {
+        !self.learner.ranks.is_alone() && recipe.optimizer.sharding == Sharding::State
     }
 
     /// Who makes the next attempts: the policy as it is now.
@@ -264,6 +309,46 @@ fn load_policy(recipe: &Recipe, opening: &Opening) -> Result<Policy, TrainError>
     policy.prepare(&recipe.model, recipe.seed)?;
     policy.truncation = recipe.rollout.truncation();
     Ok(policy)
+}
+
+/// The recipe for a process that shares its machine with others: a GPU of its own, and its part of the cores for its sandbox.
+fn of_this_process(recipe: &Recipe, ranks: &Ranks) -> Recipe {
+    let mut own = recipe.clone();
+    let sharing = ranks.on_this_machine();
+    if sharing > 1 && own.executor.workers.is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        own.executor.workers = NonZeroUsize::new((cores / sharing).max(1));
+    }
+    if !ranks.is_alone() && own.model.device.is_cuda() {
+        own.model.device = DeviceChoice::Cuda(ranks.local_rank());
+    }
+    own
+}
+
+/// Checks that all processes of the run are about to train the same. Nothing has been written so far.
+fn agree(
+    ranks: &Ranks,
+    recipe: &Recipe,
+    provenance: &Provenance,
+    opening: &Opening,
+    policy: &Policy,
+) -> Result<(), TrainError> {
+    let Provenance { surroundings, recipe_blake3, start_model_blake3, .. } = provenance;
+    let step = opening.checkpoint.as_ref().map_or(0, Checkpoint::step);
+    let things = [
+        ("the version of rltrain", surroundings.rltrain.clone()),
+        ("the commit of rltrain", surroundings.commit.clone().unwrap_or_default()),
+        ("the version of libtorch", surroundings.libtorch.clone()),
+        ("the recipe", recipe_blake3.clone()),
+        ("the run folder", recipe.run.display().to_string()),
+        ("the model", start_model_blake3.clone()),
+        ("the tokenizer", provenance.tokenizer_blake3.clone()),
+        ("the training tasks", provenance.train_tasks_blake3.clone()),
+        ("the held-out tasks", provenance.heldout_tasks_blake3.clone()),
+        ("the dtype that the model is computed in", format!("{:?}", policy.compute)),
+        ("the step to go on from", step.to_string()),
+    ];
+    Ok(ranks.agree(&things)?)
 }
 
 /// The critic of a new run, if the estimator asks for one.

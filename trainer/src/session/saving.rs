@@ -32,8 +32,10 @@ use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::facts::Facts;
-use crate::optim::{Optimizer, TokenBudget};
+use crate::learner::Learner;
+use crate::optim::{Optimizer, TokenBudget, owners_of};
 use crate::policy::{Compute, HostView, Weights};
+use crate::ranks::Lane;
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::snapshot::{Files, Snapshot};
@@ -195,8 +197,15 @@ impl Session {
         self.learner.policy.restore(checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
         let kind = recipe.optimizer.kind;
-        self.learner.optimizer =
-            Optimizer::restored(kind, state.optimizer_updates, &self.learner.policy.weights, &means)?;
+        let (weights, ranks) = (&self.learner.policy.weights, &self.learner.ranks);
+        let shares = self.shares_state(recipe);
+        let owners = owners_of(weights, ranks);
+        let keeps = |name: &str| !shares || owners.get(name) == Some(&ranks.rank());
+        let mut optimizer = Optimizer::restored_of(kind, state.optimizer_updates, weights, &means, keeps)?;
+        if shares {
+            optimizer.share_among(weights, ranks);
+        }
+        self.learner.optimizer = optimizer;
         if let Some(critic) = &mut self.learner.critic {
             let weights = checkpoint.read_tensors(CRITIC)?;
             let means = checkpoint.read_tensors(CRITIC_OPTIMIZER)?;
@@ -241,12 +250,22 @@ impl Session {
 
     /// Begins to write a checkpoint if the recipe wants one after this step; the run goes on meanwhile. Reports one that could
     /// not be written, which costs nothing but that: older ones are as they were, and the next is tried when it is due.
-    pub fn checkpoint_if_due(&mut self, recipe: &Recipe) {
+    ///
+    /// # Errors
+    ///
+    /// If processes share the optimizer's state out, and one is gone.
+    pub fn checkpoint_if_due(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
+        if recipe.checkpoint.is_due(self.step) {
+            self.gather_state(recipe)?;
+        }
+        if !self.learner.ranks.is_first() {
+            return Ok(());
+        }
         let looked = self.saver.look();
         self.report(recipe, looked);
         self.push_if_idle(recipe);
         if !recipe.checkpoint.is_due(self.step) || self.saver.saved() == Some(self.step) {
-            return;
+            return Ok(());
         }
         self.telemetry.phase("checkpoint");
         let start = Instant::now();
@@ -260,8 +279,10 @@ impl Session {
             Ok(snapshot) => self.saver.begin(step, snapshot, retention),
             Err(source) => self.saver.settle(step, Err(source)),
         };
+        self.gathered = None;
         self.report(recipe, begun);
         self.saver.stood_still(start.elapsed());
+        Ok(())
     }
 
     /// Writes a checkpoint of the present state, unless it is on disk already, and waits for it, and for its copy in the remote store
@@ -271,11 +292,34 @@ impl Session {
     ///
     /// If the disk refuses; older checkpoints are then as they were.
     pub fn checkpoint(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        self.checkpoint_on_disk(recipe)?;
+        let is_first = self.learner.ranks.is_first();
+        if self.shares_state(recipe) {
+            let waited = self.saver.wait();
+            self.report(recipe, waited);
+            let is_missing = is_first && self.saver.saved() != Some(self.step);
+            if self.learner.ranks.any(Lane::Learning, "a question for a checkpoint", is_missing)? {
+                self.gather_state(recipe)?;
+            }
+        }
+        if !is_first {
+            return Ok(());
+        }
+        let written = self.checkpoint_on_disk(recipe);
+        self.gathered = None;
+        written?;
         let retention = self.retention(recipe);
         if let (Some(pusher), Some(saved)) = (&mut self.pusher, self.saver.saved()) {
             let pushed = pusher.finish(saved, retention);
             self.report_push(recipe, pushed);
+        }
+        Ok(())
+    }
+
+    /// Has the first process put the optimizer's state together, where processes share it out.
+    fn gather_state(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
+        if self.shares_state(recipe) {
+            let Learner { optimizer, policy, ranks, .. } = &self.learner;
+            self.gathered = optimizer.gathered(&policy.weights, ranks)?;
         }
         Ok(())
     }
@@ -392,7 +436,14 @@ impl Session {
     fn fill(&self, files: &mut impl Files, recipe: &Recipe) -> Result<(), WriteError> {
         self.learner.policy.save(files, recipe.checkpoint.max_shard_bytes.get())?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        files.tensors(OPTIMIZER, means(&self.learner.optimizer), &BTreeMap::new())?;
+        let optimizer = &self.learner.optimizer;
+        match &self.gathered {
+            Some(all) => {
+                let means = optimizer.state_of(all).map(|(name, tensor)| (name, HostView::new(tensor)));
+                files.tensors(OPTIMIZER, means, &BTreeMap::new())?;
+            }
+            None => files.tensors(OPTIMIZER, means(optimizer), &BTreeMap::new())?,
+        }
         if let Some(critic) = &self.learner.critic {
             files.tensors(CRITIC, views(&critic.weights), &format)?;
             files.tensors(CRITIC_OPTIMIZER, means(&critic.optimizer), &BTreeMap::new())?;

@@ -9,6 +9,7 @@ use super::provenance::{Provenance, RunRecord, StartRecord};
 use super::saving::TrainerState;
 use super::{CHECKPOINTS, RECIPE};
 use crate::error::TrainError;
+use crate::ranks::{Lane, Ranks};
 use crate::recipe::{Drift, Recipe, drift};
 
 /// How a run is taken up, as far as its recipe does not say.
@@ -35,6 +36,21 @@ pub(super) struct Opening {
     record: RunRecord,
     drift: Vec<Drift>,
     allowed: Vec<String>,
+}
+
+/// What the processes of a run go on from: what the first has found.
+///
+/// # Errors
+///
+/// As [`Opening::find`]; if another process does not find what the first has found.
+pub(super) fn find_together(ranks: &Ranks, recipe: &Recipe, start: &Start) -> Result<Opening, TrainError> {
+    let own = if ranks.is_first() { Some(Opening::find(recipe, start)?) } else { None };
+    let step = own.as_ref().and_then(|opening| opening.checkpoint.as_ref()).map(Checkpoint::step);
+    let all = ranks.gather(Lane::Learning, "the start", step)?;
+    match own {
+        Some(own) => Ok(own),
+        None => Opening::find(recipe, &Start { from: all[0], ..start.clone() }),
+    }
 }
 
 impl Opening {

@@ -60,12 +60,17 @@ pub fn read_lines(path: &Path) -> io::Result<Vec<Line>> {
     Ok(scan(&read(path)?, path, all)?.lines)
 }
 
-/// A file that lines are added to.
+/// A file that lines are added to, or none, where another process writes it.
 pub(super) struct Lines {
-    file: File,
+    file: Option<File>,
 }
 
 impl Lines {
+    /// Lines that nobody keeps.
+    pub(super) fn nowhere() -> Lines {
+        Lines { file: None }
+    }
+
     /// Opens or makes a file and cuts off what is beyond `until`: that will be done again.
     ///
     /// Returns what is left as well. Nothing after the last line that counts is looked at, so that damage there does not
@@ -79,19 +84,20 @@ impl Lines {
         if kept.bytes > 0 && bytes[kept.bytes - 1] != b'\n' {
             file.write_all(b"\n")?;
         }
-        Ok((Lines { file }, kept.lines))
+        Ok((Lines { file: Some(file) }, kept.lines))
     }
 
     /// Adds a line, and hands it to the operating system.
     pub(super) fn append(&mut self, step: u64, metrics: &Metrics) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut text = format(step, metrics);
         text.push('\n');
-        self.file.write_all(text.as_bytes())
+        file.write_all(text.as_bytes())
     }
 
     /// Waits until every line is on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.as_ref().map_or(Ok(()), File::sync_data)
     }
 }
 

@@ -109,6 +109,19 @@ impl Telemetry {
         Ok(Telemetry { metrics, timings, board, progress, history, steps, last: Instant::now() })
     }
 
+    /// That of a process that shows and writes nothing, because another does.
+    pub fn silent(step: u64, steps: u64) -> Telemetry {
+        Telemetry {
+            metrics: Lines::nowhere(),
+            timings: Lines::nowhere(),
+            board: TensorBoard::nowhere(),
+            progress: Progress::new(ProgressMode::Hidden, step, steps),
+            history: History::default(),
+            steps,
+            last: Instant::now(),
+        }
+    }
+
     /// Records step `step`; `extras` are for TensorBoard. The line of metrics has left the process when this returns.
     ///
     /// # Errors

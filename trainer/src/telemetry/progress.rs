@@ -1,6 +1,7 @@
 //! What the user sees while a run goes on: a live line on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,18 +23,23 @@ pub enum ProgressMode {
 
 /// The progress line of a run.
 pub(super) struct Progress {
-    shown: Shown,
+    phases: Phases,
     steps: u64,
 }
 
 /// Shows what goes on in a run: in its live line, or in lines that stay. The default shows nothing.
 #[derive(Clone, Default)]
-pub struct Phases(Shown);
+pub struct Phases {
+    shown: Shown,
+    /// What goes on, for those who ask.
+    current: Arc<Mutex<String>>,
+}
 
 impl Phases {
     /// Shows what goes on from now, such as `rollout`, with a clock of its own.
     pub fn show(&self, name: &str) {
-        if let Shown::Live(bar) = &self.0 {
+        name.clone_into(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Shown::Live(bar) = &self.shown {
             bar.set_prefix(name.to_owned());
             bar.reset_elapsed();
         }
@@ -41,7 +47,12 @@ impl Phases {
 
     /// Shows a line that stays, on a terminal above the live one.
     pub fn notice(&self, text: &str) {
-        self.0.message(text);
+        self.shown.message(text);
+    }
+
+    /// What goes on now; empty before anything does.
+    pub fn current(&self) -> String {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -71,13 +82,13 @@ impl Progress {
             ProgressMode::Auto if stderr().is_terminal() => Shown::Live(bar(step, steps)),
             ProgressMode::Auto | ProgressMode::Plain => Shown::Plain,
         };
-        Progress { shown, steps }
+        Progress { phases: Phases { shown, ..Phases::default() }, steps }
     }
 
     /// Shows a finished step.
     pub(super) fn step(&self, step: u64, metrics: &Metrics, timings: &Metrics, remaining: Option<f64>) {
         let text = step_line(step, self.steps, metrics, timings, remaining);
-        match &self.shown {
+        match &self.phases.shown {
             Shown::Live(bar) => {
                 bar.set_position(step);
                 bar.set_message(text);
@@ -89,12 +100,12 @@ impl Progress {
 
     /// Shows what goes on, in the live line if there is one.
     pub(super) fn phases(&self) -> Phases {
-        Phases(self.shown.clone())
+        self.phases.clone()
     }
 
     /// Shows a line that stays, above the live one.
     pub(super) fn message(&self, text: &str) {
-        self.shown.message(text);
+        self.phases.notice(text);
     }
 
     /// Shows the result of an evaluation, which stays.
@@ -104,7 +115,7 @@ impl Progress {
 
     /// Takes the live line away.
     pub(super) fn close(&self) {
-        if let Shown::Live(bar) = &self.shown {
+        if let Shown::Live(bar) = &self.phases.shown {
             bar.finish_and_clear();
         }
     }

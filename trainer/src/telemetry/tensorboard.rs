@@ -73,6 +73,11 @@ impl TensorBoard {
         })
     }
 
+    /// Shows nothing.
+    pub(super) fn nowhere() -> TensorBoard {
+        TensorBoard { lines: None, warnings: channel().1, thread: None }
+    }
+
     /// Runs `work` on a thread of its own.
     fn start(work: impl FnOnce(&Receiver<Shown>) -> io::Result<()> + Send + 'static) -> TensorBoard {
         let (lines, waiting) = sync_channel(WAITING);

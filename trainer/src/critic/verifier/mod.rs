@@ -155,7 +155,9 @@ impl Verifier {
     fn reference_logprobs(&self, layout: &Layout) -> Option<Tensor> {
         let reference = self.reference.as_ref()?;
         let network = tch::no_grad(|| Network::new(&self.architecture, reference, self.compute));
-        Some(layout.of_tokens(&pass(&network, &layout.batch, self.budget(), 1.0).logprobs_n))
+        Some(layout.of_tokens(
+            &pass(&network, &layout.batch, &layout.batch.members(), self.budget(), 1.0).logprobs_n,
+        ))
     }
 }
 

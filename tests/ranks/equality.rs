@@ -1,0 +1,180 @@
+//! What several processes learn is what one learns from the same batch.
+
+use std::path::Path;
+
+use rltrain::telemetry::{Line, read_lines};
+
+use crate::fleet::Fleet;
+use crate::rltrain::expect;
+use crate::tiny::{self, edit};
+
+/// The most that a metric of several processes may be off: sums of single precision in another order.
+const BOUND: f64 = 2e-4;
+
+const REFILLS: &str =
+    "[algorithm]\nrefills = 2\nepochs = 2\nmini_batches = 2\nkl_coefficient = 0.02\nadvantage = \"rloo\"\n";
+
+const PPO: &str = "[algorithm]\npreset = \"ppo\"\nkl_coefficient = 0.1\nkl_place = \"reward\"\nmini_batches = 2\n\
+                   [critic.optimizer]\nlearning_rate = 1e-4\n";
+
+const AHEAD: &str = "[model.lora]\nrank = 4\n";
+
+/// Makes a run of `steps` steps in `folder`, with `added` at the end of its recipe.
+fn make(folder: &Path, steps: usize, added: &str) {
+    tiny::make(folder);
+    edit(folder, "steps = 4", &format!("steps = {steps}"));
+    edit(folder, "learning_rate = 1e-3", "learning_rate = 2e-4");
+    edit(folder, "every = 2", &format!("every = {steps}"));
+    edit(folder, "[checkpoint]\nevery = 1", &format!("[checkpoint]\nevery = {steps}"));
+    let recipe = folder.join("recipe.toml");
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    std::fs::write(recipe, format!("{text}\n{added}")).unwrap();
+}
+
+fn metrics(folder: &Path) -> Vec<Line> {
+    read_lines(&folder.join("run/metrics.jsonl")).unwrap()
+}
+
+/// The largest difference of two runs' metrics, relative where numbers are large, and what it is of.
+fn difference(one: &[Line], other: &[Line]) -> (f64, String) {
+    assert_eq!(one.len(), other.len());
+    let mut worst = (0.0, String::new());
+    for (one, other) in one.iter().zip(other) {
+        for ((name, one_value), (other_name, other_value)) in one.metrics.iter().zip(other.metrics.iter()) {
+            assert_eq!(name, other_name);
+            if one_value.is_nan() && other_value.is_nan() {
+                continue;
+            }
+            // How much was computed together depends on how it is cut.
+            if name.ends_with("computed_tokens") || name.starts_with("rollout/prefill") {
+                continue;
+            }
+            let off = (one_value - other_value).abs() / one_value.abs().max(1.0);
+            if off > worst.0 || off.is_nan() {
+                worst = (off, format!("{name} of step {}: {one_value} and {other_value}", one.step));
+            }
+        }
+    }
+    worst
+}
+
+fn same_as_alone(steps: usize, added: &str, worlds: &[usize]) {
+    let alone = tempfile::tempdir().unwrap();
+    make(alone.path(), steps, added);
+    expect(alone.path(), &["recipe.toml"], 0);
+    let wanted = metrics(alone.path());
+    for world in worlds {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), steps, added);
+        Fleet::start(folder.path(), *world).succeed();
+        let (off, what) = difference(&wanted, &metrics(folder.path()));
+        assert!(off <= BOUND, "{world} processes are off by {off:e} in {what}");
+        let samples = |folder: &Path| {
+            let text = std::fs::read_to_string(folder.join("run/samples/step-00000001.jsonl")).unwrap();
+            let line = |line: &str| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                (
+                    line["task"].clone(),
+                    line["completion"].clone(),
+                    line["reward"].clone(),
+                    line["verdict"].clone(),
+                )
+            };
+            text.lines().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(alone.path()), samples(folder.path()), "the first step samples the same");
+    }
+}
+
+#[test]
+fn two_three_and_four_processes_learn_what_one_learns_over_twenty_steps() {
+    // Three tasks a step: two processes have uneven shares, of four one has none.
+    same_as_alone(20, "", &[2, 3, 4]);
+}
+
+#[test]
+fn refills_epochs_references_and_leave_one_out_are_those_of_one_process() {
+    same_as_alone(6, REFILLS, &[2]);
+}
+
+#[test]
+fn critics_learn_the_same() {
+    same_as_alone(6, PPO, &[2]);
+}
+
+#[test]
+fn adapters_learn_the_same() {
+    same_as_alone(6, AHEAD, &[2]);
+}
+
+#[test]
+fn sampling_ahead_beside_learning_keeps_collectives_apart() {
+    let added = "";
+    let alone = tempfile::tempdir().unwrap();
+    make(alone.path(), 6, added);
+    edit(alone.path(), "[rollout]\n", "[rollout]\nstaleness = 1\n");
+    expect(alone.path(), &["recipe.toml"], 0);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), 6, added);
+    edit(folder.path(), "[rollout]\n", "[rollout]\nstaleness = 1\n");
+    Fleet::start(folder.path(), 2).succeed();
+    let (off, what) = difference(&metrics(alone.path()), &metrics(folder.path()));
+    assert!(off <= BOUND, "off by {off:e} in {what}");
+}
+
+/// The files of a folder, by name.
+fn files(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.is_file());
+    files
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_shared_out_optimizer_is_the_same_bit_for_bit_and_goes_on_with_any_number_of_processes() {
+    let make = |folder: &Path, sharding: &str| {
+        make(folder, 4, "");
+        edit(folder, "learning_rate = 2e-4", &format!("learning_rate = 2e-4\nsharding = \"{sharding}\""));
+        edit(folder, "[checkpoint]\nevery = 4", "[checkpoint]\nevery = 2");
+    };
+    let whole = tempfile::tempdir().unwrap();
+    make(whole.path(), "none");
+    Fleet::start(whole.path(), 2).succeed();
+    let shared = tempfile::tempdir().unwrap();
+    make(shared.path(), "state");
+    Fleet::start(shared.path(), 2).succeed();
+    let text = |folder: &Path| std::fs::read_to_string(folder.join("run/metrics.jsonl")).unwrap();
+    assert_eq!(text(whole.path()), text(shared.path()));
+    let checkpoint = |folder: &Path, file: &str| {
+        std::fs::read(folder.join("run/checkpoints/step-00000004").join(file)).unwrap()
+    };
+    for file in ["optimizer.safetensors", "model/model.safetensors"] {
+        assert!(checkpoint(whole.path(), file) == checkpoint(shared.path(), file), "{file} differs");
+    }
+
+    // From the second step on with three processes, and with one.
+    for world in [3, 1] {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), "state");
+        let run = folder.path().join("run");
+        for part in ["checkpoints/step-00000002/model", "samples"] {
+            std::fs::create_dir_all(run.join(part)).unwrap();
+        }
+        let from = shared.path().join("run");
+        for part in ["", "checkpoints/step-00000002", "checkpoints/step-00000002/model"] {
+            for (name, bytes) in files(&from.join(part)) {
+                if name != "run.lock" {
+                    std::fs::write(run.join(part).join(name), bytes).unwrap();
+                }
+            }
+        }
+        if world == 1 {
+            expect(folder.path(), &["recipe.toml", "--from", "2"], 0);
+        } else {
+            Fleet::start(folder.path(), world).succeed();
+        }
+        let (off, what) = difference(&metrics(shared.path()), &metrics(folder.path()));
+        assert!(off <= BOUND, "{world} processes go on otherwise by {off:e}: {what}");
+    }
+}
