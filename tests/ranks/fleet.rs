@@ -92,6 +92,12 @@ impl Fleet {
         let _ = self.0[rank].child.kill();
     }
 
+    /// Asks one to stop in good order.
+    pub(crate) fn terminate(&self, rank: usize) {
+        let id = self.0[rank].child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
     /// Waits for all, at most `patience`; whoever has not ended then is killed, and has no exit code.
     pub(crate) fn wait(mut self, patience: Duration) -> Vec<Ended> {
         let begun = Instant::now();

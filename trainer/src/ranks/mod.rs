@@ -36,7 +36,7 @@ use watch::Watch;
 use crate::telemetry::Phases;
 
 /// How long the first collective waits for processes that have not started yet.
-const START: Duration = Duration::from_secs(600);
+const START: Duration = Duration::from_secs(180);
 
 /// How long a collective waits: that others are slow is no failure, and that they are gone is found out otherwise.
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -174,7 +174,7 @@ impl Ranks {
     ///
     /// # Errors
     ///
-    /// If the store does not answer, or a process does not come within ten minutes.
+    /// If the store does not answer, or a process does not come within three minutes.
     pub fn join(place: Place, device: Device, end: fn(&Fate) -> !) -> Result<Ranks, RanksError> {
         let (rank, world) = (place.rank, place.world);
         let connect = |serves| {
