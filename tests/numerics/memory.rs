@@ -6,7 +6,9 @@ use std::process::Command;
 use rltrain::algorithm::AlgorithmConfig;
 use rltrain::batch::Batch;
 use rltrain::critic::CriticConfig;
-use rltrain::optim::{self, Optimizer, OptimizerConfig, OptimizerKind, TokenBudget, TooLarge, UpdateReport};
+use rltrain::optim::{
+    self, Optimizer, OptimizerConfig, OptimizerKind, TokenBudget, TooLarge, UpdateError, UpdateReport,
+};
 use rltrain::policy::{
     KvCache, LoraConfig, ModelConfig, Pack, Policy, Training, attention::PrefillAttention,
 };
@@ -46,7 +48,12 @@ fn update(
     let (algorithm, critic) = (AlgorithmConfig::default(), CriticConfig::default());
     let config = OptimizerConfig { learning_rate: 1e-3, ..OptimizerConfig::default() };
     let (batch, settings) = (batch(length), settings(&algorithm, &config, &critic));
-    optim::apply_within(budget, policy, optimizer, None, (&batch, &batch.members()), &settings)
+    optim::apply_within(budget, policy, optimizer, None, (&batch, &batch.members()), &settings).map_err(
+        |error| match error {
+            UpdateError::TooLarge(error) => error,
+            UpdateError::Ranks(error) => panic!("there are no others: {error}"),
+        },
+    )
 }
 
 fn weights(policy: &Policy) -> Vec<Tensor> {

@@ -204,7 +204,7 @@ fn whole_run(name: &str, changes: &[(&str, &str)]) -> Result<Option<f64>, Failur
     }
     let recipe = Recipe::load(&path)?;
     let peak = peak(&recipe.run)?;
-    let report = Report::of(&recipe, None)?;
+    let report = Report::of(&recipe, None, 1)?;
     let phase = report.estimate.1.peak();
     let predicted = phase.footprint.total() as f64 / MIB;
     let before = bare_process()? as f64 / MIB;

@@ -1,5 +1,6 @@
 //! `rltrain plan RECIPE`: how much memory a run takes, before it starts.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,6 +19,9 @@ pub(super) struct Arguments {
     /// step had, if it has run, else the longest there can be
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
     mean_tokens: Option<f64>,
+    /// Processes that train together; the plan is that of each
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    processes: NonZeroUsize,
     #[command(flatten)]
     changes: Changes,
 }
@@ -32,7 +36,7 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Reads the recipe, the task files, and of the model its configuration and tokenizer; prints the plan.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (recipe, _) = arguments.changes.load(&arguments.recipe)?;
-    let report = Report::of(&recipe, arguments.mean_tokens)?;
+    let report = Report::of(&recipe, arguments.mean_tokens, arguments.processes.get())?;
     print_line(&report);
     if report.fits() { Ok(()) } else { Err(Failure::world(DoesNotFit).with_help(Some(WAYS_OUT))) }
 }

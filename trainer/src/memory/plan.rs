@@ -1,12 +1,14 @@
 //! The phases of a step, and what each has in memory at its peak.
 
+use std::collections::BTreeMap;
+
 use tch::{Device, Kind};
 
 use super::footprint::{Class, Footprint, Phase};
 use super::lengths::{Lengths, TaskLengths};
 use crate::algorithm::{AdvantageEstimator, ReferenceKind};
 use crate::batch::{Batch, plans};
-use crate::optim::OptimizerConfig;
+use crate::optim::{OptimizerConfig, Sharding, owners};
 use crate::policy::token_logprobs::{chunk_elements, swept_elements};
 use crate::policy::{Architecture, KvCache, LoraConfig, MASTER, PackSize, PolicyError, Training};
 use crate::recipe::Recipe;
@@ -30,6 +32,8 @@ pub struct Planned<'a> {
     pub lora: Option<&'a LoraConfig>,
     /// Dtype of the matrix products.
     pub kind: Kind,
+    /// How many processes train together; the plan is that of each.
+    pub processes: usize,
     /// Prompts of the training tasks.
     pub train: TaskLengths,
     /// Prompts of the held-out tasks.
@@ -116,7 +120,7 @@ impl Planned<'_> {
         let mut footprint = Footprint::default()
             .with(Class::Weights, parameters + adapters)
             .with(Class::Gradients, trained)
-            .with(Class::Optimizer, trained * means(&self.recipe.optimizer));
+            .with(Class::Optimizer, self.kept(trained) * means(&self.recipe.optimizer));
         if self.has_reference() {
             footprint[Class::Reference] = parameters;
         }
@@ -130,12 +134,32 @@ impl Planned<'_> {
         footprint
     }
 
+    /// Bytes of one running mean in the process that keeps most of them.
+    fn kept(&self, trained: usize) -> usize {
+        if self.processes <= 1 || self.recipe.optimizer.sharding == Sharding::None {
+            return trained;
+        }
+        let sizes: BTreeMap<String, usize> = self
+            .architecture
+            .shapes()
+            .iter()
+            .map(|(name, shape)| (name.clone(), shape.iter().product::<i64>() as usize))
+            .collect();
+        let mut loads = vec![0; self.processes];
+        owners(&sizes, self.processes).iter().for_each(|(name, rank)| loads[*rank] += sizes[name]);
+        let (most, all) = (loads.iter().max().copied().unwrap_or(0), loads.iter().sum::<usize>().max(1));
+        // Of adapters and of weights beside frozen ones it is about the same share.
+        (trained as f64 * most as f64 / all as f64).ceil() as usize
+    }
+
     /// Most bytes of a checkpoint that is still being written when an update begins, and is copied to the host for that.
     pub(super) fn snapshot_bytes(&self) -> usize {
         let trained = self.architecture.trained_parameters(self.training());
         let weights = if self.lora.is_some() { trained } else { self.architecture.parameters() };
         let resident = self.resident();
-        let mut bytes = weights * MASTER + resident[Class::Optimizer];
+        // The first process puts the means together.
+        let means = trained * self.recipe.optimizer.kind.means().len() * MASTER;
+        let mut bytes = weights * MASTER + means;
         if matches!(self.recipe.algorithm.reference, ReferenceKind::Sync | ReferenceKind::Ema) {
             bytes += resident[Class::Reference];
         }
@@ -149,9 +173,14 @@ impl Planned<'_> {
         self.architecture.network_bytes(self.kind, self.lora, learns)
     }
 
+    /// The tasks of a process, out of so many.
+    fn own(&self, tasks: usize) -> usize {
+        tasks.div_ceil(self.processes.max(1))
+    }
+
     fn rollout(&self, lengths: Lengths) -> Result<Phase, PolicyError> {
         let (rollout, prompts) = (&self.recipe.rollout, self.train.longest);
-        let (tasks, samples) = (rollout.tasks_per_step.get(), rollout.group_size.get());
+        let (tasks, samples) = (self.own(rollout.tasks_per_step.get()), rollout.group_size.get());
         let temperature = rollout.temperature;
         let sampled = Sampled { name: "rollout", tasks, samples, longest_prompt: prompts, temperature };
         self.sampling(&sampled, lengths)
@@ -165,7 +194,8 @@ impl Planned<'_> {
 
     fn evaluation(&self, lengths: Lengths) -> Result<Phase, PolicyError> {
         let (eval, prompts) = (&self.recipe.eval, self.heldout.longest);
-        let (tasks, samples, temperature) = (self.heldout.tasks, eval.samples.get(), eval.temperature);
+        let (tasks, samples, temperature) =
+            (self.own(self.heldout.tasks), eval.samples.get(), eval.temperature);
         let sampled = Sampled { name: "evaluation", tasks, samples, longest_prompt: prompts, temperature };
         self.sampling(&sampled, lengths)
     }
@@ -319,7 +349,8 @@ impl Planned<'_> {
         let samples = rollout.group_size.get().min((2 * budget).div_ceil(lengths.completion) + 1);
         let of_group = lengths.prompt + samples * lengths.completion;
         let enough = (2 * budget).div_ceil(of_group) + 1;
-        let in_mini_batch = rollout.tasks_per_step.get().div_ceil(self.recipe.algorithm.mini_batches.get());
+        let in_mini_batch =
+            self.own(rollout.tasks_per_step.get().div_ceil(self.recipe.algorithm.mini_batches.get()));
         let completion = Completion {
             tokens: vec![0; lengths.completion],
             logprobs: vec![0.0; lengths.completion],

@@ -36,13 +36,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// The plans of `recipe`; its estimate is for attempts of `mean_tokens`.
+    /// The plans of `recipe` in each of `processes` that train together; its estimate is for attempts of `mean_tokens`.
     ///
     /// # Errors
     ///
     /// If the tasks, the model's configuration or its tokenizer cannot be read, or the memory that the recipe allows for keys and
     /// values does not hold the least number of attempts.
-    pub fn of(recipe: &Recipe, mean_tokens: Option<f64>) -> Result<Report, TrainError> {
+    pub fn of(recipe: &Recipe, mean_tokens: Option<f64>, processes: usize) -> Result<Report, TrainError> {
         crate::mkl::set_fast(recipe.model.fast_matmul);
         let (kind, device) = recipe.model.kind_and_device()?;
         let architecture = Architecture::in_folder(&recipe.model.path)?;
@@ -64,6 +64,7 @@ impl Report {
             trunk: trunk.as_ref(),
             lora: lora.as_ref(),
             kind,
+            processes,
             train: lengths(&recipe.tasks.train)?,
             heldout: lengths(&recipe.tasks.heldout)?,
         };
