@@ -37,9 +37,9 @@ fn post(server: &Served, headers: &str, body: &str) -> (u16, Value) {
     )
 }
 
-/// A job that takes about a second.
-fn long(number: usize) -> Job {
-    let fuel = Fuel::try_from(6_000_000_000).unwrap();
+/// A job that takes about as many seconds.
+fn long(number: usize, seconds: u64) -> Job {
+    let fuel = Fuel::try_from(seconds * 6_000_000_000).unwrap();
     let program = format!("n = {number}\nwhile True: pass");
     Job::new(program, ["assert True"], Limits { fuel, ..Limits::default() })
 }
@@ -130,7 +130,7 @@ fn a_full_server_says_so_and_clients_come_again() {
     let away = connect(Runtime::Python315, config).unwrap();
     let (_, idle) = health(&server);
     assert_eq!((&idle["free"], &idle["workers"], &idle["draining"]), (&2.into(), &1.into(), &false.into()));
-    let slow: Vec<_> = (0..2).map(|number| away.submit(long(number))).collect();
+    let slow: Vec<_> = (0..2).map(|number| away.submit(long(number, 1))).collect();
     let start = Instant::now();
     while health(&server).1["free"] != 0 {
         assert!(start.elapsed() < Duration::from_secs(10), "the jobs do not arrive");
@@ -151,7 +151,7 @@ fn a_server_that_is_told_to_end_finishes_what_it_has_and_takes_no_more() {
     let mut server = Served::start(&[]);
     let other = Served::start(&[]);
     let away = connect(Runtime::Python315, remote([server.url.as_str(), other.url.as_str()])).unwrap();
-    let slow: Vec<_> = (0..2).map(|number| away.submit(long(number))).collect();
+    let slow: Vec<_> = (0..2).map(|number| away.submit(long(number, 1))).collect();
     let start = Instant::now();
     while health(&server).1["free"] == 256 {
         assert!(start.elapsed() < Duration::from_secs(10), "the job does not arrive");
@@ -176,7 +176,7 @@ fn a_server_that_is_told_to_end_finishes_what_it_has_and_takes_no_more() {
     let mut hasty = Served::start(&["--drain-s", "0"]);
     let away =
         connect(Runtime::Python315, RemoteConfig { give_up_s: 1, ..remote([hasty.url.as_str()]) }).unwrap();
-    let pending = away.submit(long(7));
+    let pending = away.submit(long(7, 10));
     while health(&hasty).1["free"] == 256 {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -100,7 +100,7 @@ pub(crate) fn of_some_length(count: usize) -> Vec<Job> {
             "def total(n):\n    result = {}\n    for i in range(n):\n        result += i % 7\n    return result\n",
             usize::from(number.is_multiple_of(3))
         );
-        let length = 200_000 + 10 * number;
+        let length = 100_000 + 10 * number;
         let sum: usize = (0..length).map(|i| i % 7).sum();
         Job::new(
             program,

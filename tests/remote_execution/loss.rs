@@ -44,7 +44,7 @@ fn kill_while_judging(jobs: &[Job], pause: Duration) -> usize {
 
 #[test]
 fn servers_that_are_killed_change_no_verdict() {
-    let kills = kill_while_judging(&of_some_length(200), Duration::from_millis(300));
+    let kills = kill_while_judging(&of_some_length(120), Duration::from_millis(250));
     assert!(kills >= 2, "{kills} kills");
 }
 

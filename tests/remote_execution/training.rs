@@ -7,7 +7,16 @@ use crate::tiny;
 
 fn train(folder: &Path, set: &[&str]) {
     let mut command = rltrain();
-    command.current_dir(folder).arg("recipe.toml").args(["--set", "steps=2", "--set", "eval.every=2"]);
+    command.current_dir(folder).arg("recipe.toml").args([
+        "--set",
+        "steps=2",
+        "--set",
+        "eval.every=2",
+        "--set",
+        "eval.samples=1",
+        "--set",
+        "eval.k=[1]",
+    ]);
     set.iter().for_each(|set| _ = command.args(["--set", set]));
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

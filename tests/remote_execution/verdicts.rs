@@ -1,6 +1,6 @@
 //! The same verdicts wherever programs run.
 
-use rltrain_executor::{InfraError, Job, Limits, Outcome, Runtime, Test};
+use rltrain_executor::{Fuel, InfraError, Job, Limits, Outcome, Runtime, Test};
 
 use crate::jobs::{assert_same, judge, of_every_kind, of_tasks, verdicts};
 use crate::server::{Served, connect, local, remote};
@@ -32,10 +32,11 @@ fn another_language_and_jobs_without_a_verdict_are_as_they_are_here() {
     let away = connect(Runtime::JavaScript, remote([server.url.as_str()])).unwrap();
     let here = local(Runtime::JavaScript);
     let call = serde_json::json!({ "kind": "call", "function": "double", "arguments": [2], "expected": 4 });
+    let limits = Limits { fuel: Fuel::try_from(500_000_000).unwrap(), ..Limits::default() };
     let jobs = [
-        Job::new("function double(n) { return 2 * n }", [crate::jobs::test(call.clone())], Limits::default()),
-        Job::new("function double(n) { while (true); }", [crate::jobs::test(call)], Limits::default()),
-        Job::new("", Vec::<Test>::new(), Limits::default()),
+        Job::new("function double(n) { return 2 * n }", [crate::jobs::test(call.clone())], limits),
+        Job::new("function double(n) { while (true); }", [crate::jobs::test(call)], limits),
+        Job::new("", Vec::<Test>::new(), limits),
     ];
     let said = |result: Result<_, InfraError>| result.map_err(|error| error.to_string());
     let found: Vec<_> = judge(&away, &jobs).into_iter().map(said).collect();

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -39,7 +39,7 @@ const THREADS: usize = 2;
 /// How long a client may take to shake hands.
 const MOST_GREETING: Duration = Duration::from_secs(10);
 
-/// How long answers may take to leave after the last one is known.
+/// How long answers may take to leave after the last one is known, or is known not to come.
 const MOST_PARTING: Duration = Duration::from_secs(2);
 
 /// How long a client may be silent. One that comes back later connects anew.
@@ -114,6 +114,7 @@ impl Server {
             token: options.token.clone(),
             room: Arc::new(Semaphore::new(places(&options))),
             is_draining: AtomicBool::new(false),
+            is_over: watch::Sender::new(false),
         });
         Ok(Self { runtime, listener, acceptor, service, options, signals })
     }
@@ -152,7 +153,8 @@ impl Server {
                 _ = interrupt.recv() => {}
             }
             let abandoned = places(&options) - service.room.available_permits();
-            // Whoever is not gone by then is left behind.
+            // Who still waits is told to go elsewhere. Whoever has not heard it by then is left behind.
+            service.is_over.send_replace(true);
             let _ = timeout(MOST_PARTING, shutdown.shutdown()).await;
             Parting { abandoned }
         })

@@ -12,7 +12,7 @@ use axum::http::header::{AUTHORIZATION, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::protocol::MOST_BYTES;
 use crate::remote::Token;
@@ -29,6 +29,8 @@ pub(super) struct Service {
     /// Places for jobs, taken before a job is read and given back when it is answered.
     pub(super) room: Arc<Semaphore>,
     pub(super) is_draining: AtomicBool,
+    /// True once the time for jobs under way is up.
+    pub(super) is_over: watch::Sender<bool>,
 }
 
 impl Service {
@@ -89,8 +91,13 @@ async fn answer(service: &Service, headers: &HeaderMap, body: Body) -> Answer {
         Ok(Err(error)) => return Answer::TooLarge(format!("{error}, wanted at most {MOST_BYTES} bytes")),
         Err(_) => return Answer::Unreadable(format!("it did not arrive in {} s", MOST_ARRIVAL.as_secs())),
     };
-    match serde_json::from_slice::<Job>(&body) {
-        Ok(job) => service.executor.submit_async(job).await.verdict().await.into(),
-        Err(error) => Answer::Unreadable(error.to_string()),
+    let job = match serde_json::from_slice::<Job>(&body) {
+        Ok(job) => job,
+        Err(error) => return Answer::Unreadable(error.to_string()),
+    };
+    let mut over = service.is_over.subscribe();
+    tokio::select! {
+        answer = async { service.executor.submit_async(job).await.verdict().await.into() } => answer,
+        _ = over.wait_for(|over| *over) => Answer::Draining,
     }
 }

@@ -38,8 +38,12 @@ pub(super) struct Fusion {
 enum Stopped {
     /// The server is lost.
     Lost(RemoteError),
-    /// It says that it cannot, or there cannot be one.
-    Heard(Heard),
+    /// There cannot be one.
+    Impossible(InfraError),
+    /// Its sandbox has failed.
+    Failed(String),
+    /// It has as many programs as it takes.
+    Busy,
 }
 
 /// One test, as it will be run.
@@ -80,7 +84,9 @@ impl Fusion {
                 }
                 Ok(Heard::Decided(Ok(session.verdict(load, tests, begin.elapsed()))))
             }
-            Err(Stopped::Heard(heard)) => Ok(heard),
+            Err(Stopped::Impossible(error)) => Ok(Heard::Decided(Err(error))),
+            Err(Stopped::Failed(why)) => Ok(Heard::Failed(why)),
+            Err(Stopped::Busy) => Ok(Heard::Busy),
             Err(Stopped::Lost(error)) => Err(error),
         }
     }
@@ -201,6 +207,6 @@ impl Trial<'_> {
 
 impl From<InfraError> for Stopped {
     fn from(error: InfraError) -> Self {
-        Self::Heard(Heard::Decided(Err(error)))
+        Self::Impossible(error)
     }
 }

@@ -11,7 +11,7 @@ use super::wire::{Ran, RanStatus, Reply, ReplyStatus, RunCode};
 use super::{Stopped, Trial};
 use crate::account::printed_as_expected;
 use crate::remote::connection::Connection;
-use crate::remote::peer::{Heard, Peer};
+use crate::remote::peer::Peer;
 use crate::worker_process::patience;
 use crate::{Cause, Ending, Job, Outcome, StdinTest, Verdict, WallTime};
 
@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
 
     /// Runs a driver. Returns how that ended, and what it has said.
     pub(super) async fn drive(&mut self, task: &Task<'_>) -> Result<(Ran, BTreeMap<usize, Done>), Stopped> {
-        let code = task.code().map_err(|error| Stopped::Heard(Heard::Failed(error.to_string())))?;
+        let code = task.code().map_err(|error| Stopped::Failed(error.to_string()))?;
         let ran = self.run(code, None).await?;
         let (done, printed) = task.read(ran.stdout.as_deref().unwrap_or_default());
         self.note(&printed, ran.stderr.as_deref().unwrap_or_default());
@@ -118,21 +118,22 @@ impl<'a> Session<'a> {
             stdin,
             files: self.job.files.iter().map(file).collect(),
         };
-        let failed = |why: String| Stopped::Heard(Heard::Failed(why));
-        let body = serde_json::to_vec(&request).map_err(|error| failed(error.to_string()))?;
+        let body = serde_json::to_vec(&request).map_err(|error| Stopped::Failed(error.to_string()))?;
         let said = self.peer.post(self.connection, "/run_code", body.into(), None, patience(limits)).await;
         let said = said.map_err(Stopped::Lost)?;
         match said.status {
             200 => {}
-            429 | 503 => return Err(Stopped::Heard(Heard::Busy)),
-            status => return Err(failed(format!("SandboxFusion answers with HTTP status {status}"))),
+            429 | 503 => return Err(Stopped::Busy),
+            status => {
+                return Err(Stopped::Failed(format!("SandboxFusion answers with HTTP status {status}")));
+            }
         }
         let reply: Reply = self.peer.read(&said).map_err(Stopped::Lost)?;
         match reply.run_result {
             Some(ran) if reply.status != ReplyStatus::SandboxError && ran.status != RanStatus::Error => {
                 Ok(ran)
             }
-            _ => Err(failed(format!("SandboxFusion says: {}", reply.message))),
+            _ => Err(Stopped::Failed(format!("SandboxFusion says: {}", reply.message))),
         }
     }
 
