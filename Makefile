@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-remote-execution verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs
 
 CARGO = cargo
 PYTHON = python3
@@ -40,6 +40,7 @@ help:
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
 	@echo 'make verify-ranks  twenty kills among three processes that train together, and one that is cut off'
 	@echo 'make bench-ranks  steps of one and two processes, and what they exchange'
+	@echo 'make verify-remote-execution  five thousand programs on three servers, one of which is killed every two seconds'
 	@echo 'make kill-fuzz    sixty runs killed at moments of every kind, resumed, and compared byte for byte'
 	@echo 'make critics          how good verifiers of the base model are, learnt from the samples of a run: half an hour'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
@@ -112,6 +113,10 @@ verify-determinism: fetch
 # Estimates of `rltrain plan` beside the peak memory of runs; fails if one is more than 15 % off.
 verify-plan: fetch
 	$(CARGO) bench --locked --workspace --bench plan
+
+# Verdicts of 5,000 programs on three servers that are killed and started again, held against those of this machine.
+verify-remote-execution: fetch
+	$(CARGO) test $(BUILD) --workspace --test remote_execution -- --ignored --nocapture loss::
 
 # Every preset on a tiny model, three seeds each, at one budget of sampled tokens: the table of docs/results/algorithms.md.
 learn: fetch

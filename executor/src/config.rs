@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::process::ProcessConfig;
+use crate::remote::{RemoteConfig, RemoteKind};
 use crate::{Limits, Runtime};
 
 /// `[executor]`: how programs are run.
@@ -27,7 +28,27 @@ pub struct ExecutorConfig {
     pub verdict_cache: Option<PathBuf>,
     /// What one job may use up.
     pub limits: Limits,
+    /// Servers that run the programs. Absent: worker processes on this machine do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteConfig>,
     /// Of the native runtimes.
     #[serde(skip_serializing_if = "ProcessConfig::is_default")]
     pub process: ProcessConfig,
+}
+
+impl ExecutorConfig {
+    /// Whether verdicts say what work a program did.
+    pub fn counts_fuel(&self) -> bool {
+        !matches!(self.runtime, Runtime::Native(_)) && !self.is_foreign()
+    }
+
+    /// Whether verdicts say how much memory a program held.
+    pub fn measures_memory(&self) -> bool {
+        !self.is_foreign()
+    }
+
+    /// Whether verdicts come from servers of another make.
+    fn is_foreign(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.kind != RemoteKind::Rltrain)
+    }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::remote::RemoteError;
+
 /// Why there is no verdict. Never a score: the caller masks the sample, and stops the run if this happens often.
 ///
 /// Cloneable, since everyone who waits for the same job gets the same failure.
@@ -104,6 +106,29 @@ pub enum InfraError {
     /// The job is larger than anything that a model writes.
     #[error("the job is too large: {0}")]
     TooLarge(String),
+    /// The servers that are to run the programs cannot be used.
+    #[error("cannot use the servers of `executor.remote`")]
+    Servers {
+        /// Why.
+        source: Arc<RemoteError>,
+    },
+    /// No server could be reached for as long as it is waited for.
+    #[error("no server of `executor.remote` could be reached for {seconds} s")]
+    Unreachable {
+        /// How long, in seconds.
+        seconds: u64,
+        /// What became of the last one that was tried.
+        source: Arc<RemoteError>,
+    },
+    /// Servers were lost again and again while they had this job.
+    #[error("{count} servers in turn were lost with this job")]
+    ServersLost {
+        /// How many.
+        count: usize,
+    },
+    /// Servers of this kind cannot judge such a test.
+    #[error("SandboxFusion servers judge statements, calls and standard input, and not {0}")]
+    Unsupported(&'static str),
     /// The executor was dropped, or its thread ended, before this job was done.
     #[error("the executor stopped before the job was done")]
     Stopped,

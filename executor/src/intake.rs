@@ -272,6 +272,13 @@ impl Intake {
         state.counts.retries += u64::from(is_retried);
     }
 
+    /// A server was lost; `retried` of its jobs go to others.
+    pub(crate) fn count_server_loss(&self, retried: usize) {
+        let mut state = self.lock();
+        state.counts.workers_lost += 1;
+        state.counts.retries += retried as u64;
+    }
+
     /// Nothing is taken any more, and what waits is not run.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();

@@ -15,7 +15,7 @@ use crate::{CallTest, Cause, Ending, Outcome, PropertyTest, StdinTest, ValueComp
 /// Turns values that equal a plain one, but are not exactly plain, into the plain one: subclasses of builtins, numpy
 /// scalars, fractions. Runs in the program's interpreter, where the program could change what it does; it gains nothing by
 /// that, since the host compares what comes out with something that the program has never seen.
-const PLAIN: &str = include_str!("plain.py");
+pub(crate) const PLAIN: &str = include_str!("plain.py");
 
 /// Stand-in for pytest, so that suites written for it run.
 const PYTEST: &str = include_str!("pytest.py");

@@ -14,6 +14,7 @@ use crate::launcher::Launcher;
 use crate::module_cache::{ModuleCache, Prepared};
 use crate::pending::{Pending, block_on};
 use crate::protocol::Work;
+use crate::remote::{self, Fleet, RemoteConfig, RemoteKind, RuntimeIdentity};
 use crate::submission::Submission;
 use crate::verdict_cache::Identity;
 use crate::verdict_store::VerdictStore;
@@ -29,6 +30,8 @@ const MOST_WAITING: usize = 65_536;
 /// with [`InfraError::Stopped`].
 pub struct Executor {
     intake: Arc<Intake>,
+    identity: RuntimeIdentity,
+    workers: usize,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,17 +46,63 @@ pub struct StartOptions {
 
 impl Executor {
     /// Starts the workers: this program again, with the argument `exec-worker`. Compiles the runtime first if this machine
-    /// has not done so yet, and says so on stderr.
+    /// has not done so yet, and says so on stderr. With [`ExecutorConfig::remote`], connects to servers instead.
     ///
     /// # Errors
     ///
-    /// If the runtime's files are missing or damaged, or a worker cannot be started.
+    /// If the runtime's files are missing or damaged, or a worker cannot be started; of servers, see [`Executor::connect`].
     pub fn start(config: &ExecutorConfig, files: &RuntimeFiles) -> Result<Self, InfraError> {
-        let options = StartOptions { cache: ModuleCache::of_user()?, worker: WorkerCommand::this_program()? };
-        Self::start_with(config, files, &options, &mut |message| {
+        let mut progress = |message: &str| {
             // Progress is a courtesy; a closed stderr must not stop a run.
             let _ = writeln!(io::stderr(), "{message}");
-        })
+        };
+        if let Some(remote) = &config.remote {
+            return Self::connect(config, remote, &mut progress);
+        }
+        let options = StartOptions { cache: ModuleCache::of_user()?, worker: WorkerCommand::this_program()? };
+        Self::start_with(config, files, &options, &mut progress)
+    }
+
+    /// Connects to servers that run the programs. Nothing of the runtime is wanted on this machine. `progress` is told of servers
+    /// that cannot be reached now; they are tried again.
+    ///
+    /// # Errors
+    ///
+    /// If a server refuses the token or judges otherwise than this build, or none of them can be reached.
+    pub fn connect(
+        config: &ExecutorConfig,
+        remote: &RemoteConfig,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, InfraError> {
+        let identity = RuntimeIdentity::wanted(config.runtime);
+        let intake = Arc::new(remote_intake(config, remote, &identity)?);
+        let fleet = Arc::new(Fleet::new(Arc::clone(&intake), remote, config.runtime)?);
+        let (report, started) = std::sync::mpsc::channel();
+        let closing = Closing(Arc::clone(&intake));
+        let executor = Self::run(intake, identity, 0, move |stopped| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(remote::supervise(fleet, closing, stopped, report)),
+                Err(error) => _ = report.send(Err(not_ready(&error))),
+            }
+        })?;
+        for silent in started.recv().map_err(|_| InfraError::Stopped)?? {
+            progress(&silent);
+        }
+        Ok(executor)
+    }
+
+    /// Starts the thread of an executor.
+    fn run(
+        intake: Arc<Intake>,
+        identity: RuntimeIdentity,
+        workers: usize,
+        serve: impl FnOnce(watch::Receiver<bool>) + Send + 'static,
+    ) -> Result<Self, InfraError> {
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("executor".to_owned()).spawn(move || serve(stopped));
+        let thread = Some(thread.map_err(|error| not_ready(&error))?);
+        Ok(Self { intake, identity, workers, stop, thread })
     }
 
     /// Starts the workers; `progress` is told before and after something that takes long.
@@ -72,14 +121,14 @@ impl Executor {
         let count = config.workers.or_else(|| std::thread::available_parallelism().ok());
         let count = count.unwrap_or(NonZeroUsize::MIN).get();
         // Programs that are compiled first are too long for one to wait behind another.
+        let identity = RuntimeIdentity::prepared(config.runtime, &prepared.work);
         let has_use_of_more = matches!(prepared.work, Work::Python(_) | Work::JavaScript(_));
         let launcher = Arc::new(Launcher::new(options.worker.clone(), prepared));
         let foreman =
             Arc::new(Foreman::new(Arc::clone(&intake), Arc::clone(&launcher), count, has_use_of_more));
-        let (stop, stopped) = watch::channel(false);
         let (report, started) = std::sync::mpsc::channel();
         let closing = Closing(Arc::clone(&intake));
-        let thread = std::thread::Builder::new().name("executor".to_owned()).spawn(move || {
+        let executor = Self::run(intake, identity, count, move |stopped| {
             let resting = Arc::clone(&foreman);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -91,10 +140,9 @@ impl Executor {
                 }
                 Err(error) => _ = report.send(Err(not_ready(&error))),
             }
-        });
-        let thread = thread.map_err(|error| not_ready(&error))?;
+        })?;
         started.recv().map_err(|_| InfraError::Stopped)??;
-        Ok(Self { intake, stop, thread: Some(thread) })
+        Ok(executor)
     }
 
     /// Hands in a job. Returns at once while there is room among those that wait, and otherwise blocks this thread until there
@@ -107,6 +155,16 @@ impl Executor {
     /// What is dropped while it waits was not handed in.
     pub async fn submit_async(&self, job: impl Into<Submission>) -> Pending {
         self.intake.submit(job.into()).await
+    }
+
+    /// What its verdicts depend on besides jobs.
+    pub fn identity(&self) -> &RuntimeIdentity {
+        &self.identity
+    }
+
+    /// Programs that it runs at the same time; 0 where servers do.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// What was done so far.
@@ -146,8 +204,28 @@ fn intake(
     Ok(Intake::new(Identity::new(&parts), store, most_waiting))
 }
 
+/// An intake whose verdicts come from servers.
+fn remote_intake(
+    config: &ExecutorConfig,
+    remote: &RemoteConfig,
+    identity: &RuntimeIdentity,
+) -> Result<Intake, InfraError> {
+    let parts = [b"remote".as_slice(), config.runtime.name().as_bytes(), identity.code.as_bytes()];
+    let store = match &config.verdict_cache {
+        // Servers of other makes do not say what their verdicts depend on.
+        Some(folder)
+            if remote.kind == RemoteKind::Rltrain && !matches!(config.runtime, crate::Runtime::Native(_)) =>
+        {
+            Some(VerdictStore::open(folder)?)
+        }
+        _ => None,
+    };
+    let most_waiting = config.most_waiting.map_or(MOST_WAITING, NonZeroUsize::get);
+    Ok(Intake::new(Identity::new(&parts), store, most_waiting))
+}
+
 /// Decides whatever still waits when the executor's thread ends, however it ends.
-struct Closing(Arc<Intake>);
+pub(crate) struct Closing(Arc<Intake>);
 
 impl Drop for Closing {
     fn drop(&mut self) {

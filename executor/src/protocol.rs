@@ -119,6 +119,12 @@ pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
+/// The job alone, in JSON, of a frame that holds [`Request::Judge`].
+pub(crate) fn job_of(frame: &[u8]) -> &[u8] {
+    const BEFORE: usize = HEADER_BYTES + br#"{"Judge":"#.len();
+    frame.get(BEFORE..frame.len().saturating_sub(1)).unwrap_or_default()
+}
+
 /// Size of the frame that follows this header.
 pub(crate) fn frame_size(header: [u8; HEADER_BYTES]) -> io::Result<usize> {
     let size = u32::from_le_bytes(header) as usize;
@@ -195,6 +201,14 @@ mod tests {
             let kept = frame.len().saturating_sub(cut);
             prop_assert!(kept == 0 || read::<Request>(&mut &frame[..kept]).is_err());
         }
+    }
+
+    #[test]
+    fn the_job_of_a_frame_is_the_one_that_it_was_made_of() {
+        let job = Job::new("def f(): pass", ["assert f() == None"], Limits::default());
+        let frame = encode(&Request::Judge(Cow::Borrowed(&job))).unwrap();
+        assert_eq!(job_of(&frame), serde_json::to_vec(&job).unwrap());
+        assert_eq!(job_of(&[]), b"");
     }
 
     #[test]

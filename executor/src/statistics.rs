@@ -20,7 +20,7 @@ pub struct ExecutorStatistics {
     pub retries: u64,
     /// Jobs that ended without a verdict, through no fault of the program.
     pub failures: u64,
-    /// Workers that were lost, could not be started, or were given up after a failure of the sandbox.
+    /// Workers that were lost, could not be started, or were given up after a failure of the sandbox; servers that were lost.
     pub workers_lost: u64,
     /// Jobs that wait for a worker now.
     pub waiting: usize,

@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rltrain_executor::Runtime;
 use serde_json::Value;
 
 use super::changes::Changes;
@@ -186,7 +185,7 @@ fn recipe(arguments: &Arguments, subject: &Subject, tasks: &Path, out: &Path) ->
         number("eval.k", Some(format!("{ks:?}")));
     }
     let mut recipe = Recipe::read(&name, &text, &here, &set).map_err(Failure::input)?;
-    if !matches!(recipe.executor.runtime, Runtime::Native(_)) {
+    if recipe.executor.counts_fuel() {
         recipe.rewards.efficiency = Some(rltrain_rewards::EfficiencyConfig::default());
     }
     Ok(recipe)

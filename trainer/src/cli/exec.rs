@@ -61,7 +61,7 @@ const LANGUAGES: [(&str, Runtime); 10] = [
 ];
 
 /// The runtime that a language or runtime is named by.
-fn runtime(text: &str) -> Result<Runtime, String> {
+pub(super) fn runtime(text: &str) -> Result<Runtime, String> {
     let language = LANGUAGES.iter().find(|(name, _)| *name == text).map(|(_, runtime)| *runtime);
     language.or_else(|| Runtime::named(text)).ok_or_else(|| {
         let languages: Vec<&str> = LANGUAGES.iter().map(|(name, _)| *name).collect();

@@ -10,6 +10,7 @@ mod critic;
 mod doctor;
 mod eval;
 mod exec;
+mod executor;
 mod failure;
 mod fetch;
 mod fork;
@@ -76,6 +77,8 @@ enum Command {
     Sample(sample::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
     Exec(exec::Arguments),
+    /// Run programs for trainers on other machines, until SIGTERM
+    Executor(executor::Arguments),
     /// Say whether this host is fit for a run, what is missing, and what to do about it
     Doctor(doctor::Arguments),
     /// Compute the gradient of a recipe's first batch in several ways, and compare
@@ -152,6 +155,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             sample::run(&arguments)
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
+        (Some(Command::Executor(arguments)), _) => executor::run(arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
         (Some(Command::Selfcheck(arguments)), _) => {
             startup::settle();

@@ -123,6 +123,9 @@ fn measured_length(folder: &Path) -> Option<(u64, f64)> {
 
 /// Most bytes that the programs of all workers may take together.
 fn sandbox_bytes(recipe: &Recipe) -> u64 {
+    if recipe.executor.remote.is_some() {
+        return 0;
+    }
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let workers = recipe.executor.workers.map_or_else(cores, std::num::NonZeroUsize::get);
     workers as u64 * recipe.executor.limits.memory_bytes() as u64

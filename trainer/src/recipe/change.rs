@@ -15,12 +15,13 @@ use toml::{Table, Value};
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
 ///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
+/// - of `executor.remote`, all but `kind`: `rltrain executor` says the same on any machine.
 /// - `eval.every`, `checkpoint`, `telemetry`: when to look, when to save, and what to tell.
 /// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
 ///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 27] = [
+pub const MAY_CHANGE: [&str; 33] = [
     "steps",
     "run",
     "model.path",
@@ -32,6 +33,12 @@ pub const MAY_CHANGE: [&str; 27] = [
     "executor.workers",
     "executor.most_waiting",
     "executor.verdict_cache",
+    "executor.remote.servers",
+    "executor.remote.token_file",
+    "executor.remote.ca_file",
+    "executor.remote.most_at_once",
+    "executor.remote.hedge_ms",
+    "executor.remote.give_up_s",
     "rollout.max_batch",
     "optimizer.micro_batch_tokens",
     "eval.every",
@@ -51,7 +58,7 @@ pub const MAY_CHANGE: [&str; 27] = [
 ];
 
 /// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
-const HARMLESS: [(&str, &str); 12] = [
+const HARMLESS: [(&str, &str); 13] = [
     ("steps", "the run ends elsewhere"),
     ("run", "the folder may have moved"),
     ("model.path", "the files may have moved"),
@@ -60,6 +67,7 @@ const HARMLESS: [(&str, &str); 12] = [
     ("checkpoint", "it says when to save, and what is kept"),
     ("telemetry", "it says what is told"),
     ("rewards", "it says where a plug-in or judge is, and how it is asked"),
+    ("executor.remote", "verdicts are the same wherever they come from"),
     ("model.device", "the same steps up to rounding"),
     ("model", "the same steps up to rounding"),
     ("rollout.max_batch", "the same steps up to rounding"),

@@ -1,6 +1,7 @@
 //! What a recipe says that cannot work, whatever machine it runs on.
 
 use rltrain_checkpoints::Remote;
+use rltrain_executor::RemoteError;
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
@@ -26,6 +27,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     optimizer(recipe, problems);
     eval(recipe, problems);
     checkpoint(recipe, problems);
+    servers(recipe, problems);
     verifier::check(recipe, problems);
 }
 
@@ -104,6 +106,19 @@ fn paths(recipe: &Recipe, problems: &mut Problems<'_>) {
         "the held-out tasks are the training tasks",
         "a policy that is evaluated on what it trains on always looks good; split the file in two",
     );
+}
+
+/// Servers that run programs have addresses, and run such programs.
+fn servers(recipe: &Recipe, problems: &mut Problems<'_>) {
+    let Some(remote) = &recipe.executor.remote else { return };
+    if let Err(error) = remote.check(recipe.executor.runtime) {
+        let key = match error {
+            RemoteError::NotPython { .. } => "executor.remote.kind",
+            _ => "executor.remote.servers",
+        };
+        let help = schema::description(key).unwrap_or_default();
+        problems.require(false, &[key], error.to_string(), help);
+    }
 }
 
 /// The store is one, and the best checkpoint is the best by something that evaluations measure, at steps that have a checkpoint.

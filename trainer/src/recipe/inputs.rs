@@ -1,6 +1,6 @@
 //! Rewards that can never score an attempt of the recipe, because nothing provides what they look at.
 
-use rltrain_executor::Runtime;
+use rltrain_executor::ExecutorConfig;
 use rltrain_rewards::{Expected, Input, Language, RewardSet};
 
 use super::Recipe;
@@ -19,7 +19,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     let Ok(rewards) = RewardSet::build(&recipe.rewards) else { return };
     let mut tasks = None;
     for (reward, input) in rewards.inputs() {
-        by_runtime(recipe.executor.runtime, reward, input, problems);
+        by_runtime(&recipe.executor, reward, input, problems);
         if let Some(key) = key(input) {
             let tasks: &Option<TaskSet> =
                 tasks.get_or_insert_with(|| TaskSet::load(&recipe.tasks.train).ok());
@@ -36,13 +36,19 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
 }
 
 /// Reports what the runtime does not provide.
-fn by_runtime(runtime: Runtime, reward: &str, input: Input, problems: &mut Problems<'_>) {
+fn by_runtime(executor: &ExecutorConfig, reward: &str, input: Input, problems: &mut Problems<'_>) {
+    let runtime = executor.runtime;
     let spoken = language(runtime);
     let (holds, missing, help) = match input {
         Input::ReferenceFuel => (
-            !matches!(runtime, Runtime::Native(_)),
+            executor.counts_fuel(),
             "counts no fuel",
-            "take `memory`, or a runtime in WebAssembly",
+            "take `memory`, or a runtime in WebAssembly, here or on servers of the kind `rltrain`",
+        ),
+        Input::ReferenceMemory => (
+            executor.measures_memory(),
+            "measures no memory",
+            "take the reward out, or servers of the kind `rltrain`",
         ),
         Input::Grammar => (
             spoken.is_some(),
@@ -56,8 +62,14 @@ fn by_runtime(runtime: Runtime, reward: &str, input: Input, problems: &mut Probl
         ),
         _ => return,
     };
-    let message = format!("`{reward}` can never score: the runtime `{}` {missing}", runtime.name());
-    problems.require(holds, &[&format!("rewards.{reward}"), "executor.runtime"], message, help);
+    let by = if executor.measures_memory() {
+        format!("the runtime `{}`", runtime.name())
+    } else {
+        "a server of the kind `sandbox-fusion`".to_owned()
+    };
+    let message = format!("`{reward}` can never score: {by} {missing}");
+    let keys = [&*format!("rewards.{reward}"), "executor.remote.kind", "executor.runtime"];
+    problems.require(holds, &keys, message, help);
 }
 
 /// The key of a task that provides this, if one does.

@@ -28,13 +28,15 @@ pub(super) const EXTENDS_MANUAL: &str = "Another recipe that this one begins as:
 const MOST_FILES: usize = 10;
 
 /// The keys whose values are paths; `*` stands for any name.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 15] = [
     "run",
     "model.path",
     "model.lora.path",
     "tasks.train",
     "tasks.heldout",
     "executor.verdict_cache",
+    "executor.remote.token_file",
+    "executor.remote.ca_file",
     "critic.path",
     "verifier.path",
     "verifier.start",

@@ -273,6 +273,9 @@ impl Recipe {
     fn with_paths(mut self, place: impl Fn(&Path) -> PathBuf) -> Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
         let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
+        let of_servers = self.executor.remote.iter_mut();
+        let optional = optional
+            .chain(of_servers.flat_map(|remote| remote.token_file.iter_mut().chain(&mut remote.ca_file)));
         let optional = optional.chain(self.model.lora.iter_mut().flat_map(|lora| &mut lora.path));
         let of_verifier = self.verifier.iter_mut();
         let of_verifier =

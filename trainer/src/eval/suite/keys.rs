@@ -65,12 +65,16 @@ impl Keys {
             }
         }
         let section = |name: &str| table.get(name).cloned().unwrap_or_else(|| Table::new().into());
-        let settings = json!({
+        let mut settings = json!({
             "rollout": section("rollout"), "tasks": section("tasks"), "episode": section("episode"),
             "runtime": section("executor").get("runtime"), "limits": section("executor").get("limits"),
             "rewards": section("rewards"), "temperature": recipe.eval.temperature, "seed": recipe.seed,
             "compute": Compute::from(kind),
         });
+        // Servers of other makes say other things of the same program.
+        if let Some(kind) = section("executor").get("remote").and_then(|remote| remote.get("kind")) {
+            settings["servers"] = json!(kind);
+        }
         let settings = hash(&[&settings.to_string()]);
         let tasks: Vec<String> = plan.tasks.iter().map(of_task).collect();
         let attempts = tasks.iter().map(|task| hash(&[&model, &settings, task])).collect();
