@@ -12,6 +12,7 @@ pub mod attempts;
 pub mod audit;
 pub mod batch;
 pub mod cli;
+mod counted;
 pub mod critic;
 pub mod environment;
 pub mod episode;
