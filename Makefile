@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-remote-execution verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-remote-execution verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs book
 
 CARGO = cargo
 PYTHON = python3
@@ -16,6 +16,7 @@ TASKS = recipes/tasks/python-basics
 WASM_TOOLS = .deps/wasm-tools
 S3_SERVER = .deps/s3-server
 PLAYWRIGHT = .deps/playwright
+MDBOOK = mdbook
 FUZZ_SECONDS = 600
 # Tests wait for programs that they start about a third of the time: one more of them than there are cores at once.
 TEST_THREADS = $$(($$(nproc) + 1))
@@ -45,6 +46,7 @@ help:
 	@echo 'make critics          how good verifiers of the base model are, learnt from the samples of a run: half an hour'
 	@echo 'make learn            whether every preset of the algorithms learns, on three seeds'
 	@echo 'make fuzz         ten minutes of arbitrary bytes for each reader of untrusted bytes, and for the system interface'
+	@echo 'make book         the documentation as a book in target/book, every link of which is followed'
 	@echo 'make format       format the source'
 	@echo 'make python-3.11-fast  build the runtime of that name, which starts faster, from source'
 	@echo 'make ruby         fetch the runtime of that name'
@@ -225,6 +227,10 @@ lint: fetch
 
 docs: fetch
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc $(BUILD) --workspace --lib --no-deps
+
+# Wants mdBook (`cargo install mdbook --locked`), or MDBOOK=PROGRAM.
+book:
+	@$(PYTHON) scripts/book.py $(MDBOOK)
 
 # The base model as a Hugging Face folder. The import writes config.json last, so that file says it is complete.
 $(MODEL)/config.json:

@@ -65,10 +65,19 @@ async function use(page, ready) {
   expect((await page.locator(".attempt").count()) === 1, "arrow keys show no attempt");
   await page.keyboard.press("c");
   expect((await page.locator(".attempt").count()) === 2, "`c` does not lay an attempt beside another");
+  await page.keyboard.press("a");
+  const written = page.locator(".attempt .painted:visible");
+  const known = await page.locator(".attempt .painted").count();
+  expect((await written.count()) === known, "`a` does not show what each token was worth");
+  for (let place = 0; place < known; place++) {
+    const [text, colours] = await written.nth(place).evaluate((text) => [text.textContent, [...text.children].map((piece) => piece.style.background)]);
+    expect(text.length > 0 && colours.length > 0, "a completion is painted without its text");
+  }
   if (pictures) await page.locator("#programs").screenshot({ path: `${pictures}-programs.png` });
   await page.reload();
   await ready();
   expect((await page.locator(".attempt").count()) === 2, "a reload forgets what was shown");
+  expect((await written.count()) === known, "a reload forgets that completions were shown");
   await page.locator(".row button").first().click();
   await settled();
   expect((await page.locator(".row.test").count()) > 0, "a task does not show its tests");

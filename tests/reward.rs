@@ -72,7 +72,7 @@ fn the_commands_of_the_guide_lead_to_a_curve() {
     let row = out.lines().find(|line| line.starts_with("short_lines ")).unwrap();
     let wanted = format!("{:.4}", 1.0 - 1.0 / 19.0);
     assert_eq!(row.split_whitespace().nth(1), Some(wanted.as_str()), "{out}");
-    assert!(out.lines().last().unwrap().ends_with("recipes of --logdir ../runs/mine/tensorboard"), "{out}");
+    assert!(out.lines().last().unwrap().ends_with("recipes of --logdir ../runs/mine"), "{out}");
 
     // What the guide calls the curve is in the event file, with the numbers of the metrics.
     let run = folder.path().join("runs/mine");

@@ -54,7 +54,7 @@ fn published_rows_become_task_files_that_verify() {
 
     expect(here, &["tasks", "convert", &published("apps.jsonl"), "apps.jsonl"], 0);
     let (_, error) = expect(here, &["tasks", "verify", "apps.jsonl"], 2);
-    says(&error, "1 faults found");
+    says(&error, "1 fault found;");
     let (report, _) =
         expect(here, &["tasks", "verify", "apps.jsonl", "--drop-faulty", "mended.jsonl", "--json"], 0);
     let dropped = json(&report)["dropped"].clone();

@@ -41,6 +41,9 @@ const WHOLE = [1, 2, 5].flatMap((first) => [0, 1, 2, 3, 4, 5, 6].map((zeros) => 
 const axes = () => [{ stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, size: 26, incrs: WHOLE },
   { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, size: 54, values: (_, ticks) => ticks.map(short) }];
 
+/** The legend says what the last step has while the cursor is elsewhere. */
+const lastWithoutCursor = (chart) => { if (chart.legend.idx === null || chart.legend.idx === undefined) chart.setLegend({ idx: chart.data[0].length - 1 }, false); };
+
 /** A card with a chart that follows the card's width and the theme; `options` is called anew whenever it is drawn anew. */
 function addChart(parent, title, data, options, onClose) {
   const card = make("div", { className: "card" });
@@ -52,7 +55,8 @@ function addChart(parent, title, data, options, onClose) {
   const redrawn = () => {
     chart?.destroy();
     const width = Math.max(200, card.clientWidth - 18);
-    chart = new uPlot({ width, height: 190, scales: { x: { time: false } }, axes: axes(), cursor: { sync: { key: "steps" } }, legend: { live: true }, ...options() }, data, card);
+    chart = new uPlot({ width, height: 190, scales: { x: { time: false } }, axes: axes(), cursor: { sync: { key: "steps" } }, legend: { live: true }, hooks: { setLegend: [lastWithoutCursor] }, ...options() }, data, card);
+    lastWithoutCursor(chart);
   };
   redrawn();
   new ResizeObserver(() => chart.setSize({ width: Math.max(200, card.clientWidth - 18), height: 190 })).observe(card);
@@ -210,7 +214,7 @@ function showPrograms(content) {
   const option = (value, textContent) => make("option", { value, textContent });
   $("task").replaceChildren(option("", "all"), ...tasks.map((id, place) => option(place, id)).sort((a, b) => a.textContent.localeCompare(b.textContent)));
   $("end").replaceChildren(option("", "anyhow"), ...classes.map((name, place) => option(place, name)));
-  const state = { chosen: [], found: [], shown: AT_ONCE };
+  const state = { chosen: [], found: [], shown: AT_ONCE, unfolded: false };
   const fields = { q: "query", task: "task", end: "end", from: "from", to: "to", by: "by" };
 
   function matches(query, attempt) {
@@ -292,21 +296,64 @@ function showPrograms(content) {
       ...attempt.a.map(([name, ...values]) => make("tr", {}, make("td", { textContent: parts[name] }), ...values.map((value) => make("td", { textContent: short(value) })))),
       make("tr", {}, make("td", { textContent: "total" }), make("td"), make("td"), make("td", { textContent: short(attempt.r) })));
     const verdicts = make("ol", {}, ...attempt.e.map((text) => make("li", { textContent: text < 0 ? "passed" : texts[text] })));
-    const facts = `${classes[attempt.o]}, ${attempt.k} tokens${attempt.x ? ", cut off" : ""}`;
+    const turns = attempt.v ?? [];
+    const facts = [classes[attempt.o], `${attempt.k} tokens`, ...(attempt.x ? ["cut off"] : []), ...(attempt.y ? ["left out of the loss"] : []), ...worth(turns)].join(", ");
     const element = make("article", { className: `attempt o${attempt.o}` },
       make("h3", {}, `${tasks[attempt.t]} · step ${attempt.s} · #${attempt.n}${attempt.g ? " · greedy" : ""}`, close),
       make("p", { className: "hint", textContent: facts }));
     if (attempt.l !== undefined) element.append(plain(texts[attempt.l]));
     element.append(code(texts[attempt.p], query), verdicts, rewards);
-    for (const [program, said] of attempt.b ?? []) element.append(folded("an earlier turn", code(texts[program], query), plain(texts[said])));
-    element.append(folded("prompt", plain(texts[attempt.q])), folded("completion as written", plain(texts[attempt.c])));
+    const most = Math.max(0, ...state.chosen.flatMap((one) => one.v ?? []).map((turn) => Math.abs(turn.m)));
+    (attempt.b ?? []).forEach(([program, said], place) => element.append(folded("an earlier turn", code(texts[program], query),
+      ...(turns[place] ? [painted(turns[place], most)] : []), plain(texts[said]))));
+    const turn = turns.at(-1);
+    const written = folded(turn ? "completion, each token on the colour of its advantage" : "completion as written", turn ? painted(turn, most) : plain(texts[attempt.c]));
+    Object.assign(written, { className: "written", open: state.unfolded });
+    written.querySelector("summary").onclick = (event) => { event.preventDefault(); unfold(); };
+    if (turn && most) written.append(make("p", { className: "scale hint" }, make("span", { textContent: signed(+(-most).toPrecision(2)) }), make("i", { className: "worth" }), make("span", { textContent: signed(+most.toPrecision(2)) })));
+    element.append(folded("prompt", plain(texts[attempt.q])), written);
     return element;
+  }
+
+  /** Folds or unfolds what was written in all attempts that are shown, and in those that will be. */
+  function unfold() {
+    state.unfolded = !state.unfolded;
+    for (const written of $("shown").querySelectorAll(".written")) written.open = state.unfolded;
+    remember();
+  }
+
+  const signed = (value) => (value > 0 ? `+${short(value)}` : short(value).replace("-", "−"));
+  const SHADES = 50;
+  const piecesOf = ({ c, m, p }) => (p ?? [[texts[c].length, m < 0 ? -SHADES : SHADES]]).map(([length, shade]) => [length, Math.abs(m) * shade / SHADES]);
+
+  /** The advantages of an attempt in words. */
+  function worth(turns) {
+    const all = turns.flatMap(piecesOf).map(([, advantage]) => advantage);
+    if (!all.length) return [];
+    const [least, greatest] = [Math.min(...all), Math.max(...all)];
+    const said = (advantage) => signed(+advantage.toPrecision(2));
+    return [least === greatest ? `advantage ${said(greatest)}` : `advantages from ${said(least)} to ${said(greatest)}`];
+  }
+
+  /** The text of a turn, piece by piece on the colour of its advantage; `most` has the full colour. */
+  function painted(turn, most) {
+    let start = 0;
+    const pieces = piecesOf(turn).map(([length, advantage]) => {
+      const share = most ? Math.round(100 * Math.abs(advantage) / most) : 0;
+      const piece = make("span", { title: `advantage ${signed(+advantage.toPrecision(2))}`, textContent: length ? texts[turn.c].slice(start, start + length) : "end" });
+      if (!length) piece.className = "end";
+      if (share) piece.style.background = `color-mix(in srgb, var(--${advantage > 0 ? "gain" : "loss"}) ${share}%, transparent)`;
+      start += length;
+      return piece;
+    });
+    return make("pre", { className: "painted" }, ...pieces);
   }
 
   /* The address. */
   function remember() {
     const kept = new URLSearchParams();
     for (const [key, id] of Object.entries(fields)) if ($(id).value && $(id).value !== "step") kept.set(key, $(id).value);
+    if (state.unfolded) kept.set("written", "1");
     if (state.chosen.length) kept.set("a", state.chosen.map((one) => attempts.indexOf(one)).join(","));
     history.replaceState(null, "", String(kept) ? `#?${kept}` : location.pathname + location.search);
   }
@@ -314,6 +361,7 @@ function showPrograms(content) {
     if (!location.hash.startsWith("#?")) return;
     const kept = new URLSearchParams(location.hash.slice(2));
     for (const [key, id] of Object.entries(fields)) if (kept.has(key)) $(id).value = kept.get(key);
+    state.unfolded = kept.has("written");
     state.chosen = (kept.get("a") ?? "").split(",").filter(Boolean).map((place) => attempts[Number(place)]).filter(Boolean);
   }
 
@@ -343,6 +391,7 @@ function showPrograms(content) {
     else if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "/") { event.preventDefault(); $("query").focus(); }
     else if (event.key === "t") turnTheme();
+    else if (event.key === "a") unfold();
   });
   return (id) => {
     for (const field of Object.values(fields)) if (field !== "by") $(field).value = "";

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod columns;
+mod counted;
 pub mod critic;
 pub mod environment;
 pub mod episode;

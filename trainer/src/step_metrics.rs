@@ -11,6 +11,7 @@ use crate::attempts::Attempts;
 use crate::learn::{LearnReport, Spread};
 use crate::memory::resident_peak_bytes;
 use crate::rollout::{Completion, Finish};
+use crate::tasks::TaskSet;
 use crate::telemetry::{Extra, Metrics, Phases};
 
 /// Where one step's time goes, shown to the user as it goes.
@@ -140,8 +141,8 @@ pub fn step_metrics(
 const SHOWN_CHARACTERS: usize = 4000;
 
 /// What a step shows in TensorBoard beside its curves: how rewards, lengths, shares of tests and advantages are spread, and the best
-/// and the worst attempt in words. The first of equal ones.
-pub fn shown(attempts: &Attempts, learnt: &LearnReport) -> Vec<Extra> {
+/// and the worst attempt in words, of `tasks`. The first of equal ones.
+pub fn shown(attempts: &Attempts, learnt: &LearnReport, tasks: &TaskSet) -> Vec<Extra> {
     let completions = || attempts.groups.iter().flat_map(|group| &group.completions);
     let rewards = || attempts.scores.rewards.iter().flatten();
     let judged = attempts.verdicts.groups.iter().flatten().flatten();
@@ -161,15 +162,17 @@ pub fn shown(attempts: &Attempts, learnt: &LearnReport) -> Vec<Extra> {
             advantages.map(|bits| f64::from(f32::from_bits(*bits))).collect(),
         ),
     ];
-    let scored =
-        || completions().zip(rewards()).filter_map(|(completion, reward)| Some((completion, (*reward)?)));
+    let ids =
+        || attempts.groups.iter().flat_map(|group| vec![&tasks[group.task].id; group.completions.len()]);
+    let tried = || ids().zip(completions()).zip(rewards());
+    let scored = || tried().filter_map(|(attempt, reward)| Some((attempt, (*reward)?)));
     let best = scored().reduce(|best, next| if next.1 > best.1 { next } else { best });
     let worst = scored().reduce(|worst, next| if next.1 < worst.1 { next } else { worst });
     for (tag, found) in [("samples/best", best), ("samples/worst", worst)] {
-        extras.extend(found.map(|(completion, reward)| {
+        extras.extend(found.map(|((id, completion), reward)| {
             let text: String = completion.text.chars().take(SHOWN_CHARACTERS).collect();
             let lines = text.lines().map(|line| format!("    {line}\n")).collect::<String>();
-            Extra::Text(tag, format!("reward {reward}\n\n{lines}"))
+            Extra::Text(tag, format!("reward {reward}, task `{id}`\n\n{lines}"))
         }));
     }
     extras

@@ -164,7 +164,8 @@ fn record(
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
     session.add_checkpoints(&mut timings);
     ranks_times(session, times, &mut timings)?;
-    session.telemetry.log(session.step, &metrics, &timings, shown(attempts, &learnt))?;
+    let extras = shown(attempts, &learnt, &session.environment.tasks);
+    session.telemetry.log(session.step, &metrics, &timings, extras)?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {
         session.telemetry.message(&format!("warning: {warning}"));

@@ -51,8 +51,8 @@ impl Default for EpisodeConfig {
             feedback: FeedbackLevel::FailingAssert,
             stop_on_public_pass: true,
             feedback_characters: const { nonzero(500) },
-            reply: "{% if feedback %}{{ feedback }}\n\n{% endif %}Write the whole function again, corrected. It begins with \
-                    `{{ task.signature }}`."
+            reply: "{% if feedback %}{{ feedback }}\n\n{% endif %}Write the whole function again, corrected.{% if task.signature %} \
+                    It begins with `{{ task.signature }}`.{% endif %}"
                 .to_owned(),
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::advantages::Advantages;
 use super::programs::{Programs, ProgramsDraft};
 use super::tallies::{Outcomes, Tallies, TaskTally};
 use super::{MOST_POINTS, ReportError};
@@ -80,11 +81,11 @@ impl Content {
             Err(error) => return Err(error.into()),
         };
         let mut tallies = Tallies::over(logged.iter().map(|(step, _)| *step));
-        let mut programs = ProgramsDraft::of(&logged)?;
+        let mut programs = ProgramsDraft::of(&logged, Advantages::of(run, &recipe))?;
         for (step, path) in &logged {
             let lines = read_step(path)?;
             tallies.add(*step, &lines);
-            programs.add(*step, &lines);
+            programs.add(*step, &lines)?;
         }
         let (outcomes, tasks, buckets) = tallies.finish();
         Ok(Content {

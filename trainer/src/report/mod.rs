@@ -8,6 +8,7 @@
 //! are thinned to [`MOST_POINTS`] points, heat maps to [`MOST_BUCKETS`] columns, and programs to [`MOST_TEXT`] bytes, of which the
 //! page says how many it leaves out.
 
+mod advantages;
 mod content;
 mod page;
 mod programs;
@@ -21,6 +22,7 @@ use rltrain_checkpoints::replace_file;
 use thiserror::Error;
 
 use crate::error::TrainError;
+use crate::record::RecordError;
 use crate::rescore::RescoreError;
 
 /// Points of a curve.
@@ -44,6 +46,9 @@ pub enum ReportError {
     /// A file of the run is damaged, or of another version.
     #[error(transparent)]
     Log(#[from] RescoreError),
+    /// The record of a step is damaged, or of another version.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The evaluations are damaged, or of another version.
     #[error(transparent)]
     Evaluations(#[from] Box<TrainError>),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::advantages::{Advantages, Worth};
 use super::content::rounded;
 use super::tallies::class;
 use super::{MOST_TEXT, ReportError};
@@ -64,11 +65,30 @@ pub struct Shown {
     /// Turns before the last: program and what the model was told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     b: Vec<(usize, usize)>,
+    /// Whether it has no place in the loss.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    y: bool,
+    /// What its tokens were worth to the update, turn by turn; empty if that is not known, or nothing was learnt from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    v: Vec<Painted>,
+}
+
+/// The advantages of the tokens of one turn.
+#[derive(Debug, Serialize)]
+struct Painted {
+    /// What was written in it.
+    c: usize,
+    /// The advantage that is farthest from zero; where there are no pieces, that of every token.
+    m: f64,
+    /// Pieces of the text one after the other: UTF-16 units, and the advantage in [`SHADES`](super::advantages::SHADES) parts of `m`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    p: Vec<(usize, i8)>,
 }
 
 /// Programs while the log is read.
 pub(super) struct ProgramsDraft {
     programs: Programs,
+    advantages: Advantages,
     shown: BTreeMap<u64, bool>,
     texts: HashMap<String, usize>,
     tasks: HashMap<String, usize>,
@@ -81,12 +101,16 @@ impl ProgramsDraft {
     /// # Errors
     ///
     /// If a file cannot be looked at.
-    pub(super) fn of(logged: &[(u64, PathBuf)]) -> Result<ProgramsDraft, ReportError> {
+    pub(super) fn of(
+        logged: &[(u64, PathBuf)],
+        advantages: Advantages,
+    ) -> Result<ProgramsDraft, ReportError> {
         let size = |path: &Path| fs_err::metadata(path).map(|metadata| metadata.len() as usize);
         let sizes = logged.iter().map(|(_, path)| size(path)).collect::<Result<Vec<usize>, _>>()?;
         let every = sizes.iter().sum::<usize>().div_ceil(MOST_TEXT).max(1);
         let is_shown = |place: usize| place.is_multiple_of(every) || place + 1 == logged.len();
         Ok(ProgramsDraft {
+            advantages,
             programs: Programs { every, ..Programs::default() },
             shown: logged.iter().enumerate().map(|(place, (step, _))| (*step, is_shown(place))).collect(),
             texts: HashMap::new(),
@@ -95,18 +119,22 @@ impl ProgramsDraft {
         })
     }
 
-    pub(super) fn add(&mut self, step: u64, lines: &[Line]) {
+    /// # Errors
+    ///
+    /// If the record of the step is damaged.
+    pub(super) fn add(&mut self, step: u64, lines: &[Line]) -> Result<(), ReportError> {
         self.programs.all += lines.len();
         if self.shown.get(&step).is_none_or(|shown| !shown) {
-            return;
+            return Ok(());
         }
-        for line in lines {
-            let shown = self.shown_of(step, line);
+        for (line, worth) in lines.iter().zip(self.advantages.of_step(step, lines)?) {
+            let shown = self.shown_of(step, line, worth.unwrap_or_default());
             self.programs.attempts.push(shown);
         }
+        Ok(())
     }
 
-    fn shown_of(&mut self, step: u64, line: &Line) -> Shown {
+    fn shown_of(&mut self, step: u64, line: &Line, worth: Worth) -> Shown {
         let verdict = line.verdict.as_ref();
         let not_loaded = verdict.map(|verdict| &verdict.load).filter(|load| !load.passed());
         let lost = not_loaded.map(|load| load.reason()).or_else(|| line.error.clone());
@@ -130,6 +158,12 @@ impl ProgramsDraft {
                 .map(|ending| if ending.passed() { -1 } else { text(&ending.reason()) as i64 })
                 .collect(),
             l: lost.map(|reason| text(&reason)),
+            y: worth.excluded,
+            v: worth
+                .turns
+                .into_iter()
+                .map(|turn| Painted { c: text(&turn.text), m: rounded(turn.farthest), p: turn.pieces })
+                .collect(),
             b: line.earlier.iter().map(|turn| (text(&turn.program), text(&turn.feedback))).collect(),
             t: place(&mut self.tasks, &mut self.programs.tasks, &line.task),
             a: line

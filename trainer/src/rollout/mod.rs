@@ -28,6 +28,7 @@ pub use request::{Completion, EarlierTurn, Finish, Request, Sampling};
 pub use sampler::{Draw, Drawn, draw};
 use serde::{Deserialize, Serialize};
 pub use shaping::Shaping;
+pub(crate) use transcript::Transcript;
 
 /// The attempts at one task. Made by [`collect`]; read by rewards and the update.
 #[derive(Clone, Debug, Serialize, Deserialize)]

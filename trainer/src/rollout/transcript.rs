@@ -8,7 +8,7 @@ use crate::policy::{PolicyError, Tokenizer};
 /// A token's text can depend on the tokens before it (bytes of one character, spaces at the start), so each piece is decoded
 /// together with the piece before it, and what that had alone is cut off.
 #[derive(Debug, Default)]
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     /// Text so far, without bytes that do not make a character yet.
     text: String,
     /// First token of the piece that is decoded again.
@@ -31,17 +31,32 @@ impl Transcript {
         tokenizer: &Tokenizer,
         stop: &StopStrings<'_>,
     ) -> Result<bool, PolicyError> {
-        let piece = tokenizer.decode(&tokens[self.from..])?;
-        let Some(new) = piece.get(self.known..) else { return Ok(false) };
-        // A character that is not complete, or a token without text.
-        if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
-            return Ok(false);
-        }
         let before = self.text.len();
+        self.grow(tokens, tokenizer)?;
+        Ok(self.text.len() > before && stop.ends_in(&self.text, before))
+    }
+
+    /// Takes in the last of `tokens`. The text is as before if that is a token without text, or ends in a character that is not
+    /// complete.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer cannot decode.
+    pub(crate) fn grow(&mut self, tokens: &[i64], tokenizer: &Tokenizer) -> Result<(), PolicyError> {
+        let piece = tokenizer.decode(&tokens[self.from..])?;
+        let Some(new) = piece.get(self.known..) else { return Ok(()) };
+        if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
+            return Ok(());
+        }
         self.text.push_str(new);
         self.from = self.read;
         self.read = tokens.len();
         self.known = tokenizer.decode(&tokens[self.from..])?.len();
-        Ok(stop.ends_in(&self.text, before))
+        Ok(())
+    }
+
+    /// The text so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 }

@@ -18,7 +18,7 @@ pub struct TasksConfig {
     pub heldout: PathBuf,
     /// What the user says to the model: a minijinja template over `task`, whose fields are `id`,
     /// `prompt`, `signature`, `entry_point`, `language`, `public_tests`, and `before`, the program that the task changes, if it does. By
-    /// default a request for a Python function, the task's prompt and its signature. It goes through the model's
+    /// default a request for a Python function, the task's prompt and its signature, if it has one. It goes through the model's
     /// own chat template afterwards; where it is blank, there is no chat, and the model goes on from the prefill alone.
     #[serde(default = "default_prompt")]
     pub prompt: String,
@@ -43,7 +43,8 @@ pub struct TasksConfig {
 }
 
 fn default_prompt() -> String {
-    "Write a Python function that does the following.\n\n{{ task.prompt }}\n\nIt begins with `{{ task.signature }}`."
+    "Write a Python function that does the following.\n\n{{ task.prompt }}{% if task.signature %}\n\nIt begins with \
+     `{{ task.signature }}`.{% endif %}"
         .to_owned()
 }
 
@@ -80,6 +81,12 @@ mod tests {
              It begins with `def double(n):`."
         );
         assert_eq!(render(&config.prefill), "```python\ndef double(n):");
+        let bare = Task { signature: String::new(), ..task.clone() };
+        let render_bare = |source| templates.render_str(source, context! { task => &bare }).unwrap();
+        assert_eq!(
+            render_bare(&config.prompt),
+            "Write a Python function that does the following.\n\nReturn twice the number."
+        );
         assert_eq!(render("{{ task.public_tests[0] }}"), "assert double(1) == 2");
         for secret in ["{{ task.reference }}", "{{ task.hidden_tests }}"] {
             assert!(templates.render_str(secret, context! { task => &task }).is_err(), "{secret}");

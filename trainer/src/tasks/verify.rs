@@ -7,6 +7,7 @@ use rltrain_executor::{Ending, Executor, InfraError, Job, Limits, Outcome, Pendi
 
 use super::Task;
 use super::wrong::{WrongProgram, wrong_programs};
+use crate::counted::counted;
 
 /// Programs in the sandbox at once: enough to keep every core of a large machine busy, few enough for any queue.
 const WINDOW: usize = 128;
@@ -234,14 +235,14 @@ impl fmt::Display for VerifyReport {
         let (tasks, wrong) = (self.tasks, self.wrong_programs);
         let proven = tasks - self.unproven;
         if self.faults.is_empty() {
-            write!(f, "all {proven} references pass, all {wrong} wrong programs fail")?;
+            write!(f, "every reference passes ({proven}), every wrong program fails ({wrong})")?;
         } else {
-            let faults = self.faults.len();
-            let word = if faults == 1 { "fault" } else { "faults" };
-            write!(f, "{faults} {word} in {proven} references and {wrong} wrong programs")?;
+            let faults = counted(self.faults.len(), "fault");
+            let (references, programs) = (counted(proven, "reference"), counted(wrong, "wrong program"));
+            write!(f, "{faults} in {references} and {programs}")?;
         }
         if self.unproven > 0 {
-            write!(f, "; {} tasks have no reference", self.unproven)?;
+            write!(f, "; {} without a reference", counted(self.unproven, "task"))?;
         }
         self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
     }
@@ -364,7 +365,7 @@ mod tests {
         1 fault in 20 references and 12 wrong programs
           `double`: a program that does nothing passes all hidden tests
         ");
-        assert_eq!(report(vec![]), "all 20 references pass, all 12 wrong programs fail");
+        assert_eq!(report(vec![]), "every reference passes (20), every wrong program fails (12)");
     }
 
     #[test]

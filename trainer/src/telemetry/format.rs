@@ -29,7 +29,7 @@ pub(super) fn share(part: f64, whole: f64) -> String {
 }
 
 /// A word that a shell passes on unchanged.
-pub(super) fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%=".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 pub use config::{Aliases, TelemetryConfig};
 pub use event::Parameter;
 pub use event_files::{Point, read_curves};
+pub(crate) use format::shell_word;
 pub use history::{History, TimeTotals};
 pub use lines::{Line, read_lines};
 use lines::{Lines, Until};

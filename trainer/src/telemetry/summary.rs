@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::format::{duration, share, shell_word};
-use super::{TENSORBOARD_FOLDER, TimeTotals, sparkline};
+use super::{TimeTotals, sparkline};
 use crate::eval::{PairedDifference, PassAtK};
 
 /// Columns of the reward curve.
@@ -138,7 +138,7 @@ impl fmt::Display for RunSummary {
                 word(checkpoint.join("model"))
             )?;
         }
-        write!(out, "see it      tensorboard --logdir {}", word(self.run.join(TENSORBOARD_FOLDER)))
+        write!(out, "see it      tensorboard --logdir {}", word(self.run.clone()))
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         checkpoint  runs/quick start/checkpoints/step-00000050
 
         try it      rltrain sample 'runs/quick start/checkpoints/step-00000050/model' --prompt 'Write a function …'
-        see it      tensorboard --logdir 'runs/quick start/tensorboard'
+        see it      tensorboard --logdir 'runs/quick start'
         ");
     }
 
@@ -215,7 +215,7 @@ mod tests {
                          0s       0s 0 %       0s 0 %       0s 0 %       0s 0 %       0s 0 %
 
         run folder  runs/x
-        see it      tensorboard --logdir runs/x/tensorboard
+        see it      tensorboard --logdir runs/x
         ");
     }
 }

@@ -11,6 +11,7 @@ use super::verify::{of_set, overlap_report};
 use super::{load, print_json, write};
 use crate::cli::failure::Failure;
 use crate::cli::{print_line, tell};
+use crate::counted::counted;
 use crate::tasks::{self, Fault, MultiplyOptions, Task, disjoint, duplicates};
 
 #[derive(Debug, Args)]
@@ -109,7 +110,7 @@ enum InputError {
     Depth,
     #[error("all {0} tasks are on one side; take a ratio nearer to the middle, another seed, or more tasks")]
     OneSide(usize),
-    #[error("{0} tasks of TRAIN are in HELDOUT; `--clean OUT` writes the others")]
+    #[error("{} of TRAIN also in HELDOUT; `--clean OUT` writes the others", counted(*.0, "task"))]
     Overlap(usize),
     #[error("every task of `{0}` is in the other file; nothing was written")]
     NothingLeft(String),
@@ -137,16 +138,16 @@ pub(super) fn split(arguments: &SplitArguments) -> Result<(), Failure> {
     write(heldout, second.iter().copied())?;
     let overlaps = disjoint(&load(train)?, &load(heldout)?);
     tell(&format!(
-        "{}: {} tasks; {}: {} tasks",
+        "{}: {}; {}: {}",
         train.display(),
-        first.len(),
+        counted(first.len(), "task"),
         heldout.display(),
-        second.len()
+        counted(second.len(), "task")
     ));
     if !overlaps.is_empty() {
         tell(&format!(
-            "warning: {} pairs across the two are alike; `rltrain tasks dedupe` before splitting takes them out",
-            overlaps.len()
+            "warning: {} across the two alike; `rltrain tasks dedupe` before splitting takes them out",
+            counted(overlaps.len(), "pair")
         ));
     }
     if *json {
@@ -168,7 +169,8 @@ pub(super) fn dedupe(arguments: &DedupeArguments) -> Result<(), Failure> {
     let left: Vec<&Task> = left.map(|(_, task)| *task).collect();
     write(out, left.iter().copied())?;
     let id = |place: usize| all[place].id.as_str();
-    tell(&format!("{}: {} tasks written, {} duplicates taken out", out.display(), left.len(), found.len()));
+    let (tasks, taken_out) = (counted(left.len(), "task"), counted(found.len(), "duplicate"));
+    tell(&format!("{}: {tasks} written, {taken_out} taken out", out.display()));
     if *json {
         #[derive(Serialize)]
         struct One<'a> {
@@ -211,7 +213,7 @@ pub(super) fn overlap(arguments: &OverlapArguments) -> Result<(), Failure> {
         return Err(Failure::plain_input(InputError::NothingLeft(arguments.train.display().to_string())));
     }
     write(out, left.iter().copied())?;
-    tell(&format!("{}: {} tasks written", out.display(), left.len()));
+    tell(&format!("{}: {} written", out.display(), counted(left.len(), "task")));
     Ok(())
 }
 
@@ -234,11 +236,11 @@ pub(super) fn multiply(arguments: &MultiplyArguments) -> Result<(), Failure> {
     write(out, left.iter().copied())?;
     let dropped: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
     tell(&format!(
-        "{}: {} variants written, {} dropped for a fault, {} tasks passed over",
+        "{}: {} written, {} dropped for a fault, {} passed over",
         out.display(),
-        left.len(),
+        counted(left.len(), "variant"),
         faulty.len(),
-        made.passed_over.len()
+        counted(made.passed_over.len(), "task")
     ));
     if *json {
         print_json(&json!({ "variants": left.len(), "dropped": dropped, "passed_over": made.passed_over }));

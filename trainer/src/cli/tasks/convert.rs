@@ -7,6 +7,7 @@ use clap::Args;
 use super::{TaskFile, print_json};
 use crate::cli::failure::Failure;
 use crate::cli::tell;
+use crate::counted::counted;
 use crate::tasks::{ConvertError, ConvertOptions, Converted, Format, TaskSet, convert};
 
 #[derive(Debug, Args)]
@@ -57,7 +58,8 @@ pub(in crate::cli) fn convert_file(
     // What was written is read as a run would: whatever a row brought along that no task file can have is found here.
     TaskSet::load(out).map_err(Failure::input)?;
     let (tasks, left_out) = (done.tasks, done.left_out.len());
-    tell(&format!("{}: {tasks} tasks from {}, {left_out} rows left out", out.display(), done.format));
+    let (tasks, rows) = (counted(tasks, "task"), counted(left_out, "row"));
+    tell(&format!("{}: {tasks} from {}, {rows} left out", out.display(), done.format));
     for row in done.left_out.iter().take(TOLD) {
         tell(&format!("  line {}: {}", row.line, row.why));
     }
@@ -68,5 +70,7 @@ pub(in crate::cli) fn convert_file(
 }
 
 fn failure(error: ConvertError) -> Failure {
-    if error.is_bad_input() { Failure::input(error) } else { Failure::world(error) }
+    let command = error.command().map(str::to_owned);
+    let failure = if error.is_bad_input() { Failure::input(error) } else { Failure::world(error) };
+    failure.with_command(command)
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{load, print_json, write};
 use crate::cli::failure::Failure;
 use crate::cli::{print_line, tell};
+use crate::counted::counted;
 use crate::execution::start_executor;
 use crate::facts::language;
 use crate::tasks::{
@@ -75,7 +76,7 @@ pub(super) struct OverlapReport<'a> {
 
 /// Task files that cannot be trained or evaluated on.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} faults found; mend or remove the tasks named above, or write the others with --drop-faulty")]
+#[error("{} found; mend or remove the tasks named above, or write the others with --drop-faulty", counted(*.0, "fault"))]
 struct Faulty(usize);
 
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         for ((one, other), all) in &overlaps {
             let (one, other) = (one.path().display(), other.path().display());
-            print_line(format_args!("{one} and {other}: {} tasks in common", all.len()));
+            print_line(format_args!("{one} and {other}: {} in common", counted(all.len(), "task")));
             all.iter().for_each(|overlap| tell(&overlap.to_string()));
         }
     }
@@ -183,9 +184,11 @@ fn drop_faulty(
     let whole = dropped.iter().filter(|one| one.test.is_none()).count();
     let tests = dropped.len() - whole;
     tell(&format!(
-        "{}: {} tasks written; dropped {whole} tasks, and {tests} tests of others",
+        "{}: {} written; dropped {}, and {} of others",
         out.display(),
-        left.len()
+        counted(left.len(), "task"),
+        counted(whole, "task"),
+        counted(tests, "test")
     ));
     Ok(dropped)
 }

@@ -26,14 +26,16 @@ pub enum ConvertError {
     },
     /// It holds no lines of JSON.
     #[error("`{}` is {found}, wanted lines of JSON, compressed by gzip or not", path.display())]
-    #[diagnostic(code(convert::not_lines), help("{help}"))]
+    #[diagnostic(code(convert::not_lines), help("{why}"))]
     NotLines {
         /// The file.
         path: PathBuf,
         /// What it is.
         found: &'static str,
-        /// The way out.
-        help: String,
+        /// Why it is not read, and what would.
+        why: &'static str,
+        /// What to type to get lines of JSON; it is in no help, which would break it into lines.
+        command: Option<String>,
     },
     /// The first row has the keys of no format.
     #[error("cannot tell the format of `{}`: line {line} has the keys {keys}", path.display())]
@@ -87,6 +89,14 @@ impl ConvertError {
         let why =
             left_out.first().map_or(String::new(), |first| format!(": {} (line {})", first.why, first.line));
         ConvertError::Nothing { path: path.to_owned(), why }
+    }
+
+    /// What to type to get something that can be read.
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            ConvertError::NotLines { command, .. } => command.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether the user can mend it by changing what they gave us.

@@ -6,10 +6,25 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::ConvertError;
+use crate::telemetry::shell_word;
 
 /// Longest line that is read: some rows of APPS and LiveCodeBench bring hundreds of megabytes of tests along. A longer one is no row
 /// but a file without line ends.
 const MAX_ROW_BYTES: u64 = 1 << 30;
+
+/// Python that prints the rows of the Parquet file that it is given, a hundred at a time.
+const PARQUET: &str = "import json, sys, pyarrow.parquet as p; [print(json.dumps(row, default=str)) \
+    for part in p.ParquetFile(sys.argv[1]).iter_batches(100) for row in part.to_pylist()]";
+
+/// Python that prints the items of a JSON array.
+const ARRAY: &str = "import json, sys; [print(json.dumps(row)) for row in json.load(open(sys.argv[1]))]";
+
+/// A command that has `program` read the file `path`, and writes a file beside it.
+fn by_python(program: &str, path: &Path) -> String {
+    let name = path.display().to_string();
+    let (from, to) = (shell_word(&name), shell_word(&format!("{name}.jsonl")));
+    format!("python3 -c \"{program}\" {from} > {to}")
+}
 
 /// A line and its number, from 1.
 pub(super) struct Line<'a> {
@@ -35,38 +50,39 @@ impl Lines {
         let unreadable = |source| ConvertError::Read { path: path.to_owned(), source };
         let mut file = BufReader::new(fs_err::File::open(path).map_err(unreadable)?);
         let begin = file.fill_buf().map_err(unreadable)?;
-        let name = path.display();
-        let not_lines = |found, help| Err(ConvertError::NotLines { path: path.to_owned(), found, help });
+        let not_lines =
+            |found, why, command| Err(ConvertError::NotLines { path: path.to_owned(), found, why, command });
         let reader: Box<dyn BufRead> = match begin {
             [b'P', b'A', b'R', b'1', ..] => {
-                let help = format!(
-                    "parquet is not read; with pandas and pyarrow: python3 -c \"import pandas; \
-                     pandas.read_parquet('{name}').to_json('{name}.jsonl', orient='records', lines=True)\""
+                return not_lines(
+                    "a Parquet file",
+                    "with pyarrow (pip install pyarrow), this writes lines of JSON:",
+                    Some(by_python(PARQUET, path)),
                 );
-                return not_lines("a Parquet file", help);
             }
             [b'P', b'K', 3, 4, ..] => {
-                return not_lines(
-                    "a ZIP archive",
-                    format!("unpack it first: python3 -m zipfile -e {name} ."),
-                );
+                let command = format!("python3 -m zipfile -e {} .", shell_word(&path.display().to_string()));
+                return not_lines("a ZIP archive", "this unpacks it:", Some(command));
             }
             [0x80, 2..=5, ..] => {
                 return not_lines(
                     "a Python pickle",
-                    "a pickle is a program, and not run; write JSON lines".to_owned(),
+                    "a pickle is a program, and not run; write JSON lines",
+                    None,
                 );
             }
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                return not_lines("compressed by Zstandard", format!("decompress it first: zstd -d {name}"));
+                let command = format!("zstd -d {}", shell_word(&path.display().to_string()));
+                return not_lines("compressed by Zstandard", "this decompresses it:", Some(command));
+            }
+            [b'[', ..] => {
+                return not_lines(
+                    "one JSON array",
+                    "this writes its items as lines:",
+                    Some(by_python(ARRAY, path)),
+                );
             }
             [0x1f, 0x8b, ..] => Box::new(BufReader::new(MultiGzDecoder::new(file))),
-            [b'[', ..] => {
-                let help = format!(
-                    "with Python: python3 -c \"import json; [print(json.dumps(row)) for row in json.load(open('{name}'))]\""
-                );
-                return not_lines("one JSON array", help);
-            }
             _ => Box::new(file),
         };
         Ok(Lines { path: path.to_owned(), reader, line: String::new(), number: 0 })

@@ -4,9 +4,11 @@
 //! its line; a row that is one, but whose tests cannot be run here, is left out and told of.
 
 mod apps;
+mod case2code;
 mod check_function;
 mod code_contests;
 mod error;
+mod function_calls;
 mod human_eval;
 mod lines;
 mod live_code_bench;
@@ -52,13 +54,17 @@ pub enum Format {
     LeetCode,
     /// BigCodeBench (Zhuo et al. 2024).
     BigCodeBench,
+    /// Case2Code (Shao et al. 2024): functions by examples.
+    Case2Code,
+    /// xLAM's function calls (Liu et al. 2024): a request, functions, and the calls that answer it.
+    Xlam,
     /// Rows for TRL and verl: `prompt` and `reward_model.ground_truth`.
     Verl,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Format; 10] = [
+    pub const ALL: [Format; 12] = [
         Format::HumanEval,
         Format::Mbpp,
         Format::Apps,
@@ -68,6 +74,8 @@ impl Format {
         Format::MultiplE,
         Format::LeetCode,
         Format::BigCodeBench,
+        Format::Case2Code,
+        Format::Xlam,
         Format::Verl,
     ];
 
@@ -83,6 +91,8 @@ impl Format {
             Format::MultiplE => "multipl-e",
             Format::LeetCode => "leetcode",
             Format::BigCodeBench => "bigcodebench",
+            Format::Case2Code => "case2code",
+            Format::Xlam => "xlam",
             Format::Verl => "verl",
         }
     }
@@ -99,14 +109,18 @@ impl Format {
             Format::MultiplE => &["name", "language", "prompt", "tests"],
             Format::LeetCode => &["task_id", "starter_code", "completion", "test", "entry_point"],
             Format::BigCodeBench => &["task_id", "complete_prompt", "test", "entry_point"],
+            Format::Case2Code => &["func_name", "code", "example_inputs", "example_outputs"],
+            Format::Xlam => &["query", "tools", "answers"],
             Format::Verl => &["prompt", "reward_model"],
         }
     }
 
     /// The formats in the order in which a row is held against them: those with marks of their own before those that are contained
     /// in others.
-    const GUESSES: [Format; 10] = [
+    const GUESSES: [Format; 12] = [
         Format::Verl,
+        Format::Case2Code,
+        Format::Xlam,
         Format::BigCodeBench,
         Format::LeetCode,
         Format::MultiplE,
@@ -135,6 +149,8 @@ impl Format {
             Format::MultiplE => multilingual::multipl_e(row),
             Format::LeetCode => human_eval::leetcode(row),
             Format::BigCodeBench => human_eval::big_code_bench(row),
+            Format::Case2Code => case2code::read(row),
+            Format::Xlam => function_calls::read(row),
             Format::Verl => verl::read(row),
         }
     }

@@ -225,6 +225,55 @@ fn of_many_languages_those_are_read_whose_tests_can_be_run() {
 }
 
 #[test]
+fn examples_of_case2code_that_the_prompt_shows_are_public() {
+    let row = json!({ "id": "b14e_0", "func_name": "turned", "code": "def turned(num, by=1):\n    return num % 10 * by\n", "exec_status": true,
+        "example_str": "examples = [\n    dict(num=12),  # a comment\n    dict(num=[1]),\n    dict(num='x'),\n]\nexamples += [dict(num=7), dict(num=8), dict(num=None)]",
+        "example_inputs": ["\"{'num': 12}\"", "\"{'num': 35, 'by': 'it\\'s'}\"", "\"{'num': 'x'}\""],
+        "example_outputs": [{ "return": "\"2\"" }, { "return": "\"\\\"it'sit's\\\"\"" }, { "error": "<|EXCEPTION|> \"<class 'TypeError'>: no\"" },
+            { "return": "\"7\"" }, { "return": "\"<object at 0x1>\"" }, { "return": "\"None\"" }],
+        "choosed_example_idx": [0, 2], "prompt": "Function: turned\n\nWrite a function.\n\n", "output": "x" });
+    let task = one(&row, Format::Case2Code);
+    assert_eq!(
+        (&*task.entry_point, &*task.signature, &*task.prompt),
+        ("turned", "", "Function: turned\n\nWrite a function.")
+    );
+    assert_eq!(texts(&task.public_tests), ["assert turned(num=12) == 2"]);
+    let hidden = texts(&task.hidden_tests);
+    assert_eq!(hidden[0], "assert turned(num=35, by=\"it's\") == \"it'sit's\"");
+    let (source, last) = hidden[1].rsplit_once('\n').unwrap();
+    assert_eq!(source, row["example_str"]);
+    assert_eq!(last, "assert [turned(**examples[place]) for place in [3, 5]] == [7, None]");
+    assert_eq!(hidden.len(), 2);
+}
+
+#[test]
+fn function_calls_are_a_program_that_returns_them() {
+    let row = json!({ "id": 7, "query": "Is it raining in Bonn and in Ulm?",
+        "answers": "[{\"name\": \"rain\", \"arguments\": {\"city\": \"Bonn\", \"now\": true}}, {\"name\": \"rain\", \"arguments\": {\"city\": \"Ulm\", \"now\": true}}]",
+        "tools": "[{\"name\": \"rain\", \"description\": \"Whether it rains.\", \"parameters\": {\"city\": {\"type\": \"str\"}, \"now\": {\"type\": \"bool\"}}}]" });
+    let task = one(&row, Format::Xlam);
+    assert_eq!((&*task.id, &*task.signature), ("xLAM/7", "def calls():"));
+    assert!(
+        task.prompt.contains("Is it raining")
+            && task.prompt.contains("\"description\":\"Whether it rains.\"")
+    );
+    assert_eq!(
+        task.reference,
+        "def calls():\n    return [{'name': 'rain', 'arguments': {'city': 'Bonn', 'now': True}}, {'name': 'rain', 'arguments': {'city': 'Ulm', 'now': True}}]\n"
+    );
+    let [Test::Call(test)] = &task.hidden_tests[..] else { panic!("{:?}", task.hidden_tests) };
+    assert_eq!(
+        (&test.compare, &test.expected[1]["arguments"]["city"]),
+        (&rltrain_executor::ValueComparison::Unordered, &json!("Ulm"))
+    );
+    assert_eq!(task.expected.unwrap().calls.unwrap()[0].name, "rain");
+    let broken = json!({ "id": 7, "query": "?", "answers": "[{\"function\": \"rain\"}]", "tools": "[]" });
+    assert!(
+        problems(&broken.to_string())[0].contains("wanted a list of objects with `name` and `arguments`")
+    );
+}
+
+#[test]
 fn leetcode_and_big_code_bench_go_on_from_what_is_begun() {
     let row = json!({ "task_id": "two-sum", "starter_code": "class Solution:\n    def twoSum(self, nums: List[int]) -> int:\n        ", "entry_point": "Solution().twoSum",
         "prompt": "from typing import *\n", "completion": "class Solution:\n    def twoSum(self, nums: List[int]) -> int:\n        return sum(nums)\n", "problem_description": "Add.",
@@ -295,9 +344,9 @@ fn files_that_are_no_lines_of_json_come_with_the_way_out() {
     let refused = |content: &[u8]| {
         let error = converted(content, ConvertOptions::default()).unwrap_err();
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string()).unwrap_or_default();
-        format!("{error} {help}")
+        format!("{error} {help} {}", error.command().unwrap_or_default())
     };
-    assert!(refused(b"PAR1....").contains("pandas.read_parquet("));
+    assert!(refused(b"PAR1....").contains("p.ParquetFile(sys.argv[1])"));
     assert!(refused(b"PK\x03\x04").contains("zipfile -e"));
     assert!(refused(b"\x80\x04\x95").contains("a pickle is a program, and not run"));
     assert!(refused(b"[{}]").contains("json.load(open("));
