@@ -41,6 +41,14 @@ const WHOLE = [1, 2, 5].flatMap((first) => [0, 1, 2, 3, 4, 5, 6].map((zeros) => 
 const axes = () => [{ stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, size: 26, incrs: WHOLE },
   { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, size: 54, values: (_, ticks) => ticks.map(short) }];
 
+/** The y axis of a curve; one that never changes lies in the middle, but for one that is always 0. */
+const spread = (_, least, most) => {
+  if (least === null || (least === 0 && most === 0)) return [0, 1];
+  return least === most ? [least - Math.abs(least) / 10, most + Math.abs(most) / 10] : uPlot.rangeNum(least, most, 0.1, true);
+};
+/** The same of shares: there is nothing below 0 and above 1. */
+const spreadOfShares = (chart, least, most) => (least === most ? [0, 1] : spread(chart, least, most).map((end) => Math.min(1, Math.max(0, end))));
+
 /** The legend says what the last step has while the cursor is elsewhere. */
 const lastWithoutCursor = (chart) => { if (chart.legend.idx === null || chart.legend.idx === undefined) chart.setLegend({ idx: chart.data[0].length - 1 }, false); };
 
@@ -55,7 +63,7 @@ function addChart(parent, title, data, options, onClose) {
   const redrawn = () => {
     chart?.destroy();
     const width = Math.max(200, card.clientWidth - 18);
-    chart = new uPlot({ width, height: 190, scales: { x: { time: false } }, axes: axes(), cursor: { sync: { key: "steps" } }, legend: { live: true }, hooks: { setLegend: [lastWithoutCursor] }, ...options() }, data, card);
+    chart = new uPlot({ width, height: 190, scales: { x: { time: false }, y: { range: spread } }, axes: axes(), cursor: { sync: { key: "steps" } }, legend: { live: true }, hooks: { setLegend: [lastWithoutCursor] }, ...options() }, data, card);
     lastWithoutCursor(chart);
   };
   redrawn();
@@ -104,7 +112,7 @@ function addEvaluations(content) {
       series: [{ label: "step" }, line(`pass@${k}`, "passed", { width: 2, points: { show: true, size: 6 } }), line("low", "passed", { width: 0.5 }), line("high", "passed", { width: 0.5 })],
       bands: [{ series: [3, 2], fill: `color-mix(in srgb, ${colour("passed")} 22%, transparent)` }],
       axes: [axes()[0], { ...axes()[1], values: (_, ticks) => ticks.map((tick) => `${+(100 * tick).toFixed(1)} %`) }],
-      scales: { x: { time: false, range: () => [0, Math.max(content.steps, 1)] } },
+      scales: { x: { time: false, range: () => [0, Math.max(content.steps, 1)] }, y: { range: spreadOfShares } },
     }));
   }
 }

@@ -228,7 +228,7 @@ fn of_many_languages_those_are_read_whose_tests_can_be_run() {
 fn examples_of_case2code_that_the_prompt_shows_are_public() {
     let row = json!({ "id": "b14e_0", "func_name": "turned", "code": "def turned(num, by=1):\n    return num % 10 * by\n", "exec_status": true,
         "example_str": "examples = [\n    dict(num=12),  # a comment\n    dict(num=[1]),\n    dict(num='x'),\n]\nexamples += [dict(num=7), dict(num=8), dict(num=None)]",
-        "example_inputs": ["\"{'num': 12}\"", "\"{'num': 35, 'by': 'it\\'s'}\"", "\"{'num': 'x'}\""],
+        "example_inputs": ["\"{'num': 12}\"", "\"{'num': 35, 'by': \\\"it's\\\"}\"", "\"{'num': 'x'}\""],
         "example_outputs": [{ "return": "\"2\"" }, { "return": "\"\\\"it'sit's\\\"\"" }, { "error": "<|EXCEPTION|> \"<class 'TypeError'>: no\"" },
             { "return": "\"7\"" }, { "return": "\"<object at 0x1>\"" }, { "return": "\"None\"" }],
         "choosed_example_idx": [0, 2], "prompt": "Function: turned\n\nWrite a function.\n\n", "output": "x" });
