@@ -130,6 +130,9 @@ fn record(
     let (mut metrics, mut timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
     session.add_checkpoints(&mut timings);
+    if let Some(fleet) = &session.environment.fleet {
+        fleet.add_retries(&mut timings);
+    }
     session.telemetry.log(session.step, &metrics, &timings, shown(attempts, &learnt))?;
     let made = attempts.groups.iter().map(|group| group.completions.len()).sum();
     for warning in session.traps.look(&metrics, made) {

@@ -26,6 +26,7 @@ mod run_folder;
 mod sample;
 mod schema;
 mod selfcheck;
+mod serve;
 pub mod startup;
 mod subject;
 mod tasks;
@@ -74,6 +75,8 @@ enum Command {
     Eval(Box<eval::Arguments>),
     /// Complete a prompt with a model folder or a checkpoint
     Sample(sample::Arguments),
+    /// Serve a model over HTTP, to trainers as SGLang's and vLLM's servers do, and to any client of OpenAI's API
+    Serve(serve::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
     Exec(exec::Arguments),
     /// Say whether this host is fit for a run, what is missing, and what to do about it
@@ -150,6 +153,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Sample(arguments)), _) => {
             startup::settle();
             sample::run(&arguments)
+        }
+        (Some(Command::Serve(arguments)), _) => {
+            startup::settle();
+            serve::run(&arguments)
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),

@@ -14,13 +14,14 @@ use toml::{Table, Value};
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
-///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
+///   `executor.verdict_cache`, `rollout.max_batch`, `rollout.servers`, `rollout.remote`, `optimizer.micro_batch_tokens`: what the machine at hand has
+///   and bears, and who helps it.
 /// - `eval.every`, `checkpoint`, `telemetry`: when to look, when to save, and what to tell.
 /// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
 ///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 27] = [
+pub const MAY_CHANGE: [&str; 29] = [
     "steps",
     "run",
     "model.path",
@@ -33,6 +34,8 @@ pub const MAY_CHANGE: [&str; 27] = [
     "executor.most_waiting",
     "executor.verdict_cache",
     "rollout.max_batch",
+    "rollout.servers",
+    "rollout.remote",
     "optimizer.micro_batch_tokens",
     "eval.every",
     "checkpoint",
@@ -51,7 +54,7 @@ pub const MAY_CHANGE: [&str; 27] = [
 ];
 
 /// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
-const HARMLESS: [(&str, &str); 12] = [
+const HARMLESS: [(&str, &str); 14] = [
     ("steps", "the run ends elsewhere"),
     ("run", "the folder may have moved"),
     ("model.path", "the files may have moved"),
@@ -63,6 +66,8 @@ const HARMLESS: [(&str, &str); 12] = [
     ("model.device", "the same steps up to rounding"),
     ("model", "the same steps up to rounding"),
     ("rollout.max_batch", "the same steps up to rounding"),
+    ("rollout.servers", "it says who samples, and not what"),
+    ("rollout.remote", "it says how servers are asked"),
     ("optimizer.micro_batch_tokens", "the same steps up to rounding"),
 ];
 

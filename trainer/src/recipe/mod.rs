@@ -22,6 +22,7 @@ mod reading;
 mod rewards_file;
 mod scaffold;
 mod schema;
+mod servers;
 mod templates;
 mod unread;
 mod verifier;
@@ -274,6 +275,7 @@ impl Recipe {
         let paths = [&mut self.run, &mut self.model.path, &mut self.tasks.train, &mut self.tasks.heldout];
         let optional = self.executor.verdict_cache.iter_mut().chain(&mut self.critic.path);
         let optional = optional.chain(self.model.lora.iter_mut().flat_map(|lora| &mut lora.path));
+        let optional = optional.chain(&mut self.rollout.remote.weights);
         let of_verifier = self.verifier.iter_mut();
         let of_verifier =
             of_verifier.flat_map(|verifier| verifier.path.iter_mut().chain(&mut verifier.start));

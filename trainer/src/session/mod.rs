@@ -28,6 +28,7 @@ use crate::critic::verifier::{Verifier, new_verifier};
 use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::eval::{Evaluations, Examinee};
+use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
@@ -109,7 +110,8 @@ impl Session {
         check_lengths(recipe, &policy, &prompter, &[&tasks, &heldout])?;
         let provenance = Provenance::here(recipe, &policy, [&tasks, &heldout], opening.known.as_ref())?;
         opening.compare(&provenance, recipe)?;
-        let environment = Environment::new(recipe, (tasks, prompter, rewards))?;
+        let mut environment = Environment::new(recipe, (tasks, prompter, rewards))?;
+        environment.fleet = Fleet::of(recipe, &policy)?;
 
         let lock = lock.map_or_else(|| RunLock::acquire(run), Ok)?;
         opening.messages.extend(start::tell_stale(&lock));
