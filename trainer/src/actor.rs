@@ -61,6 +61,9 @@ impl Actor<'_> {
         times: &mut StepTimes,
     ) -> Result<Attempts, TrainError> {
         let wanted = recipe.rollout.tasks_per_step.get();
+        if let Some(fleet) = self.environment.fleet.as_ref().filter(|_| !recipe.supervised.is_alone()) {
+            times.rollout(|| fleet.publish(self.policy, self.weights))?;
+        }
         let mut attempts = Attempts { weights: self.weights, ..Attempts::default() };
         let mut missing = wanted;
         for round in 0.. {

@@ -6,6 +6,7 @@ use rltrain_executor::InfraError;
 use thiserror::Error;
 
 use crate::critic::verifier::Objective;
+use crate::fleet::FleetError;
 use crate::memory::Exhausted;
 use crate::optim::{TooLarge, UpdateError};
 use crate::policy::PolicyError;
@@ -34,6 +35,9 @@ pub enum TrainError {
     /// The remote store of the run's checkpoints cannot be used.
     #[error("the checkpoints of `checkpoint.remote` cannot be used")]
     Remote(#[from] rltrain_checkpoints::RemoteError),
+    /// Attempts could not be sampled by the servers of the recipe.
+    #[error("the servers of `rollout.servers` cannot be used")]
+    Fleet(#[from] FleetError),
     /// A prompt leaves no room for a completion.
     #[error(
         "task `{task}`: a prompt of {prompt} tokens and `rollout.max_tokens = {completion}` are more than the {most} \
@@ -239,6 +243,7 @@ impl TrainError {
                 | TrainError::Lock(rltrain_checkpoints::LockError::Held { .. })
         ) || matches!(self, TrainError::Remote(error) if error.is_bad_input())
             || matches!(self, TrainError::Ranks(error) if error.is_bad_input())
+            || matches!(self, TrainError::Fleet(error) if error.is_bad_input())
     }
 }
 

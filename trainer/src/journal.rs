@@ -184,7 +184,7 @@ impl Journal {
             let begin = |completion: &Completion| Line {
                 most_tokens: recipe.longest_attempt(),
                 prompt: prompt.clone(),
-                weights: attempts.weights,
+                weights: completion.weights.unwrap_or(attempts.weights),
                 ..Line::of(task, completion)
             };
             if let (Some(greedy), Some(verdicts)) =

@@ -41,6 +41,10 @@ pub enum Stream {
     TaskVariants = 40,
     /// Whether a task is one to train on; counters: content of the task.
     TaskSplit = 41,
+    /// Tokens of requests to `rltrain serve`; counters: 0, prompt, sample, token.
+    Serving = 60,
+    /// Seeds that are sent to rollout servers; counters: family of the request's own draws, step, task, sample, token.
+    ServerSeed = 61,
 }
 
 /// A number in `[0, 1)` with 53 random bits, a function of its arguments alone.

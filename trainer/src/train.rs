@@ -163,6 +163,9 @@ fn record(
     let (mut metrics, mut timings) = step_metrics(attempts, most_turns, &learnt, times, Instant::now());
     session.environment.add_visits(session.step - 1, &mut metrics, recipe, attempts);
     session.add_checkpoints(&mut timings);
+    if let Some(fleet) = &session.environment.fleet {
+        fleet.add_retries(&mut timings);
+    }
     ranks_times(session, times, &mut timings)?;
     let extras = shown(attempts, &learnt, &session.environment.tasks);
     session.telemetry.log(session.step, &metrics, &timings, extras)?;

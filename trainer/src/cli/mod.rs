@@ -27,6 +27,7 @@ mod run_folder;
 mod sample;
 mod schema;
 mod selfcheck;
+mod serve;
 pub mod startup;
 mod subject;
 mod tasks;
@@ -75,6 +76,8 @@ enum Command {
     Eval(Box<eval::Arguments>),
     /// Complete a prompt with a model folder or a checkpoint
     Sample(sample::Arguments),
+    /// Serve a model over HTTP, to trainers as SGLang's and vLLM's servers do, and to any client of OpenAI's API
+    Serve(serve::Arguments),
     /// Run a program against tests in the sandbox, and print the verdict
     Exec(exec::Arguments),
     /// Run programs for trainers on other machines, until SIGTERM
@@ -153,6 +156,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some(Command::Sample(arguments)), _) => {
             startup::settle();
             sample::run(&arguments)
+        }
+        (Some(Command::Serve(arguments)), _) => {
+            startup::settle();
+            serve::run(&arguments)
         }
         (Some(Command::Exec(arguments)), _) => exec::run(&arguments),
         (Some(Command::Executor(arguments)), _) => executor::run(arguments),

@@ -60,7 +60,7 @@ fn temperature(text: &str) -> Result<f64, String> {
     }
 }
 
-fn compute(text: &str) -> Result<Compute, String> {
+pub(super) fn compute(text: &str) -> Result<Compute, String> {
     match text {
         "auto" => Ok(Compute::Auto),
         "bf16" => Ok(Compute::Bf16),

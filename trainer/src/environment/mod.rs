@@ -15,6 +15,7 @@ use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::execution::start_executor;
 use crate::facts::{Bench, Facts, Wanted};
+use crate::fleet::Fleet;
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
 use crate::rng::Stream;
@@ -30,6 +31,8 @@ pub struct Environment {
     pub prompter: Prompter,
     /// The language that completions are words of, if the recipe has one, and how they are drawn from it.
     pub language: Option<DrawnLanguage>,
+    /// Who samples, if that is not done here.
+    pub fleet: Option<Fleet>,
     /// The sandbox.
     pub executor: Executor,
     /// Verdicts to rewards.
@@ -47,7 +50,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of a new run of `recipe` over `tasks`; starts the sandbox.
+    /// That of a new run of `recipe` over `tasks`; starts the sandbox. Attempts are sampled here.
     ///
     /// # Errors
     ///
@@ -58,6 +61,7 @@ impl Environment {
     ) -> Result<Environment, TrainError> {
         Ok(Environment {
             language: language(recipe)?,
+            fleet: None,
             executor: start_executor(&recipe.executor)?,
             pass_rates: new_pass_rates(recipe, tasks.len()),
             tasks,

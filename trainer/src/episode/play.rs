@@ -6,6 +6,7 @@ use super::feedback::feedback;
 use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::execution::{Executions, program};
+use crate::fleet::Fleet;
 use crate::policy::Policy;
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Finish, Histories, PrefillTokens, Request, Sampling, generate_from};
@@ -37,15 +38,17 @@ pub fn play<'a>(
     requests: &[Request],
     sampling: &Sampling,
 ) -> Result<Played<'a>, TrainError> {
-    let model = tch::no_grad(|| policy.model());
+    let model = environment.fleet.is_none().then(|| tch::no_grad(|| policy.model()));
     // Keys and values of earlier turns are of this network, and go with it when the weights change.
-    let mut histories = Histories::new(&model);
+    let mut histories = model.as_ref().map(Histories::new);
     let executions = Executions::new(&environment.executor, recipe.executor.limits);
     let mut play = Play { policy, environment, recipe, tasks, sampling, executions, completions: Vec::new() };
     let mut turn = Turn { requests: requests.to_vec(), attempts: Vec::new() };
     for number in 1..=recipe.episode.turns.get() {
         let is_last = number == recipe.episode.turns.get();
-        histories.keep(!is_last);
+        if let Some(histories) = &mut histories {
+            histories.keep(!is_last);
+        }
         let (mut attempts, mut judged) = (turn.attempts, Vec::new());
         let mut on_finished = |completion: Completion| {
             let attempt = match attempts.get_mut(completion.request) {
@@ -59,15 +62,31 @@ pub fn play<'a>(
                 judged.push((attempt, pending));
             }
         };
-        let tokenizer = &policy.tokenizer;
-        generate_from(&mut histories, tokenizer, &turn.requests, sampling, &mut on_finished)?;
+        sample((policy, &environment.fleet, &mut histories), &turn.requests, sampling, &mut on_finished)?;
         turn = play.next_turn(requests, judged)?;
         if turn.requests.is_empty() {
             break;
         }
     }
     let Play { completions, executions, .. } = play;
-    Ok(Played { completions, executions, prefill: histories.prefill })
+    let prefill = histories.map_or_else(PrefillTokens::default, |histories| histories.prefill);
+    Ok(Played { completions, executions, prefill })
+}
+
+/// Samples here, or has it done elsewhere.
+fn sample(
+    (policy, fleet, histories): (&Policy, &Option<Fleet>, &mut Option<Histories<'_>>),
+    requests: &[Request],
+    sampling: &Sampling,
+    on_finished: &mut dyn FnMut(Completion),
+) -> Result<(), TrainError> {
+    let tokenizer = &policy.tokenizer;
+    if let Some(histories) = histories {
+        generate_from(histories, tokenizer, requests, sampling, on_finished)?;
+    } else if let Some(fleet) = fleet {
+        fleet.generate(tokenizer, requests, sampling, on_finished)?;
+    }
+    Ok(())
 }
 
 /// The requests of one turn, and what has been written before each; nothing in the first turn.

@@ -68,6 +68,9 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
         let (samples, task) = (recipe.eval.samples.get(), place as u64);
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
+    if let Some(fleet) = &environment.fleet {
+        fleet.publish(policy, session.step)?;
+    }
     let sampling = environment.sampling(recipe, Stream::Evaluation, session.step, recipe.eval.temperature);
     let ranks = &session.learner.ranks;
     let places = own_places(requests.len(), ranks.rank(), ranks.world());

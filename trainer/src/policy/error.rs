@@ -115,6 +115,12 @@ pub enum PolicyError {
         /// What it can name.
         wanted: String,
     },
+    /// Weights that are to take the place of others are of another model.
+    #[error("`{}` is of another architecture or tokenizer than the model that is served", path.display())]
+    OtherModel {
+        /// Their folder.
+        path: PathBuf,
+    },
     /// The tokenizer cannot be read or used.
     #[error("`{}`: {message}", path.display())]
     Tokenizer {

@@ -139,6 +139,16 @@ impl Tokenizer {
         self.converse(&[("user", user)]).unwrap_or_else(|| Ok(format!("{user}\n")))
     }
 
+    /// Messages, each a role and what it says, in the model's chat format, up to where the assistant begins to speak.
+    ///
+    /// # Errors
+    ///
+    /// If the model has a template that fails. A model without one gets what was said, a line each.
+    pub fn conversation(&self, messages: &[(&str, &str)]) -> Result<String, PolicyError> {
+        let lines = || messages.iter().map(|(_, content)| format!("{content}\n")).collect();
+        self.converse(messages).unwrap_or_else(|| Ok(lines()))
+    }
+
     /// What comes between an answer of the assistant and its next one, where `user` is said in between: the end of the first
     /// message, the second, and the beginning of the third.
     ///

@@ -88,6 +88,12 @@ pub enum RanksError {
         /// What that has.
         other: String,
     },
+    /// Several processes cannot share rollout servers.
+    #[error(
+        "`rollout.engine` names servers elsewhere, which several processes cannot share; train with one process, or set \
+         `rollout.engine = \"local\"`"
+    )]
+    RolloutServers,
     /// The run has ended because of one process.
     #[error("the run ended: {0}")]
     Ended(Box<Fate>),
@@ -122,7 +128,7 @@ pub enum RanksError {
 impl RanksError {
     /// Whether the user can mend it by starting the processes otherwise.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, RanksError::Place(_) | RanksError::Disagree { .. })
+        matches!(self, RanksError::Place(_) | RanksError::Disagree { .. } | RanksError::RolloutServers)
     }
 }
 

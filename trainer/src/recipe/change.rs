@@ -14,14 +14,15 @@ use toml::{Table, Value};
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
-///   `executor.verdict_cache`, `rollout.max_batch`, `optimizer.micro_batch_tokens`: what the machine at hand has and bears.
+///   `executor.verdict_cache`, `rollout.max_batch`, `rollout.servers`, `rollout.remote`, `optimizer.micro_batch_tokens`: what the machine at hand
+///   has and bears, and who helps it.
 /// - of `executor.remote`, all but `kind`: `rltrain executor` says the same on any machine.
 /// - `eval.every`, `checkpoint`, `telemetry`: when to look, when to save, and what to tell.
 /// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
 ///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 33] = [
+pub const MAY_CHANGE: [&str; 35] = [
     "steps",
     "run",
     "model.path",
@@ -40,6 +41,8 @@ pub const MAY_CHANGE: [&str; 33] = [
     "executor.remote.hedge_ms",
     "executor.remote.give_up_s",
     "rollout.max_batch",
+    "rollout.servers",
+    "rollout.remote",
     "optimizer.micro_batch_tokens",
     "eval.every",
     "checkpoint",
@@ -58,7 +61,7 @@ pub const MAY_CHANGE: [&str; 33] = [
 ];
 
 /// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
-const HARMLESS: [(&str, &str); 13] = [
+const HARMLESS: [(&str, &str); 15] = [
     ("steps", "the run ends elsewhere"),
     ("run", "the folder may have moved"),
     ("model.path", "the files may have moved"),
@@ -71,6 +74,8 @@ const HARMLESS: [(&str, &str); 13] = [
     ("model.device", "the same steps up to rounding"),
     ("model", "the same steps up to rounding"),
     ("rollout.max_batch", "the same steps up to rounding"),
+    ("rollout.servers", "it says who samples, and not what"),
+    ("rollout.remote", "it says how servers are asked"),
     ("optimizer.micro_batch_tokens", "the same steps up to rounding"),
 ];
 

@@ -5,7 +5,7 @@ use rltrain_executor::RemoteError;
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, schema, templates, unread, verifier};
+use super::{Recipe, algorithm, schema, servers, templates, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::eval::Search;
 use crate::optim::{OptimizerConfig, Schedule};
@@ -22,6 +22,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     paths(recipe, problems);
     templates::check(recipe, problems);
     rollout(recipe, problems);
+    servers::check(recipe, problems);
     visits(recipe, problems);
     rewards(recipe, problems);
     optimizer(recipe, problems);

@@ -22,6 +22,7 @@ mod reading;
 mod rewards_file;
 mod scaffold;
 mod schema;
+mod servers;
 mod templates;
 mod unread;
 mod verifier;
@@ -277,6 +278,7 @@ impl Recipe {
         let optional = optional
             .chain(of_servers.flat_map(|remote| remote.token_file.iter_mut().chain(&mut remote.ca_file)));
         let optional = optional.chain(self.model.lora.iter_mut().flat_map(|lora| &mut lora.path));
+        let optional = optional.chain(&mut self.rollout.remote.weights);
         let of_verifier = self.verifier.iter_mut();
         let of_verifier =
             of_verifier.flat_map(|verifier| verifier.path.iter_mut().chain(&mut verifier.start));

@@ -72,6 +72,7 @@ fn read_table<'i>(
     report_huge_integers(problems, &rest, "");
     report_missing(problems, wanted, &rest, "");
     fill_from_preset(&mut rest);
+    fill_for_servers(&mut rest);
     for _ in 0..MOST_MISTAKES {
         fill(&mut rest, &required);
         let tree = Spanned::new(0..problems.length(), rest.clone());
@@ -223,6 +224,16 @@ fn fill_from_preset(table: &mut DeTable<'_>) {
             }
         }
     }
+}
+
+/// Gives `[algorithm]` a correction where attempts are sampled elsewhere, unless the recipe or its preset has one.
+fn fill_for_servers(table: &mut DeTable<'_>) {
+    let Some(DeValue::Table(rollout)) = table.get("rollout").map(Spanned::get_ref) else { return };
+    let engine = rollout.get("engine").and_then(|engine| engine.get_ref().as_str());
+    if engine.is_none_or(|engine| engine == "local") {
+        return;
+    }
+    fill(table, &DeTable::parse_recoverable("[algorithm]\ncorrection = \"token-tis\"").0.into_inner());
 }
 
 /// Takes out the key that `path` leads to. Returns whether it was there.

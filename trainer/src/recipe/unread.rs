@@ -11,6 +11,7 @@ use crate::episode::{EpisodeConfig, FeedbackLevel};
 use crate::eval::Search;
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::policy::LoraConfig;
+use crate::rollout::RolloutConfig;
 use crate::supervised::SupervisedConfig;
 
 /// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own, and
@@ -38,6 +39,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         let default = LoraConfig::default();
         section("model.lora", |key| of_folder(key).filter(|_| differs(lora, &default, key)), problems);
     }
+    let (set, default) = (&recipe.rollout, RolloutConfig::default());
+    section("rollout", |key| rollout(set, key).filter(|_| differs(set, &default, key)), problems);
     let (set, default) = (&recipe.supervised, SupervisedConfig::default());
     let off = |key: &str| (set.coefficient == 0.0 && key == "mode").then(|| "coefficient = 0".to_owned());
     section("supervised", |key| off(key).filter(|_| differs(set, &default, key)), problems);
@@ -72,6 +75,15 @@ fn optimizer(config: &OptimizerConfig, key: &str) -> Option<String> {
         "final_share" => unless(config.schedule != Schedule::Constant, "schedule = \"constant\""),
         _ => None,
     }
+}
+
+/// Servers without an engine that asks them, and memory of an engine that is elsewhere.
+fn rollout(config: &RolloutConfig, key: &str) -> Option<String> {
+    let is_of_servers = key == "servers" || key == "remote";
+    if is_of_servers && config.engine.is_local() {
+        return Some("engine = \"local\"".to_owned());
+    }
+    (key == "kv_memory_mib" && !config.engine.is_local()).then(|| "rollout.servers".to_owned())
 }
 
 /// One turn, no reader, but for what a search says to a program that it has repaired; and no feedback, no limit of it.

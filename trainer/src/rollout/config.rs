@@ -9,6 +9,7 @@ use super::allotment::GroupSizes;
 use super::grammar::GrammarConfig;
 use super::request::Sampling;
 use super::shaping::Shaping;
+use crate::fleet::{RemoteConfig, RolloutEngine};
 use crate::rng::Stream;
 
 /// `[rollout]`: how attempts are sampled.
@@ -75,6 +76,17 @@ pub struct RolloutConfig {
     /// Texts that end a completion; they are left out of the program. Default none: completions end with the
     /// model's own end token. For code: a closing fence, and what begins the next top-level statement.
     pub stop: Vec<String>,
+    /// Where attempts are sampled: `local`, here; `sglang` or `vllm`, by the servers of `rollout.servers`, which get the weights
+    /// before every step. Default `local`. With servers, `algorithm.correction` is `token-tis` unless the recipe says otherwise: what
+    /// they compute is not quite what is trained.
+    #[serde(skip_serializing_if = "RolloutEngine::is_local")]
+    pub engine: RolloutEngine,
+    /// Addresses of the servers, such as `http://127.0.0.1:30000`; each gets up to `max_batch` requests at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// How the servers of `rollout.servers` are asked.
+    #[serde(skip_serializing_if = "RemoteConfig::is_default")]
+    pub remote: RemoteConfig,
     /// Completions that are words of a language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grammar: Option<GrammarConfig>,
@@ -102,6 +114,9 @@ impl Default for RolloutConfig {
             repetition_guard: 1.0,
             truncated_ratio: false,
             stop: Vec::new(),
+            engine: RolloutEngine::Local,
+            servers: Vec::new(),
+            remote: RemoteConfig::default(),
             grammar: None,
         }
     }
@@ -140,6 +155,7 @@ impl RolloutConfig {
             entropy: false,
             max_tokens: self.max_tokens.get(),
             stop: self.stop.clone(),
+            stop_ids: Vec::new(),
             repetition_guard: self.repetition_guard,
             grammar: None,
             max_batch: self.max_batch.get(),

@@ -4,10 +4,13 @@
 //! last row moves into its place, and the next sample that waits starts at once in the row that got free, from the kept keys
 //! and values of its prompt. The cache never grows: samples that find no row wait.
 
+use std::rc::Rc;
+
 use tch::Tensor;
 
 use super::grammar::{Constrained, Constraints};
 use super::histories::{Histories, Known};
+use super::job::Job;
 use super::kv_room::{KvRoom, Wanted};
 use super::prefill::{Prefilled, padding, prefill};
 use super::repetition_guard::{Held, held};
@@ -60,22 +63,15 @@ pub fn generate_from(
 ) -> Result<(), PolicyError> {
     let _no_gradient = tch::no_grad_guard();
     let mut engine = Engine::new(histories, tokenizer, requests, sampling)?;
-    loop {
-        // A sample can end with its first token, and its row is free again.
-        while engine.start_waiting()? {
-            engine.retire(on_finished)?;
-        }
-        if engine.rows.is_empty() {
-            return Ok(());
-        }
-        engine.decode()?;
-        engine.retire(on_finished)?;
+    while !engine.is_idle() {
+        engine.step(on_finished)?;
     }
+    Ok(())
 }
 
 /// A sample in progress: one row of the cache.
 struct Row {
-    request: usize,
+    job: Rc<Job>,
     sample: usize,
     tokens: Vec<i64>,
     logprobs: Vec<f32>,
@@ -91,22 +87,22 @@ struct Row {
     finish: Option<Finish>,
 }
 
-struct Engine<'a, 'm> {
+pub(super) struct Engine<'a, 'm> {
     model: &'m Network,
     histories: &'a mut Histories<'m>,
     tokenizer: &'a Tokenizer,
-    requests: &'a [Request],
-    sampling: &'a Sampling,
-    stop: StopStrings<'a>,
     cache: KvCache,
     /// Keys and values of the rows' prompts, where an encoder reads those.
     read_cache: Option<KvCache>,
     rows: Vec<Row>,
     most_rows: usize,
-    queue: Queue<'a>,
+    pub(super) queue: Queue,
     /// The prompt whose samples have started in part.
     kept: Option<(usize, Prefilled)>,
+    /// The language that all samples follow, if there is one.
     constraints: Option<Constraints>,
+    /// As [`Sampling::repetition_guard`], of all samples.
+    guard: f64,
 }
 
 impl<'a, 'm> Engine<'a, 'm> {
@@ -118,21 +114,37 @@ impl<'a, 'm> Engine<'a, 'm> {
     ) -> Result<Engine<'a, 'm>, PolicyError> {
         let model = histories.model;
         let longest = |length: &dyn Fn(&Request) -> usize| requests.iter().map(length).max().unwrap_or(0);
-        let room = KvRoom::of(
-            &Wanted {
-                attempts: requests.iter().map(|request| request.samples).sum(),
-                longest_prompt: longest(&|request| match model.sizes().has_encoder {
-                    true => request.prompt.len() - request.written,
-                    false => request.prompt.len() - request.begun,
-                }),
-                longest_written: longest(&|request| request.written.saturating_sub(request.begun)),
-                max_tokens: sampling.max_tokens,
-                max_batch: sampling.max_batch,
-                kv_memory_mib: sampling.kv_memory_mib,
-            },
-            model.sizes(),
-            model.kind(),
-        )?;
+        let wanted = Wanted {
+            attempts: requests.iter().map(|request| request.samples).sum(),
+            longest_prompt: longest(&|request| match model.sizes().has_encoder {
+                true => request.prompt.len() - request.written,
+                false => request.prompt.len() - request.begun,
+            }),
+            longest_written: longest(&|request| request.written.saturating_sub(request.begun)),
+            max_tokens: sampling.max_tokens,
+            max_batch: sampling.max_batch,
+            kv_memory_mib: sampling.kv_memory_mib,
+        };
+        let mut engine = Engine::with_room(histories, tokenizer, &wanted)?;
+        engine.queue = Queue::new(&Job::alike(requests, sampling));
+        engine.guard = sampling.repetition_guard;
+        engine.constraints =
+            sampling.grammar.clone().map(|(language, method)| Constraints::new(language, method));
+        Ok(engine)
+    }
+
+    /// An engine without anything to do.
+    ///
+    /// # Errors
+    ///
+    /// If the memory allowed for keys and values does not hold the least number of rows.
+    pub(super) fn with_room(
+        histories: &'a mut Histories<'m>,
+        tokenizer: &'a Tokenizer,
+        wanted: &Wanted,
+    ) -> Result<Engine<'a, 'm>, PolicyError> {
+        let model = histories.model;
+        let room = KvRoom::of(wanted, model.sizes(), model.kind())?;
         histories.limit(room.left);
         let cache = |columns| {
             KvCache::new(model.sizes(), room.padded_rows as i64, columns as i64, model.kind(), model.device())
@@ -140,21 +152,56 @@ impl<'a, 'm> Engine<'a, 'm> {
         Ok(Engine {
             cache: cache(room.columns),
             read_cache: (room.read_columns > 0).then(|| cache(room.read_columns)),
-            stop: StopStrings::new(&sampling.stop),
-            queue: Queue::new(requests),
+            queue: Queue::new(&[]),
             rows: Vec::with_capacity(room.rows),
             most_rows: room.rows,
             kept: None,
-            constraints: sampling
-                .grammar
-                .clone()
-                .map(|(language, method)| Constraints::new(language, method)),
+            constraints: None,
+            guard: 1.0,
             model,
             histories,
             tokenizer,
-            requests,
-            sampling,
         })
+    }
+
+    /// Whether there is nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.rows.is_empty() && self.queue.len() == 0
+    }
+
+    /// Rows in use, and rows there are.
+    pub(super) fn rows(&self) -> (usize, usize) {
+        (self.rows.len(), self.most_rows)
+    }
+
+    /// One more token for every row, after samples that wait have taken the rows that are free.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`].
+    pub(super) fn step(&mut self, on_finished: &mut dyn FnMut(Completion)) -> Result<(), PolicyError> {
+        // A sample can end with its first token, and its row is free again.
+        while self.start_waiting()? {
+            self.retire(on_finished)?;
+        }
+        if !self.rows.is_empty() {
+            self.decode()?;
+            self.retire(on_finished)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of samples that nobody waits for, and hands over those of them that had begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`].
+    pub(super) fn forget_gone(&mut self, on_finished: &mut dyn FnMut(Completion)) -> Result<(), PolicyError> {
+        self.queue.forget_gone();
+        for row in self.rows.iter_mut().filter(|row| row.job.is_gone()) {
+            row.finish = Some(Finish::Length);
+        }
+        self.retire(on_finished)
     }
 
     /// Starts samples that wait, as many as there are free rows, and draws their first tokens. Returns whether any started.
@@ -167,8 +214,8 @@ impl<'a, 'm> Engine<'a, 'm> {
         let groups: Vec<&[Waiting]> = starting.chunk_by(|one, next| one.prompt == next.prompt).collect();
         let kept = self.kept.take_if(|(prompt, _)| *prompt == groups[0][0].prompt);
         let new = &groups[usize::from(kept.is_some())..];
-        let tokens = new.iter().map(|group| self.queue.prompt(group[0].prompt));
-        let prompts: Vec<Known<'a>> = tokens.map(|tokens| self.histories.look_up(tokens)).collect();
+        let prompts: Vec<Known<'_>> =
+            new.iter().map(|group| self.histories.look_up(group[0].job.prompt())).collect();
         let prefilled = kept.map(|(_, prefilled)| prefilled).into_iter().chain(prefill(self.model, prompts));
         let mut logits = Vec::with_capacity(groups.len());
         for (group, prefilled) in groups.into_iter().zip(prefilled) {
@@ -190,17 +237,17 @@ impl<'a, 'm> Engine<'a, 'm> {
             self.cache.store_prompt(row, count, column, stretch);
             column += stretch.length();
         }
-        let Prompt { tokens: prompt, written } = self.queue.prompt(group[0].prompt);
+        let Prompt { tokens: prompt, written } = group[0].job.prompt();
         let (mut end, mut read) = (prompt.len(), 0);
         if let (Some(cache), Some(prefilled)) = (&mut self.read_cache, &prefilled.read) {
             cache.store_prompt(row, count, 0, prefilled);
             (end, read) = (column as usize, prompt.len() - written);
         }
         for waiting in group {
-            let begun = self.requests[waiting.request].begun;
+            let begun = waiting.job.request.begun;
             let tokens = prompt[prompt.len() - begun..].to_vec();
             self.rows.push(Row {
-                request: waiting.request,
+                job: Rc::clone(&waiting.job),
                 sample: waiting.sample,
                 logprobs: vec![0.0; tokens.len()],
                 unshaped_logprobs: vec![0.0; tokens.len()],
@@ -248,37 +295,85 @@ impl<'a, 'm> Engine<'a, 'm> {
     /// Draws the next token of the rows from `first_row` on.
     fn draw(&mut self, first_row: usize, logits_bv: &Tensor) -> Result<(), PolicyError> {
         let weights_bv = self.weights(first_row, logits_bv.size()[1] as usize)?;
-        let rows = &self.rows[first_row..];
-        let uniform_b: Vec<f32> = rows
-            .iter()
-            .map(|row| self.sampling.uniform(&self.requests[row.request], row.sample, row.tokens.len()))
-            .collect();
-        let uniform_b = Tensor::from_slice(&uniform_b).to_device(self.model.device());
-        let seen: Vec<&[i64]> = rows.iter().map(|row| &row.tokens[..]).collect();
-        let Sampling { temperature, shaping, entropy, .. } = *self.sampling;
-        let weights_bv = weights_bv.as_ref();
-        let how = Draw { temperature, shaping, seen: &seen, weights_bv, entropy };
-        let drawn = Numbers::of(&draw(logits_bv, &uniform_b, &how));
-        for (index, row) in self.rows[first_row..].iter_mut().enumerate() {
-            let token = drawn.tokens[index];
-            row.tokens.push(token);
-            row.logprobs.push(drawn.logprobs[index]);
-            row.unshaped_logprobs.push(drawn.unshaped[index]);
-            row.entropies.extend(drawn.entropies.as_ref().map(|entropies| entropies[index]));
-            if let (Some(constraints), Some(sample)) = (&mut self.constraints, &mut row.constrained) {
-                let probability = f64::from(drawn.unshaped[index]).exp();
-                let allowed = drawn.allowed.as_ref().map_or(1.0, |allowed| f64::from(allowed[index]));
-                constraints.accept(sample, token, probability, allowed)?;
+        for places in self.drawn_alike(first_row) {
+            let drawn = self.draw_of(first_row, &places, logits_bv, weights_bv.as_ref());
+            for (index, place) in places.into_iter().enumerate() {
+                self.take_in(first_row + place, &drawn, index)?;
             }
-            // The growing text says when to look; the whole text, which is what counts, says whether it is so.
-            let has_stop_text = !self.stop.is_empty()
-                && row.transcript.push(&row.tokens, self.tokenizer, &self.stop)?
-                && self.stop.find(&self.tokenizer.decode(&row.tokens)?).is_some();
-            row.finish = if has_stop_text || self.tokenizer.stop_ids.contains(&token) {
-                Some(Finish::Stop)
-            } else {
-                (row.tokens.len() >= self.sampling.max_tokens).then_some(Finish::Length)
-            };
+        }
+        Ok(())
+    }
+
+    /// The rows from `first_row` on, counted from there, in groups whose distributions are shaped alike.
+    fn drawn_alike(&self, first_row: usize) -> Vec<Vec<usize>> {
+        let rows = &self.rows[first_row..];
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (place, row) in rows.iter().enumerate() {
+            let alike = |group: &&mut Vec<usize>| rows[group[0]].job.sampling.draws_as(&row.job.sampling);
+            match groups.iter_mut().find(alike) {
+                Some(group) => group.push(place),
+                None => groups.push(vec![place]),
+            }
+        }
+        groups
+    }
+
+    /// Draws a token for each of `places`, which are drawn alike.
+    fn draw_of(
+        &self,
+        first_row: usize,
+        places: &[usize],
+        logits_bv: &Tensor,
+        weights_bv: Option<&Tensor>,
+    ) -> Numbers {
+        let row = |place: &usize| &self.rows[first_row + place];
+        let device = self.model.device();
+        let part = |x_bv: &Tensor| {
+            if places.len() as i64 == x_bv.size()[0] {
+                return x_bv.shallow_clone();
+            }
+            let index: Vec<i64> = places.iter().map(|place| *place as i64).collect();
+            x_bv.index_select(0, &Tensor::from_slice(&index).to_device(device))
+        };
+        let uniform = |place: &usize| {
+            let Row { job, sample, tokens, .. } = row(place);
+            job.sampling.uniform(&job.request, *sample, tokens.len())
+        };
+        let uniform_b: Vec<f32> = places.iter().map(uniform).collect();
+        let uniform_b = Tensor::from_slice(&uniform_b).to_device(device);
+        let seen: Vec<&[i64]> = places.iter().map(|place| &row(place).tokens[..]).collect();
+        let Sampling { temperature, shaping, entropy, .. } = *row(&places[0]).job.sampling;
+        let weights_bv = weights_bv.map(part);
+        let how = Draw { temperature, shaping, seen: &seen, weights_bv: weights_bv.as_ref(), entropy };
+        Numbers::of(&draw(&part(logits_bv), &uniform_b, &how))
+    }
+
+    /// Gives a row the token at `index` of those that were drawn.
+    fn take_in(&mut self, row: usize, drawn: &Numbers, index: usize) -> Result<(), PolicyError> {
+        let row = &mut self.rows[row];
+        let (token, sampling) = (drawn.tokens[index], &row.job.sampling);
+        row.tokens.push(token);
+        row.logprobs.push(drawn.logprobs[index]);
+        row.unshaped_logprobs.push(drawn.unshaped[index]);
+        row.entropies.extend(drawn.entropies.as_ref().map(|entropies| entropies[index]));
+        if let (Some(constraints), Some(sample)) = (&mut self.constraints, &mut row.constrained) {
+            let probability = f64::from(drawn.unshaped[index]).exp();
+            let allowed = drawn.allowed.as_ref().map_or(1.0, |allowed| f64::from(allowed[index]));
+            constraints.accept(sample, token, probability, allowed)?;
+        }
+        // The growing text says when to look; the whole text, which is what counts, says whether it is so.
+        let stop = StopStrings::new(&sampling.stop);
+        let has_stop_text = !stop.is_empty()
+            && row.transcript.push(&row.tokens, self.tokenizer, &stop)?
+            && stop.find(&self.tokenizer.decode(&row.tokens)?).is_some();
+        let ends = self.tokenizer.stop_ids.contains(&token) || sampling.stop_ids.contains(&token);
+        row.finish = if has_stop_text || ends {
+            Some(Finish::Stop)
+        } else {
+            (row.tokens.len() >= sampling.max_tokens).then_some(Finish::Length)
+        };
+        if let Some(audience) = &row.job.audience {
+            audience.drawn(row.sample, token, drawn.logprobs[index]);
         }
         Ok(())
     }
@@ -293,11 +388,11 @@ impl<'a, 'm> Engine<'a, 'm> {
             weights = Some(constraints.weights(&mut samples, vocabulary)?);
         }
         let rows = self.rows.len() - first_row;
-        if self.sampling.repetition_guard < 1.0 {
+        if self.guard < 1.0 {
             let weights = weights.get_or_insert_with(|| vec![0.0; rows * vocabulary]);
             for (row, weights) in self.rows[first_row..].iter().zip(weights.chunks_mut(vocabulary)) {
                 let text = |count: usize| self.tokenizer.decode(&row.tokens[..count]);
-                let Held { tokens, end } = held(&row.tokens, self.sampling.repetition_guard, text)?;
+                let Held { tokens, end } = held(&row.tokens, self.guard, text)?;
                 let ends = self.tokenizer.stop_ids.iter().map(|id| (*id, end));
                 for (token, weight) in tokens.into_iter().chain(ends) {
                     if let Some(number) = weights.get_mut(token as usize) {
@@ -325,7 +420,7 @@ impl<'a, 'm> Engine<'a, 'm> {
             if finish == Finish::Stop && self.histories.keeps() {
                 // The last token has been drawn and not been read.
                 let read = &row.tokens[..row.tokens.len() - 1];
-                let history = [&self.requests[row.request].prompt[..row.start], read].concat();
+                let history = [&row.job.request.prompt[..row.start], read].concat();
                 self.histories.add(&history, |from| self.cache.read(index, from..history.len()));
             }
             if let Some(moved) = self.rows.get(index) {
@@ -337,10 +432,10 @@ impl<'a, 'm> Engine<'a, 'm> {
                 }
             }
             let mut text = self.tokenizer.decode(&row.tokens)?;
-            text.truncate(self.stop.find(&text).unwrap_or(text.len()));
-            let Row { request, sample, tokens, logprobs, unshaped_logprobs, entropies, .. } = row;
+            text.truncate(StopStrings::new(&row.job.sampling.stop).find(&text).unwrap_or(text.len()));
+            let Row { job, sample, tokens, logprobs, unshaped_logprobs, entropies, .. } = row;
             on_finished(Completion {
-                request,
+                request: job.index,
                 sample,
                 tokens,
                 logprobs,

@@ -48,6 +48,8 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// Texts that end a completion.
     pub stop: Vec<String>,
+    /// Tokens that end one, besides those that end every completion of the model.
+    pub stop_ids: Vec<i64>,
     /// Factor of the probability of a token that would open another copy of what a completion ends in, for each copy; 1 is off.
     pub repetition_guard: f64,
     /// The language that completions are words of, and how they are drawn from it.
@@ -70,6 +72,7 @@ impl Default for Sampling {
             entropy: false,
             max_tokens: 256,
             stop: Vec::new(),
+            stop_ids: Vec::new(),
             repetition_guard: 1.0,
             grammar: None,
             max_batch: 64,
@@ -79,6 +82,12 @@ impl Default for Sampling {
 }
 
 impl Sampling {
+    /// Whether tokens are drawn from distributions that are shaped alike.
+    pub(super) fn draws_as(&self, other: &Sampling) -> bool {
+        let shape = |one: &Sampling| (one.temperature, one.shaping, one.entropy);
+        shape(self) == shape(other)
+    }
+
     /// The random number of one token of a request's sample, in `[0, 1)`: a function of what the token is, not of what is
     /// sampled beside it.
     pub(super) fn uniform(&self, request: &Request, sample: usize, token: usize) -> f32 {
@@ -140,6 +149,9 @@ pub struct Completion {
     pub earlier: Vec<EarlierTurn>,
     /// For each turn that the public tests have judged, whether it passed all of them.
     pub public_passes: Vec<bool>,
+    /// Version of the weights that sampled it, the last turn, where it was sampled elsewhere: rollouts that they had learnt from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<u64>,
 }
 
 impl Completion {
@@ -165,7 +177,7 @@ impl Completion {
         self.logprobs.extend(turn.logprobs);
         self.unshaped_logprobs.extend(turn.unshaped_logprobs);
         self.entropies.extend(turn.entropies);
-        Completion { text: turn.text, finish: turn.finish, ..self }
+        Completion { text: turn.text, finish: turn.finish, weights: turn.weights, ..self }
     }
 }
 

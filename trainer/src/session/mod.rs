@@ -29,13 +29,14 @@ use crate::critic::verifier::{Verifier, new_verifier};
 use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::eval::{Evaluations, Examinee};
+use crate::fleet::{Fleet, RolloutEngine};
 use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Means, Optimizer, Sharding, TokenBudget, UpdateReport};
 use crate::policy::{DeviceChoice, Policy};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, RanksError};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::rollout::{self, KvRoom, Prompter};
@@ -104,6 +105,9 @@ impl Session {
     ///
     /// As there, and if the processes were started with different things.
     pub fn start_among(ranks: &Ranks, recipe: &Recipe, start: &Start) -> Result<Session, TrainError> {
+        if !ranks.is_alone() && recipe.rollout.engine != RolloutEngine::Local {
+            return Err(RanksError::RolloutServers.into());
+        }
         let run = &recipe.run;
         let writes = ranks.is_first();
         let mut lock = if writes { start::lock_if_started(run)? } else { None };
@@ -130,6 +134,7 @@ impl Session {
         agree(ranks, recipe, &provenance, &opening, &policy)?;
         let mut environment = Environment::new(&own, (tasks, prompter, rewards))?;
         environment.ranks = ranks.clone();
+        environment.fleet = Fleet::of(recipe, &policy)?;
 
         let checkpoints = run.join(CHECKPOINTS);
         let mut store = Store::open_read_only(&checkpoints);
