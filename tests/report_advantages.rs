@@ -104,7 +104,7 @@ fn tokens_that_differ_are_coloured_one_by_one_turn_by_turn() {
             assert_eq!(painted, wanted(&tokenizer, tokens, &shades, text), "{text:?}");
         }
     }
-    assert!(several >= 2 && pieces > 50, "{several} attempts of two turns, {pieces} pieces");
+    assert!(several >= 2 && pieces > 20, "{several} attempts of two turns, {pieces} pieces");
 
     // Where tokens end is nowhere to be read: no colour is better than one in the wrong place.
     std::fs::rename(here.join("model"), here.join("elsewhere")).unwrap();
