@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind};
 use rltrain::critic::CriticKind;
 use rltrain::critic::verifier::VerifierConfig;
+use rltrain::fleet::{RemoteConfig, RolloutEngine};
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
 use rltrain::rollout::grammar::{GrammarConfig, GrammarMethod, GrammarNotation};
@@ -54,6 +55,19 @@ pub(super) fn full() -> Recipe {
     });
     recipe.rewards = every_reward();
     recipe.model.lora = Some(LoraConfig { path: Some("adapter".into()), ..LoraConfig::default() });
+    recipe
+}
+
+/// The keys that go with servers and not with everything else.
+fn elsewhere() -> Recipe {
+    let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
+    recipe.rollout.engine = RolloutEngine::Sglang;
+    recipe.rollout.servers = vec!["http://127.0.0.1:30000".to_owned()];
+    recipe.rollout.remote = RemoteConfig {
+        weights: Some("weights".into()),
+        key_variable: "KEY".to_owned(),
+        ..RemoteConfig::default()
+    };
     recipe
 }
 
@@ -120,6 +134,7 @@ fn schema_and_resolved_recipe_have_the_same_keys() {
     for algorithm in every_algorithm() {
         keys(&Recipe { algorithm, ..full() }.table(), "", &mut resolved);
     }
+    keys(&elsewhere().table(), "", &mut resolved);
     let mut leaves = recipe::leaves();
     leaves.sort_unstable();
     resolved.sort_unstable();

@@ -50,9 +50,12 @@ fn each_api_has_its_own_words_for_what_is_wrong() {
     let rpc = server.post("/collective_rpc", &json!({ "method": "shutdown" }));
     assert_eq!(rpc.status, 400);
 
+    // The rest of such a body is not read, so that whoever sends all of it first may find the connection closed.
     let huge = json!({ "prompt": "a".repeat(17 << 20) });
-    let reply = server.post("/v1/completions", &huge);
-    assert_eq!((reply.status, &reply.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+    if let Some(reply) = server.try_post("/v1/completions", &huge) {
+        assert_eq!((reply.status, &reply.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+    }
+    assert_eq!(server.post("/v1/completions", &neutral).status, 200);
 }
 
 #[test]
@@ -106,12 +109,17 @@ fn a_recipe_cannot_ask_for_what_servers_do_not_do() {
     let folder = tempfile::tempdir().unwrap();
     tiny::make(folder.path());
     let servers = "engine=\"sglang\"\nservers = [\"http://127.0.0.1:9\"]";
+    // A loss with a ratio refuses these for another reason.
+    let no_ratio = "[algorithm]\npolicy_loss = \"reinforce\"";
     let cases = [
         ("engine = \"sglang\"", "none is named"),
         ("engine = \"sglang\"\nservers = [\"localhost:9\"]", "`localhost:9` is no address"),
         ("servers = [\"http://127.0.0.1:9\"]", "nothing reads it"),
-        (&format!("{servers}\ntop_p = 0.9"), "`rollout.top_p` is not followed"),
-        (&format!("{servers}\nrepetition_guard = 0.9"), "`rollout.repetition_guard` is not followed"),
+        (&format!("{servers}\ntop_p = 0.9\n{no_ratio}"), "`rollout.top_p` is not followed"),
+        (
+            &format!("{servers}\nrepetition_guard = 0.9\n{no_ratio}"),
+            "`rollout.repetition_guard` is not followed",
+        ),
         (&format!("{servers}\nkv_memory_mib = 9"), "nothing reads it"),
         (&format!("{}\ntemperature = 0.7", servers.replace("sglang", "vllm")), "at temperature 1"),
         (
@@ -124,7 +132,8 @@ fn a_recipe_cannot_ask_for_what_servers_do_not_do() {
         let text = recipe.replace("max_batch = 12\n", &format!("max_batch = 12\n{keys}\n"));
         std::fs::write(folder.path().join("recipe.toml"), text).unwrap();
         let (_, error) = expect(folder.path(), &["check", "recipe.toml"], 2);
-        assert!(error.contains(said), "{keys}: {error}");
+        let words: Vec<&str> = error.split_whitespace().filter(|word| *word != "│").collect();
+        assert!(words.join(" ").contains(said), "{keys}: {error}");
         let last = keys.lines().find(|line| error.contains(line));
         assert!(last.is_some(), "no line of {keys:?} in {error}");
     }

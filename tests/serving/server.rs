@@ -53,6 +53,12 @@ impl Server {
         self.post_with(path, body, None)
     }
 
+    /// The reply, unless the connection was closed before there was one.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Option<Reply> {
+        let request = agent().post(format!("{}{path}", self.url)).content_type("application/json");
+        request.send(body.to_string()).ok().map(read)
+    }
+
     pub(crate) fn post_with(&self, path: &str, body: &Value, header: Option<(&str, &str)>) -> Reply {
         let mut request = agent().post(format!("{}{path}", self.url)).content_type("application/json");
         if let Some((name, value)) = header {
