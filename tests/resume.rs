@@ -168,3 +168,19 @@ fn adapters_of_another_run_are_trained_on_and_resumed() {
     let config: Value = serde_json::from_slice(&std::fs::read(written).unwrap()).unwrap();
     assert_eq!((&config["r"], config["lora_alpha"].as_f64()), (&json!(4), Some(6.0)), "those of the folder");
 }
+
+/// Its resolved recipe has the default of then, which nothing reads where there is one turn.
+#[test]
+fn a_run_folder_of_a_version_with_another_default_reply_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make(folder.path());
+    edit(
+        folder.path(),
+        "[checkpoint]",
+        "[episode]\nreply = '''{% if feedback %}{{ feedback }}\n\n{% endif %}Write the whole function again, corrected. It begins with `{{ task.signature }}`.'''\n\n[checkpoint]",
+    );
+    expect(folder.path(), &["check", "recipe.toml"], 0);
+    edit(folder.path(), "corrected. It", "corrected, please. It");
+    let (_, error) = expect(folder.path(), &["check", "recipe.toml"], 2);
+    assert!(error.contains("nothing reads it"), "{error}");
+}

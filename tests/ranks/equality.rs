@@ -159,28 +159,39 @@ fn a_shared_out_optimizer_is_the_same_bit_for_bit_and_goes_on_with_any_number_of
         assert!(checkpoint(whole.path(), file) == checkpoint(shared.path(), file), "{file} differs");
     }
 
-    // From the second step on with three processes, and with one.
+    // From the second step on with three processes, and with one; and the other way round.
+    let wanted = metrics(shared.path());
     for world in [3, 1] {
         let folder = tempfile::tempdir().unwrap();
         make(folder.path(), "state");
-        let run = folder.path().join("run");
-        for part in ["checkpoints/step-00000002/model", "samples"] {
-            std::fs::create_dir_all(run.join(part)).unwrap();
-        }
-        let from = shared.path().join("run");
-        for part in ["", "checkpoints/step-00000002", "checkpoints/step-00000002/model"] {
-            for (name, bytes) in files(&from.join(part)) {
-                if name != "run.lock" {
-                    std::fs::write(run.join(part).join(name), bytes).unwrap();
-                }
+        goes_on(folder.path(), &shared.path().join("run"), world, &wanted);
+    }
+    let alone = tempfile::tempdir().unwrap();
+    make(alone.path(), "none");
+    expect(alone.path(), &["recipe.toml"], 0);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), "none");
+    goes_on(folder.path(), &alone.path().join("run"), 2, &metrics(alone.path()));
+}
+
+/// Has `world` processes go on from the second step of the run `from`, in `folder`, and compares with all its steps.
+fn goes_on(folder: &Path, from: &Path, world: usize, wanted: &[Line]) {
+    let run = folder.join("run");
+    for part in ["checkpoints/step-00000002/model", "samples"] {
+        std::fs::create_dir_all(run.join(part)).unwrap();
+    }
+    for part in ["", "checkpoints/step-00000002", "checkpoints/step-00000002/model"] {
+        for (name, bytes) in files(&from.join(part)) {
+            if name != "run.lock" {
+                std::fs::write(run.join(part).join(name), bytes).unwrap();
             }
         }
-        if world == 1 {
-            expect(folder.path(), &["recipe.toml", "--from", "2"], 0);
-        } else {
-            Fleet::start(folder.path(), world).succeed();
-        }
-        let (off, what) = difference(&metrics(shared.path()), &metrics(folder.path()));
-        assert!(off <= BOUND, "{world} processes go on otherwise by {off:e}: {what}");
     }
+    if world == 1 {
+        expect(folder, &["recipe.toml"], 0);
+    } else {
+        Fleet::start(folder, world).succeed();
+    }
+    let (off, what) = difference(wanted, &metrics(folder));
+    assert!(off <= BOUND, "{world} processes go on otherwise by {off:e}: {what}");
 }

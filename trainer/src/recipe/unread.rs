@@ -14,6 +14,10 @@ use crate::policy::LoraConfig;
 use crate::rollout::RolloutConfig;
 use crate::supervised::SupervisedConfig;
 
+/// What `episode.reply` was by default in versions whose run folders are still gone on from.
+const FORMER_REPLY: &str = "{% if feedback %}{{ feedback }}\n\n{% endif %}Write the whole function again, corrected. It begins with \
+                            `{{ task.signature }}`.";
+
 /// Reports every such key, with the choice that keeps it from being read. Keys of a preset are not the recipe's own, and
 /// outside of `[algorithm]` a key that says what holds anyway is none to report: a resolved recipe has them all.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
@@ -29,7 +33,9 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         problems,
     );
     let (set, default) = (&recipe.episode, EpisodeConfig::default());
-    section("episode", |key| episode(recipe, key).filter(|_| differs(set, &default, key)), problems);
+    let is_former = |key: &str| key == "reply" && set.reply == FORMER_REPLY;
+    let says_more = |key: &str| differs(set, &default, key) && !is_former(key);
+    section("episode", |key| episode(recipe, key).filter(|_| says_more(key)), problems);
     if let Some(lora) = &recipe.model.lora {
         let of_folder = |key: &str| {
             let folders =
