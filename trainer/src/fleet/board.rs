@@ -209,7 +209,7 @@ impl<'a> Board<'a> {
         answer: Answer,
         tokenizer: &Tokenizer,
     ) -> Result<Completion, ServerError> {
-        let Answer { tokens, logprobs, .. } = answer;
+        let Answer { mut tokens, mut logprobs, .. } = answer;
         let wrong = |what: &str| Err(ServerError::Answer(what.to_owned()));
         let most = self.sampling.max_tokens;
         if tokens.len() != logprobs.len() || tokens.is_empty() || tokens.len() > most {
@@ -221,9 +221,21 @@ impl<'a> Board<'a> {
         if !logprobs.iter().all(|logprob| logprob.is_finite()) {
             return wrong("a logprob is no number");
         }
-        let decoded = tokenizer.decode(&tokens);
-        let mut text = decoded.map_err(|error| ServerError::Answer(error.to_string()))?;
-        let stop = self.sampling.stop.iter().filter_map(|stop| text.find(stop.as_str())).min();
+        let decode =
+            |tokens: &[i64]| tokenizer.decode(tokens).map_err(|error| ServerError::Answer(error.to_string()));
+        let stop_in =
+            |text: &str| self.sampling.stop.iter().filter_map(|stop| text.find(stop.as_str())).min();
+        if stop_in(&decode(&tokens)?).is_some() {
+            // A server may know fewer stop texts, or see one late; what comes behind the first is not what was asked for.
+            let lengths: Vec<usize> = (1..tokens.len()).collect();
+            let lacks =
+                |length: &usize| decode(&tokens[..*length]).is_ok_and(|text| stop_in(&text).is_none());
+            let length = lengths.partition_point(lacks) + 1;
+            tokens.truncate(length);
+            logprobs.truncate(length);
+        }
+        let mut text = decode(&tokens)?;
+        let stop = stop_in(&text);
         let ended = tokens.last().is_some_and(|last| tokenizer.stop_ids.contains(last));
         let finish = if stop.is_some() || ended { Finish::Stop } else { Finish::Length };
         if finish == Finish::Length && tokens.len() < most {

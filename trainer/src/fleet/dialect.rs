@@ -13,6 +13,9 @@ use crate::rng::{Stream, uniform};
 use crate::rollout::{Request, Sampling};
 use crate::serving::DRAWS_HEADER;
 
+/// Stop texts that vLLM takes (0.32 refuses more); what comes behind others is cut off here.
+const VLLM_STOPS: usize = 4;
+
 /// A family of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -97,6 +100,7 @@ impl Dialect {
                 how["prompt"] = json!(request.prompt);
                 how["max_tokens"] = json!(sampling.max_tokens);
                 how["seed"] = json!(seed(wish));
+                how["stop"] = json!(sampling.stop[..sampling.stop.len().min(VLLM_STOPS)]);
                 how["logprobs"] = json!(1);
                 how["return_token_ids"] = json!(true);
                 how["return_tokens_as_token_ids"] = json!(true);
