@@ -13,7 +13,7 @@ use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
 use rltrain::rollout::grammar::{GrammarConfig, GrammarMethod, GrammarNotation};
 use rltrain::tasks::CurriculumConfig;
-use rltrain_executor::{RemoteConfig, RemoteKind};
+use rltrain_executor::{RemoteConfig as ExecutorRemote, RemoteKind};
 use rltrain_rewards::RewardsConfig;
 
 use super::{SHORTEST, root};
@@ -34,12 +34,12 @@ pub(super) fn full() -> Recipe {
     });
     recipe.executor.most_waiting = NonZeroUsize::new(100);
     recipe.executor.verdict_cache = Some("verdicts".into());
-    recipe.executor.remote = Some(RemoteConfig {
+    recipe.executor.remote = Some(ExecutorRemote {
         kind: RemoteKind::SandboxFusion,
         token_file: Some("token".into()),
         ca_file: Some("ca.pem".into()),
         most_at_once: NonZeroUsize::new(4),
-        ..RemoteConfig::new(["http://127.0.0.1:8080"])
+        ..ExecutorRemote::new(["http://127.0.0.1:8080"])
     });
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.eval.every = 20;
