@@ -118,7 +118,7 @@ fn what_cannot_be_converted_or_divided_is_refused_with_a_way_out() {
     std::fs::write(here.join("x.parquet"), b"PAR1").unwrap();
     let (_, error) = expect(here, &["tasks", "convert", "x.parquet", "y.jsonl"], 2);
     says(&error, "is a Parquet file");
-    says(&error, "read_parquet");
+    says(&error, "pyarrow.parquet");
     let broken =
         std::fs::read_to_string(published("mbpp.jsonl")).unwrap().replace("\"test_list\"", "\"tests\"");
     std::fs::write(here.join("broken.jsonl"), broken).unwrap();

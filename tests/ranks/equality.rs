@@ -89,7 +89,7 @@ fn same_as_alone(steps: usize, added: &str, worlds: &[usize]) {
 #[test]
 fn two_and_four_processes_learn_what_one_learns() {
     // Three tasks a step: two processes have uneven shares, of four one has none.
-    same_as_alone(6, "", &[2, 4]);
+    same_as_alone(3, "", &[2, 4]);
 }
 
 #[test]
@@ -100,28 +100,30 @@ fn two_three_and_four_processes_learn_what_one_learns_over_twenty_steps() {
 
 #[test]
 fn refills_epochs_references_and_leave_one_out_are_those_of_one_process() {
-    same_as_alone(4, REFILLS, &[3]);
+    same_as_alone(3, REFILLS, &[3]);
 }
 
 #[test]
+#[ignore = "`make verify-ranks` runs it"]
 fn critics_learn_the_same() {
-    same_as_alone(4, PPO, &[2]);
+    same_as_alone(2, PPO, &[2]);
 }
 
 #[test]
+#[ignore = "`make verify-ranks` runs it"]
 fn adapters_learn_the_same() {
-    same_as_alone(3, ADAPTERS, &[2]);
+    same_as_alone(2, ADAPTERS, &[2]);
 }
 
 #[test]
 fn sampling_ahead_beside_learning_keeps_collectives_apart() {
     let added = "";
     let alone = tempfile::tempdir().unwrap();
-    make(alone.path(), 4, added);
+    make(alone.path(), 3, added);
     edit(alone.path(), "[rollout]\n", "[rollout]\nstaleness = 1\n");
     expect(alone.path(), &["recipe.toml"], 0);
     let folder = tempfile::tempdir().unwrap();
-    make(folder.path(), 4, added);
+    make(folder.path(), 3, added);
     edit(folder.path(), "[rollout]\n", "[rollout]\nstaleness = 1\n");
     Fleet::start(folder.path(), 2).succeed();
     let (off, what) = difference(&metrics(alone.path()), &metrics(folder.path()));
@@ -159,13 +161,11 @@ fn a_shared_out_optimizer_is_the_same_bit_for_bit_and_goes_on_with_any_number_of
         assert!(checkpoint(whole.path(), file) == checkpoint(shared.path(), file), "{file} differs");
     }
 
-    // From the second step on with three processes, and with one; and the other way round.
+    // From the second step on with one process; and the other way round.
     let wanted = metrics(shared.path());
-    for world in [3, 1] {
-        let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), "state");
-        goes_on(folder.path(), &shared.path().join("run"), world, &wanted);
-    }
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), "state");
+    goes_on(folder.path(), &shared.path().join("run"), 1, &wanted);
     let alone = tempfile::tempdir().unwrap();
     make(alone.path(), "none");
     expect(alone.path(), &["recipe.toml"], 0);
