@@ -28,12 +28,13 @@ pub(super) const EXTENDS_MANUAL: &str = "Another recipe that this one begins as:
 const MOST_FILES: usize = 10;
 
 /// The keys whose values are paths; `*` stands for any name.
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 16] = [
     "run",
     "model.path",
     "model.lora.path",
     "tasks.train",
     "tasks.heldout",
+    "rollout.remote.weights",
     "executor.verdict_cache",
     "executor.remote.token_file",
     "executor.remote.ca_file",
@@ -331,8 +332,17 @@ path = "p"
 [tasks]
 train = "p"
 heldout = "q"
+[rollout]
+engine = "sglang"
+servers = ["http://localhost"]
+[rollout.remote]
+weights = "p"
 [executor]
 verdict_cache = "p"
+[executor.remote]
+servers = ["http://localhost"]
+token_file = "p"
+ca_file = "p"
 [critic]
 path = "p"
 kind = "separate"
