@@ -4,7 +4,7 @@
 //! HTTP request ─▶ openai | sglang | vllm ─▶ Ask ─▶ one engine thread ─▶ Event… ─▶ reply, or a stream of pieces
 //! ```
 //!
-//! [`Desk`] says what may be asked; `worker` owns the model and the engine, and is the only thread that touches a tensor.
+//! `Desk` says what may be asked; `worker` owns the model and the engine, and is the only thread that touches a tensor.
 
 mod ask;
 mod chat;
