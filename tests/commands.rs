@@ -345,6 +345,29 @@ fn a_second_writer_is_refused_by_host_and_process_and_a_dead_one_is_recognised()
     assert_eq!(std::fs::read_to_string(folder.path().join("run/run.lock")).unwrap(), "");
 }
 
+/// Threads that compute go on until the process is gone, and say nothing.
+#[test]
+fn a_second_interrupt_ends_a_run_at_once_and_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::make(folder.path());
+    edit(folder.path(), "steps = 4\n", "steps = 100000\n");
+    for run in ["first", "second", "third"] {
+        let (recipe, place) = (["recipe.toml", "--set"], format!("run=\"{run}\""));
+        let training = rltrain(folder.path()).args(recipe).arg(place).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(&folder.path().join(run).join("checkpoints/step-00000001/manifest.json"));
+        for _ in 0..2 {
+            let interrupt = Command::new("kill").args(["-INT", &training.id().to_string()]).status();
+            assert!(interrupt.unwrap().success());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = training.wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{error}");
+        contains(&error, "Ctrl-C again stops at once");
+        assert!(!error.contains("panicked"), "{error}");
+    }
+}
+
 #[test]
 fn the_commands_of_the_documentation_run() {
     let folder = finished();

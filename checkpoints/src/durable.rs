@@ -15,8 +15,11 @@ pub(crate) const PARTIAL: &str = ".partial";
 /// crate's tests, so that a file takes several writes, each of which can fail.
 const BUFFER_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// Most bytes that are written before they are read back and compared: what that takes in memory.
+/// Most bytes that are written before they are read back and compared.
 const MOST_AT_ONCE: usize = 4 * BUFFER_BYTES;
+
+/// Bytes that are read back at a time: few enough to stay in the processor's nearest caches until they are compared.
+const COMPARED_AT_ONCE: usize = BUFFER_BYTES / 8;
 
 /// Bytes from which on another thread hashes while this one writes; for fewer, waking it takes longer.
 const WORTH_A_THREAD: usize = 1 << 18;
@@ -30,7 +33,7 @@ pub(crate) struct HashingWriter {
     hasher: blake3::Hasher,
     /// What is not written yet.
     buffer: Vec<u8>,
-    /// What is in the file where a piece was just written.
+    /// What is in the file where some of a piece was just written.
     found: Vec<u8>,
     /// Bytes that are written.
     bytes: u64,
@@ -106,17 +109,21 @@ impl Write for HashingWriter {
 /// memory where the file system has a page cache: this finds what the file system lost or mixed up, not what the medium will.
 fn put_and_compare(file: &mut DiskFile, at: u64, piece: &[u8], found: &mut Vec<u8>) -> io::Result<()> {
     file.write_all(piece)?;
-    found.resize(piece.len().max(found.len()), 0);
-    let found = &mut found[..piece.len()];
-    let count = file.read_at(found, at)?;
-    if found[..count] == *piece {
-        return Ok(());
+    found.resize(COMPARED_AT_ONCE, 0);
+    let mut at = at;
+    for wanted in piece.chunks(COMPARED_AT_ONCE) {
+        let count = file.read_at(&mut found[..wanted.len()], at)?;
+        if found[..count] != *wanted {
+            let same = found[..count].iter().zip(wanted).take_while(|(found, wanted)| found == wanted).count();
+            let (path, place) = (file.path().display(), at + same as u64);
+            let message = format!(
+                "`{path}` does not read back as it was written, from byte {place} on: the disk loses data"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        at += wanted.len() as u64;
     }
-    let same = found[..count].iter().zip(piece).take_while(|(found, wanted)| found == wanted).count();
-    let (path, place) = (file.path().display(), at + same as u64);
-    let message =
-        format!("`{path}` does not read back as it was written, from byte {place} on: the disk loses data");
-    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+    Ok(())
 }
 
 /// Creates `path`, lets `fill` write it, and syncs it to the disk. Every byte has been read back and compared by then.

@@ -12,7 +12,7 @@ use crate::error::TrainError;
 use crate::ranks::{Fate, Place, Ranks, RanksError};
 use crate::recipe::Recipe;
 use crate::session::Start;
-use crate::stop::StopFlag;
+use crate::stop::{StopFlag, end_at_once};
 use crate::train::train_among;
 
 /// How a run that is there already is taken up.
@@ -90,10 +90,8 @@ fn join(recipe: &Recipe) -> Result<Ranks, TrainError> {
 }
 
 /// Ends a process that waits for others in a run that has ended.
-#[allow(unsafe_code, reason = "there is no other way to end a process without its destructors")]
 fn end(fate: &Fate) -> ! {
     tell(&format!("Error: the run ended: {fate}"));
-    // SAFETY: nothing of this process is needed any more. Destructors would wait for collectives that nobody completes; what is on
-    // the disk is whole at any moment.
-    unsafe { libc::_exit(1) }
+    // Destructors would wait for collectives that nobody completes.
+    end_at_once(1)
 }

@@ -20,6 +20,7 @@ use super::worker::Worker;
 use super::{openai, sglang, vllm};
 use crate::policy::{Policy, PolicyError};
 use crate::rollout::{KvRoom, Room, Wanted};
+use crate::stop::end_at_once;
 
 /// Largest body of a request, in bytes: token ids of the longest contexts fit in.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -171,7 +172,7 @@ async fn listen(
         // The server may have ended.
         let _ = end.send(());
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        std::process::exit(130);
+        end_at_once(130);
     };
     tokio::spawn(signals);
     let serving = axum::serve(listener, routes(desk)).with_graceful_shutdown(async move {
