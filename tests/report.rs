@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::rltrain::expect;
+use crate::rltrain::{expect, rltrain};
 use crate::tiny;
 
 /// What the page holds: everything of the run, compressed.
@@ -23,7 +24,10 @@ fn a_report_holds_every_step_evaluation_and_program_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     tiny::make(here);
-    expect(here, &["recipe.toml"], 0);
+    expect(here, &["recipe.toml", "--set", "steps=2"], 0);
+    watched_while(here, || {
+        expect(here, &["recipe.toml"], 0);
+    });
     let (out, _) = expect(here, &["report", "run"], 0);
     assert_eq!(out.trim(), "run/report.html");
     let page = std::fs::read_to_string(here.join("run/report.html")).unwrap();
@@ -50,6 +54,30 @@ fn a_report_holds_every_step_evaluation_and_program_of_a_run() {
 
     let (_, error) = expect(here, &["report", "model"], 2);
     assert!(error.contains("is not the folder of a run"), "{error}");
+}
+
+/// A page that is watched is written again when steps are done, and loads itself anew.
+fn watched_while(here: &Path, go_on: impl FnOnce()) {
+    let steps_shown = || {
+        let page = std::fs::read_to_string(here.join("watched.html")).ok()?;
+        assert!(page.contains("data-refresh=\"10\""), "the page does not load itself anew");
+        Some(content(&page)["metrics"]["steps"].as_array().unwrap().len())
+    };
+    let wait_for = |steps| {
+        let start = Instant::now();
+        while steps_shown() != Some(steps) {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?} steps, and not {steps}", steps_shown());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let arguments = ["report", "run", "--output", "watched.html", "--watch"];
+    let mut watching = rltrain(here).args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    wait_for(2);
+    go_on();
+    wait_for(4);
+    assert!(watching.try_wait().unwrap().is_none(), "it stopped to watch");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }
 
 /// Opens the page in a real browser, where there is one.

@@ -30,6 +30,8 @@ struct Post {
     workers: usize,
     busy: usize,
     idle: usize,
+    /// Whether it has answered since it can be reached.
+    has_answered: bool,
 }
 
 struct Flight<T> {
@@ -64,7 +66,7 @@ impl<T> Board<T> {
 
     /// A server can be reached, and runs so many programs at the same time.
     pub(crate) fn arrive(&mut self, server: usize, workers: usize) {
-        self.posts[server] = Post { is_here: true, workers: workers.max(1), busy: 0, idle: 0 };
+        self.posts[server] = Post { is_here: true, workers: workers.max(1), ..Post::default() };
     }
 
     /// A server gets no more jobs.
@@ -75,6 +77,11 @@ impl<T> Board<T> {
     /// Whether a server gets jobs.
     pub(crate) fn is_here(&self, server: usize) -> bool {
         self.posts[server].is_here
+    }
+
+    /// Whether a server has answered anything since it can be reached.
+    pub(crate) fn has_answered(&self, server: usize) -> bool {
+        self.posts[server].has_answered
     }
 
     /// Whether no server gets jobs.
@@ -153,6 +160,7 @@ impl<T> Board<T> {
     /// A server has answered. Returns the job, unless another one has answered before, and whether others still have it.
     pub(crate) fn answer(&mut self, server: usize, number: u64) -> Option<(T, bool)> {
         self.release(server);
+        self.posts[server].has_answered = true;
         let flight = self.flights.remove(&number)?;
         Some((flight.job, flight.at.len() > 1))
     }

@@ -47,6 +47,19 @@ fn what_was_lost_with_a_server_goes_to_another_in_its_order() {
     assert_eq!(board.answer(1, numbers[1]), None);
 }
 
+/// One that comes back and works is not the one that comes back and fails.
+#[test]
+fn an_answer_counts_until_the_server_is_lost() {
+    let (mut board, now) = two();
+    let number = board.begin(0, 1, now);
+    assert!(!board.has_answered(0));
+    board.answer(0, number);
+    assert!(board.has_answered(0) && !board.has_answered(1));
+    board.lose(0);
+    board.arrive(0, 2);
+    assert!(!board.has_answered(0));
+}
+
 #[test]
 fn a_job_that_servers_do_not_survive_is_given_up() {
     let (mut board, now) = two();

@@ -20,7 +20,8 @@ use crate::protocol;
 use crate::queue::{Started, Ticket};
 use crate::{InfraError, Runtime};
 
-/// How long a server that was lost is left alone, first and at most; twice as long every time that it is lost again.
+/// How long a server that was lost is left alone, first and at most; twice as long every time that it is lost again without having
+/// answered anything in between.
 const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
 
 /// How long a lane of a server that is full waits, likewise.
@@ -139,14 +140,13 @@ impl Fleet {
                         // Who does not listen any more has what it wanted.
                         let _ = first.send(Ok(())).await;
                     }
-                    let begin = Instant::now();
                     self.board().arrive(server, workers);
                     self.wake.notify_waiters();
                     let error = self.serve(server, workers, connection).await;
-                    self.lose(server);
-                    if begin.elapsed() > REST.1 {
+                    if self.board().has_answered(server) {
                         rest = REST.0;
                     }
+                    self.lose(server);
                     (None, error)
                 }
                 Err(error) => (first.take(), error),

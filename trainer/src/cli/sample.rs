@@ -71,15 +71,7 @@ pub(super) fn compute(text: &str) -> Result<Compute, String> {
 
 /// Loads the model and prints its completions.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let model = ModelConfig {
-        path: arguments.folder.clone(),
-        compute: arguments.compute,
-        device: arguments.device,
-        fast_matmul: true,
-        freeze_embeddings: false,
-        gradient_checkpointing: false,
-        lora: None,
-    };
+    let model = ModelConfig::to_read(arguments.folder.clone(), arguments.compute, arguments.device);
     let (kind, device) = model.kind_and_device()?;
     let policy = Policy::load(&model.path, kind, device)?;
     let text =

@@ -61,15 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if secret.as_ref().is_some_and(String::is_empty) {
         return Err(Failure::plain_input(std::io::Error::other("the file of the secret is empty")));
     }
-    let model = ModelConfig {
-        path: subject.model.clone(),
-        compute: arguments.compute,
-        device: arguments.device,
-        fast_matmul: true,
-        freeze_embeddings: false,
-        gradient_checkpointing: false,
-        lora: None,
-    };
+    let model = ModelConfig::to_read(subject.model.clone(), arguments.compute, arguments.device);
     crate::mkl::set_fast(model.fast_matmul);
     let (kind, device) = model.kind_and_device()?;
     let mut policy = Policy::load(&model.path, kind, device)?;

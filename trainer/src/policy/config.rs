@@ -132,6 +132,19 @@ pub enum DeviceChoice {
 pub struct InvalidDevice(String);
 
 impl ModelConfig {
+    /// The model in folder `path`, to be read and not trained.
+    pub fn to_read(path: PathBuf, compute: Compute, device: DeviceChoice) -> ModelConfig {
+        ModelConfig {
+            path,
+            compute,
+            device,
+            fast_matmul: default_fast_matmul(),
+            freeze_embeddings: false,
+            gradient_checkpointing: false,
+            lora: None,
+        }
+    }
+
     /// What `compute` and `device` mean on this machine. Call it after [`crate::mkl::set_fast`]: `auto` multiplies.
     ///
     /// # Errors
