@@ -33,20 +33,19 @@ pub(crate) struct HashingWriter {
     hasher: blake3::Hasher,
     /// What is not written yet.
     buffer: Vec<u8>,
-    /// What is in the file where some of a piece was just written.
-    found: Vec<u8>,
     /// Bytes that are written.
     bytes: u64,
     /// Bytes that the kernel was told to bring to the medium.
     begun: u64,
-    /// Hashes while this thread writes. Its own, because what shares the processor's threads would wait for a disk.
+    /// Hashes while this thread writes, and does half of the comparing. Its own, because what shares the processor's threads would wait
+    /// for a disk.
     helper: Option<ThreadPool>,
 }
 
 impl HashingWriter {
     fn new(file: DiskFile) -> Self {
-        let (buffer, found) = (Vec::with_capacity(BUFFER_BYTES), Vec::new());
-        Self { file, hasher: blake3::Hasher::new(), buffer, found, bytes: 0, begun: 0, helper: None }
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Self { file, hasher: blake3::Hasher::new(), buffer, bytes: 0, begun: 0, helper: None }
     }
 
     /// Writes the buffer.
@@ -66,17 +65,28 @@ impl HashingWriter {
                 let helper = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "hash".to_owned());
                 self.helper = helper.build().ok();
             }
-            let Self { file, hasher, found, bytes, helper, .. } = self;
+            let Self { file, hasher, bytes, helper, .. } = self;
             match helper {
-                Some(helper) if piece.len() >= WORTH_A_THREAD => helper.in_place_scope(|scope| {
-                    scope.spawn(|_| _ = hasher.update(piece));
-                    put_and_compare(file, *bytes, piece, found)
-                }),
+                Some(helper) if piece.len() >= WORTH_A_THREAD => {
+                    helper.in_place_scope(|scope| {
+                        scope.spawn(|_| _ = hasher.update(piece));
+                        file.write_all(piece)
+                    })?;
+                    let (first, second) = piece.split_at(piece.len() / 2);
+                    let (file, middle) = (&*file, *bytes + first.len() as u64);
+                    let mut same = Ok(());
+                    helper.in_place_scope(|scope| {
+                        scope.spawn(|_| same = compare(file, middle, second));
+                        compare(file, *bytes, first)
+                    })?;
+                    same?;
+                }
                 _ => {
                     hasher.update(piece);
-                    put_and_compare(file, *bytes, piece, found)
+                    file.write_all(piece)?;
+                    compare(file, *bytes, piece)?;
                 }
-            }?;
+            }
             self.bytes += piece.len() as u64;
             if self.bytes - self.begun >= BEGIN_SYNC_BYTES {
                 self.file.begin_sync(self.begun, self.bytes - self.begun)?;
@@ -105,16 +115,16 @@ impl Write for HashingWriter {
     }
 }
 
-/// Writes `piece` to the end of `file`, which is at `at`, and compares what is there afterwards. What was just written is read from
-/// memory where the file system has a page cache: this finds what the file system lost or mixed up, not what the medium will.
-fn put_and_compare(file: &mut DiskFile, at: u64, piece: &[u8], found: &mut Vec<u8>) -> io::Result<()> {
-    file.write_all(piece)?;
-    found.resize(COMPARED_AT_ONCE, 0);
+/// Compares what is in `file` from `at` on with `wanted`, which was just written there. It is read from memory where the file system has a
+/// page cache: this finds what the file system lost or mixed up, not what the medium will.
+fn compare(file: &DiskFile, at: u64, wanted: &[u8]) -> io::Result<()> {
+    let mut found = vec![0; COMPARED_AT_ONCE.min(wanted.len())];
     let mut at = at;
-    for wanted in piece.chunks(COMPARED_AT_ONCE) {
+    for wanted in wanted.chunks(COMPARED_AT_ONCE) {
         let count = file.read_at(&mut found[..wanted.len()], at)?;
         if found[..count] != *wanted {
-            let same = found[..count].iter().zip(wanted).take_while(|(found, wanted)| found == wanted).count();
+            let same =
+                found[..count].iter().zip(wanted).take_while(|(found, wanted)| found == wanted).count();
             let (path, place) = (file.path().display(), at + same as u64);
             let message = format!(
                 "`{path}` does not read back as it was written, from byte {place} on: the disk loses data"
