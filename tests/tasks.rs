@@ -108,6 +108,13 @@ fn files_are_divided_cleaned_and_multiplied() {
     expect(here, &multiply, 0);
     assert_eq!(std::fs::read_to_string(here.join("more.jsonl")).unwrap(), made);
     expect(here, &["tasks", "verify", "more.jsonl"], 0);
+
+    let stepwise = ["tasks", "multiply", "few.jsonl", "steps.jsonl", "--transforms", "0", "--insertions"];
+    expect(here, &stepwise, 0);
+    let made = std::fs::read_to_string(here.join("steps.jsonl")).unwrap();
+    assert_eq!(made.lines().count(), 6, "{made}");
+    assert!(made.lines().all(|line| json(line)["answer"] == "insertions"), "{made}");
+    expect(here, &["tasks", "verify", "steps.jsonl"], 0);
 }
 
 /// What cannot be read or done ends with exit code 2 and says what to do instead.

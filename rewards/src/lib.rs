@@ -45,7 +45,7 @@ pub use reward::{OutOfRange, Reward, RewardError};
 pub use set::{Part, RewardSet, RewardsError, Scored};
 pub use structure::{
     AstMatch, AstMatchConfig, AstMatchForm, CodeBleu, CodeBleuConfig, DataflowMatch, DataflowMatchConfig,
-    Language, ParseOnce, Syntax,
+    Language, ParseOnce, Statement, Syntax,
 };
 pub use term::{Gate, InvalidGate, Term};
 pub use understanding::*;

@@ -9,11 +9,19 @@ use rltrain_executor::{Executor, ExecutorConfig, InfraError, Job, Limits, Pendin
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Completion;
-use crate::tasks::Task;
+use crate::tasks::{Answer, Task, edits};
 
-/// The program that a completion stands for: the task's signature, which was prefilled, and what the model wrote.
+/// The program that a completion stands for: the task's signature, which was prefilled, and what the model wrote, or what the insertions
+/// that it wrote make of the signature. What should be insertions and is none is no program either, and is judged as it is.
 pub fn program(task: &Task, completion: &str) -> String {
-    format!("{}{completion}\n", task.signature)
+    let made = match task.answer {
+        Answer::Rest => None,
+        Answer::Insertions => edits::apply(&task.signature, completion),
+    };
+    match made {
+        Some(made) => format!("{made}\n"),
+        None => format!("{}{completion}\n", task.signature),
+    }
 }
 
 /// Where `scripts/fetch.py` put what runs need: the environment variable `RLTRAIN_DEPS`, or else the `.deps` folder of the

@@ -41,6 +41,9 @@ pub enum Stream {
     TaskVariants = 40,
     /// Whether a task is one to train on; counters: content of the task.
     TaskSplit = 41,
+    /// Which statements are taken out of a program that is taught as insertions; counters: tasks drawn so far, place in the step, number of
+    /// the draw.
+    EditSequence = 42,
     /// Tokens of requests to `rltrain serve`; counters: 0, prompt, sample, token.
     Serving = 60,
     /// Seeds that are sent to rollout servers; counters: family of the request's own draws, step, task, sample, token.

@@ -56,6 +56,27 @@ pub struct Task {
     /// Where the task comes from, if `rltrain tasks multiply` made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// What the model writes behind the signature: the rest of the program, or insertions that make the program of the signature.
+    /// Default `rest`.
+    #[serde(default, skip_serializing_if = "Answer::is_rest")]
+    pub answer: Answer,
+}
+
+/// What the model writes behind the signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The rest of the program.
+    #[default]
+    Rest,
+    /// Insertions: `@ N` on a line of its own, and then lines that begin with `+` and go behind line N of what is there. Python only.
+    Insertions,
+}
+
+impl Answer {
+    fn is_rest(&self) -> bool {
+        *self == Answer::Rest
+    }
 }
 
 /// Tests on inputs of one size.
@@ -110,6 +131,7 @@ impl Task {
         "levels",
         "tested",
         "origin",
+        "answer",
     ];
 
     /// Public and hidden tests, public ones first.

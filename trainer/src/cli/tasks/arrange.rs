@@ -88,7 +88,10 @@ pub(in crate::cli) struct MultiplyArguments {
     /// Make a variant without words, too: the function is to be found out from what it returns
     #[arg(long)]
     induction: bool,
-    /// Examples that such a variant shows, at least 2
+    /// Make a variant that is written in insertions, too, each of which leaves a program without errors
+    #[arg(long)]
+    insertions: bool,
+    /// Examples that a variant without words shows, at least 2
     #[arg(long, value_name = "N", default_value_t = 4)]
     shown: usize,
     /// Another seed is other changes
@@ -218,13 +221,16 @@ pub(super) fn overlap(arguments: &OverlapArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn multiply(arguments: &MultiplyArguments) -> Result<(), Failure> {
-    let MultiplyArguments { file, out, transforms, depth, induction, shown, seed, json } = arguments;
+    let MultiplyArguments { file, out, transforms, depth, induction, insertions, shown, seed, json } =
+        arguments;
     if *depth == 0 {
         return Err(Failure::plain_input(InputError::Depth));
     }
-    let (transforms, depth, induction, shown, seed) = (*transforms, *depth, *induction, *shown, *seed);
+    let (transforms, depth, shown, seed) = (*transforms, *depth, *shown, *seed);
+    let (induction, insertions) = (*induction, *insertions);
     let set = load(file)?;
-    let made = tasks::multiply(&set, MultiplyOptions { transforms, depth, induction, shown, seed });
+    let made =
+        tasks::multiply(&set, MultiplyOptions { transforms, depth, induction, insertions, shown, seed });
     let report = of_set(&made.tasks, None)?;
     let faulty: HashMap<&str, &Fault> = report.faults.iter().map(|fault| (fault.task(), fault)).collect();
     let left: Vec<&Task> = made.tasks.iter().filter(|task| !faulty.contains_key(task.id.as_str())).collect();

@@ -1,17 +1,20 @@
 //! More tasks out of verified ones: the same function with its result changed (PPM, Chen et al. 2024), and the same function to be
-//! found out from what it gives (Case2Code, Shao et al. 2024).
+//! found out from what it gives (Case2Code, Shao et al. 2024), and the same function to be written in insertions (LintSeq, Piterbarg et al.
+//! 2024).
 //!
 //! Nothing is asked of a model. The expected values of a variant follow from those of its task, the reference from its reference;
 //! whether the two agree is for [`verify`](super::verify) to find out.
 
 mod cases;
 mod induction;
+mod insertions;
 mod transform;
 
 use std::collections::BTreeSet;
 
 use cases::cases;
 use induction::induction;
+use insertions::insertions;
 use rltrain_rewards::Language;
 use serde::Serialize;
 use transform::{Kind, Transform, transformed};
@@ -28,7 +31,9 @@ pub struct MultiplyOptions {
     pub depth: usize,
     /// Whether there is also a variant without words.
     pub induction: bool,
-    /// Examples that such a variant shows.
+    /// Whether there is also a variant that is answered in insertions.
+    pub insertions: bool,
+    /// Examples that a variant without words shows.
     pub shown: usize,
     /// Where the choice of changes derives from.
     pub seed: u64,
@@ -72,9 +77,21 @@ fn variants(task: &Task, options: MultiplyOptions) -> Result<Vec<Task>, String> 
     if task.reference().is_none() {
         return Err("it has no reference".to_owned());
     }
-    let given = cases(task)?;
     let mut made = Vec::new();
     let mut why = None;
+    if options.insertions {
+        match insertions(task) {
+            Ok(variant) => made.push(variant),
+            Err(refused) => why = Some(refused),
+        }
+    }
+    if options.transforms == 0 && !options.induction {
+        return finished(made, why);
+    }
+    let given = match cases(task) {
+        Ok(given) => given,
+        Err(refused) => return finished(made, Some(refused)),
+    };
     let mut seen = BTreeSet::new();
     // Content decides, not place: a task has the same variants wherever it stands in a file.
     let mut draws = Draws { seed: options.seed, task: content_number(task), drawn: 0 };
@@ -105,6 +122,11 @@ fn variants(task: &Task, options: MultiplyOptions) -> Result<Vec<Task>, String> 
             Err(refused) => why = Some(refused),
         }
     }
+    finished(made, why)
+}
+
+/// The variants, or why there is none.
+fn finished(made: Vec<Task>, why: Option<String>) -> Result<Vec<Task>, String> {
     match why {
         Some(why) if made.is_empty() => Err(why),
         _ => Ok(made),
