@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rltrain_checkpoints::{Dtype, OwnedTensor, read_safetensors, write_safetensors};
 use serde_json::Value;
 
 use crate::rltrain::{expect, rltrain};
@@ -19,6 +20,21 @@ fn recipe(max_tokens: usize) -> tempfile::TempDir {
     tiny::edit(folder.path(), "max_tokens = 48", &format!("max_tokens = {max_tokens}"));
     tiny::edit(folder.path(), "samples = 4\nk = [1, 4]", "samples = 2\nk = [1]");
     folder
+}
+
+/// Has the folder hold its model in bf16, as most are published.
+fn round(folder: &Path) {
+    let path = folder.join("model/model.safetensors");
+    let file = read_safetensors(&path).unwrap();
+    let rounded = file.names().into_iter().map(|name| {
+        let tensor = file.read(&name).unwrap();
+        assert_eq!(tensor.dtype, Dtype::F32);
+        // The upper half of a number is the next one towards zero.
+        let data = tensor.data.chunks_exact(4).flat_map(|number| [number[2], number[3]]).collect();
+        (name, OwnedTensor { dtype: Dtype::BF16, shape: tensor.shape, data })
+    });
+    let rounded: Vec<_> = rounded.collect();
+    write_safetensors(&path, rounded, &file.metadata()).unwrap();
 }
 
 /// Trains with these changes; returns the lines of its samples.
@@ -66,11 +82,13 @@ fn retries(run: &Path) -> f64 {
 }
 
 /// The servers draw what the trainer's own engine draws, by the weights of each step: three updates, each of which the servers
-/// load before they sample on, and two evaluations. What is compared is every program with its rewards, and every metric.
+/// load before they sample on, and two evaluations. What is compared is every program with its rewards, and every metric. The model is
+/// one in bf16 that is trained in f32: the servers get what is trained.
 #[test]
 fn two_servers_take_the_steps_that_the_trainer_takes_alone() {
     let folder = recipe(48);
     let folder = folder.path();
+    round(folder);
     let alone = train(folder, "alone", &["algorithm.correction=\"token-tis\"".to_owned()]);
     assert!(alone.iter().any(|line| line["reward"].as_f64() > Some(0.0)));
     let versions: Vec<u64> = alone.iter().map(|line| line["weights"].as_u64().unwrap()).collect();

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tch::Kind;
+
 use super::error::FleetError;
 use crate::policy::{MAX_SHARD_BYTES, Policy};
 
@@ -17,7 +19,8 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Writes the weights into `folder`/VERSION, adapters merged, and removes the versions before. What has that name is whole.
+    /// Writes the weights into `folder`/VERSION, adapters merged, and removes the versions before. What has that name is whole. Where the
+    /// policy computes in f32 they are as they are trained, and not rounded to the dtype that they came in.
     pub(super) fn write(
         folder: &Path,
         nonce: u64,
@@ -29,7 +32,8 @@ impl Published {
         let folder = &fs_err::canonicalize(folder).map_err(failed)?;
         let (making, place) = (folder.join("making"), folder.join(version.to_string()));
         remove(&making).map_err(failed)?;
-        let written = policy.export(&making, MAX_SHARD_BYTES);
+        let kind = (policy.compute == Kind::Float).then_some(Kind::Float);
+        let written = policy.export_as(&making, MAX_SHARD_BYTES, kind);
         written.map_err(|source| FleetError::Write { path: folder.clone(), source })?;
         // Of a run that ended here: the same version, or another run's.
         remove(&place).map_err(failed)?;

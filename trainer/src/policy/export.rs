@@ -26,15 +26,12 @@ impl Policy {
     ///
     /// As [`Policy::export`].
     pub fn export_as(
-        &mut self,
+        &self,
         folder: &Path,
         max_shard_bytes: u64,
         kind: Option<Kind>,
     ) -> Result<(), WriteError> {
-        if let Some(kind) = kind {
-            self.weights.store_in(kind);
-        }
-        self.export(folder, max_shard_bytes)?;
+        self.export_in(folder, max_shard_bytes, kind)?;
         let Some(kind) = kind else { return Ok(()) };
         let path = folder.join("config.json");
         let bytes = fs_err::read(&path)?;

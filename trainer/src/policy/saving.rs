@@ -52,11 +52,16 @@ pub struct Shard {
 /// A shard is closed before the tensor that would make it larger than `max_shard_bytes`; a tensor larger than that has a
 /// shard of its own.
 pub fn shards(weights: &Weights, max_shard_bytes: u64) -> (Vec<Shard>, Option<Value>) {
+    shards_in(weights, max_shard_bytes, None)
+}
+
+/// The same with every tensor in `kind`; in the dtype that it came in where that is `None`.
+fn shards_in(weights: &Weights, max_shard_bytes: u64, kind: Option<Kind>) -> (Vec<Shard>, Option<Value>) {
     let mut groups: Vec<Vec<(String, HostView)>> = vec![Vec::new()];
     let (mut filled, mut total) = (0, 0);
     for (name, _) in weights.iter() {
         let tensor = tch::no_grad(|| weights.merged(name));
-        let kind = weights.stored_kind(name);
+        let kind = kind.unwrap_or_else(|| weights.stored_kind(name));
         let bytes = (tensor.numel() * kind.elt_size_in_bytes()) as u64;
         if filled > 0 && filled + bytes > max_shard_bytes {
             groups.push(Vec::new());
@@ -122,13 +127,23 @@ impl Policy {
     ///
     /// If the folder has anything in it, or the disk refuses.
     pub fn export(&self, folder: &Path, max_shard_bytes: u64) -> Result<(), WriteError> {
+        self.export_in(folder, max_shard_bytes, None)
+    }
+
+    /// [`Policy::export`] with every tensor in `kind`, if it is not `None`. `config.json` is as it came.
+    pub(super) fn export_in(
+        &self,
+        folder: &Path,
+        max_shard_bytes: u64,
+        kind: Option<Kind>,
+    ) -> Result<(), WriteError> {
         fs_err::create_dir_all(folder)?;
         if let Some(found) = fs_err::read_dir(folder)?.next().transpose()? {
             let found =
                 format!("`{}` is not empty: it has `{}`", folder.display(), found.file_name().display());
             return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, found).into());
         }
-        let (shards, index) = shards(&self.weights, max_shard_bytes);
+        let (shards, index) = shards_in(&self.weights, max_shard_bytes, kind);
         for Shard { name, tensors } in shards {
             write_safetensors(&folder.join(name), tensors, &made_by_torch())?;
         }

@@ -145,11 +145,6 @@ impl Weights {
         }
     }
 
-    /// Has files of these weights hold every tensor in `kind`.
-    pub(super) fn store_in(&mut self, kind: Kind) {
-        self.stored = self.tensors.keys().map(|name| (name.clone(), kind)).collect();
-    }
-
     /// The dtype in which the folder holds the tensor called `name`.
     pub(super) fn stored_kind(&self, name: &str) -> Kind {
         self.stored.get(name).copied().unwrap_or(Kind::Float)
