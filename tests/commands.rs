@@ -1,7 +1,7 @@
 //! `rltrain resume`, `fork` and `ckpt …` on tiny runs, and what resuming says and refuses.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 

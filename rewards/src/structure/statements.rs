@@ -223,7 +223,8 @@ mod tests {
             let all = statements(text);
             let mut reads: Vec<String> = all.iter().flat_map(|one| one.reads.clone()).collect();
             let mut binds: Vec<String> = all.iter().flat_map(|one| one.binds.clone()).collect();
-            (reads.sort(), binds.sort());
+            reads.sort();
+            binds.sort();
             (reads.join(" "), binds.join(" "))
         };
         let cases = [

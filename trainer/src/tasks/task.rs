@@ -117,7 +117,7 @@ fn is_python(language: &Language) -> bool {
 
 impl Task {
     /// Names of the keys of a task file, in the order of the fields. All but `id`, `prompt` and `hidden_tests` may be absent.
-    pub const KEYS: [&str; 13] = [
+    pub const KEYS: [&str; 14] = [
         "id",
         "prompt",
         "signature",
