@@ -41,6 +41,8 @@ pub enum Stream {
     TaskVariants = 40,
     /// Whether a task is one to train on; counters: content of the task.
     TaskSplit = 41,
+    /// What toy tasks are made of; counters: number of the draw, number of the choice.
+    GeneratedTasks = 42,
     /// Tokens of requests to `rltrain serve`; counters: 0, prompt, sample, token.
     Serving = 60,
     /// Seeds that are sent to rollout servers; counters: family of the request's own draws, step, task, sample, token.
