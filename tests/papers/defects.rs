@@ -100,6 +100,8 @@ fn defect_08_a_tree_of_one_prompt_is_unknown_to_another() {
 fn defect_17_the_share_is_of_all_tests_whether_they_ran_or_not() {
     let cut = verdict(Outcome::Passed, &[Outcome::Passed, Outcome::Failed, Outcome::NotRun, Outcome::NotRun]);
     assert_eq!(score("[tests_passed]", None, "", &cut), Some(0.25));
-    let graded = score("[outcome_table]\ngraded = true", None, "", &cut).unwrap();
+    let whole =
+        verdict(Outcome::Passed, &[Outcome::Passed, Outcome::Failed, Outcome::Failed, Outcome::Failed]);
+    let graded = score("[outcome_table]\ngraded = true", None, "", &whole).unwrap();
     assert!((graded - (-0.3 + 1.3 * 0.25)).abs() < 1e-12, "{graded}");
 }

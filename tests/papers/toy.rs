@@ -81,7 +81,7 @@ device = "cpu"
 train = "train.jsonl"
 heldout = "heldout.jsonl"
 prompt = ""
-prefill = "{{{{ task.prompt | replace(' ', '~') }}}}\n="
+prefill = "{{{{ task.prompt | replace(' ', '~') }}}}\n={{{{ task.signature }}}}"
 [executor]
 runtime = "toy-strings"
 workers = 1

@@ -47,7 +47,7 @@ impl World {
     /// How a task is asked: by its examples. In those of texts spaces can be seen, so that a space always begins a token of a program.
     fn prefill(self) -> &'static str {
         match self {
-            World::Strings => "{{ task.prompt | replace(' ', '~') }}\\n=",
+            World::Strings => "{{ task.prompt | replace(' ', '~') }}\\n={{ task.signature }}",
             World::Functions => "{{ task.prompt }}\\n{{ task.signature }}",
         }
     }
