@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-remote-execution verify-ranks bench-ranks check format prerequisites fetch build-tests verify-tasks format-check lint docs book
+.PHONY: help quickstart critics python-3.11-fast ruby wasm-tools s3-server fuzz test bench-executor bench-executor-verl bench-rollout bench-update bench-step learn bench-attack bench-endurance bench-rewards bench-checkpoints verify-determinism verify-plan kill-fuzz verify-remote-execution verify-ranks bench-ranks papers check format prerequisites fetch build-tests verify-tasks format-check lint docs book
 
 CARGO = cargo
 PYTHON = python3
@@ -40,6 +40,7 @@ help:
 	@echo 'make verify-determinism   HumanEval twenty times: the same verdicts and fuel, whatever the machine does'
 	@echo 'make verify-plan      what `rltrain plan` says beside what runs take'
 	@echo 'make verify-ranks  twenty kills among three processes that train together, and one that is cut off'
+	@echo 'make papers  what papers say, tried with a tiny model on a toy language: docs/results/papers.md'
 	@echo 'make bench-ranks  steps of one and two processes, and what they exchange'
 	@echo 'make verify-remote-execution  five thousand programs on three servers, one of which is killed every two seconds'
 	@echo 'make kill-fuzz    sixty runs killed at moments of every kind, resumed, and compared byte for byte'
@@ -115,6 +116,10 @@ verify-determinism: fetch
 # Estimates of `rltrain plan` beside the peak memory of runs; fails if one is more than 15 % off.
 verify-plan: fetch
 	$(CARGO) bench --locked --workspace --bench plan
+
+# Rows of docs/results/papers.md: hours. RLTRAIN_PAPERS=E1,E3 picks rows; what was run is kept in target/papers, and a cut run goes on.
+papers:
+	$(CARGO) bench --locked --workspace --bench papers
 
 # Verdicts of 5,000 programs on three servers that are killed and started again, held against those of this machine.
 verify-remote-execution: fetch

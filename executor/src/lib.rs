@@ -77,6 +77,7 @@ mod snapshot;
 mod statistics;
 mod submission;
 mod test;
+pub mod toy;
 mod trial;
 mod value;
 mod verdict;

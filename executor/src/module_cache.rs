@@ -97,6 +97,7 @@ impl ModuleCache {
                 Work::Ruby(self.prepare_image(runtime, file, files, &sources, take, progress)?)
             }
             Source::Program => Work::Modules,
+            Source::BuiltIn(language) => Work::Toys(language),
             Source::Host(language) => {
                 let (surroundings, toolchain) = process::prepare(language, process)?;
                 Work::Programs(surroundings, toolchain)

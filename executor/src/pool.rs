@@ -122,7 +122,7 @@ impl Executor {
         let count = count.unwrap_or(NonZeroUsize::MIN).get();
         // Programs that are compiled first are too long for one to wait behind another.
         let identity = RuntimeIdentity::prepared(config.runtime, &prepared.work);
-        let has_use_of_more = matches!(prepared.work, Work::Python(_) | Work::JavaScript(_));
+        let has_use_of_more = matches!(prepared.work, Work::Python(_) | Work::JavaScript(_) | Work::Toys(_));
         let launcher = Arc::new(Launcher::new(options.worker.clone(), prepared));
         let foreman =
             Arc::new(Foreman::new(Arc::clone(&intake), Arc::clone(&launcher), count, has_use_of_more));

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::process::{Surroundings, Toolchain};
+use crate::toy::ToyLanguage;
 use crate::{InfraError, Job, Verdict};
 
 /// Largest frame: what a broken peer can make this side allocate. No completion of a model comes near it.
@@ -17,7 +18,7 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 pub(crate) const HEADER_BYTES: usize = 4;
 
 /// Changes with the messages below. Parent and worker are one binary, but the binary may be replaced while it runs.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// First frame to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub(crate) enum Work {
     Ruby(PathBuf),
     /// Programs that are WebAssembly modules themselves.
     Modules,
+    /// Programs in a small language, in an interpreter of the worker's own.
+    Toys(ToyLanguage),
     /// Single commands in the jail of the process backend.
     Commands(Surroundings),
     /// Programs in a language, in the same jail.

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::Language;
+use crate::toy::ToyLanguage;
 
 /// What runs the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,6 +26,8 @@ pub enum Runtime {
     Wasm,
     /// `native-c`, `native-python` and so on: a native process in a jail, by a toolchain of this host.
     Native(Language),
+    /// `toy-strings` and `toy-python`: a small language, whose interpreter is part of the worker.
+    Toy(ToyLanguage),
 }
 
 /// A file of a runtime, inside the dependencies folder.
@@ -58,11 +61,13 @@ pub(crate) enum Source {
     Program,
     /// A toolchain of the host.
     Host(Language),
+    /// Nothing: the interpreter is part of this crate.
+    BuiltIn(ToyLanguage),
 }
 
 impl Runtime {
     /// Every runtime, the default first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Python315,
         Self::Python311Fast,
         Self::JavaScript,
@@ -76,6 +81,8 @@ impl Runtime {
         Self::Native(Language::JavaScript),
         Self::Native(Language::TypeScript),
         Self::Native(Language::Python),
+        Self::Toy(ToyLanguage::Strings),
+        Self::Toy(ToyLanguage::Python),
     ];
 
     const NAMES: [&str; Self::ALL.len()] = {
@@ -104,6 +111,8 @@ impl Runtime {
             Self::Native(Language::JavaScript) => "native-javascript",
             Self::Native(Language::TypeScript) => "native-typescript",
             Self::Native(Language::Python) => "native-python",
+            Self::Toy(ToyLanguage::Strings) => "toy-strings",
+            Self::Toy(ToyLanguage::Python) => "toy-python",
         }
     }
 
@@ -155,6 +164,7 @@ impl Runtime {
             }),
             Self::Wasm => Source::Program,
             Self::Native(language) => Source::Host(language),
+            Self::Toy(language) => Source::BuiltIn(language),
         }
     }
 }
@@ -179,7 +189,7 @@ impl JsonSchema for Runtime {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({
-            "description": "What runs the programs: an interpreter in WebAssembly, the program itself if it is a WebAssembly module, or a native process in a jail.",
+            "description": "What runs the programs: an interpreter in WebAssembly, the program itself if it is a WebAssembly module, a native process in a jail, or the interpreter of a toy language.",
             "type": "string",
             "enum": Self::NAMES,
         })
@@ -203,7 +213,7 @@ impl RuntimeFiles {
         let files = match runtime.source() {
             Source::Python(PythonSource { wasm, stdlib, .. }) => vec![wasm, stdlib],
             Source::JavaScript(wasm) | Source::Ruby(wasm) => vec![wasm],
-            Source::Program | Source::Host(_) => Vec::new(),
+            Source::Program | Source::Host(_) | Source::BuiltIn(_) => Vec::new(),
         };
         files.into_iter().map(|file| self.path(file)).find(|path| !path.is_file())
     }

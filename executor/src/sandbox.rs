@@ -194,7 +194,8 @@ pub(crate) fn charge(caller: &mut Caller<'_, Sandbox>, bytes: u32) -> wasmtime::
     }
 }
 
-fn keep_head(head: &mut Vec<u8>, bytes: &[u8]) {
+/// Adds what there is room for.
+pub(crate) fn keep_head(head: &mut Vec<u8>, bytes: &[u8]) {
     let room = Verdict::HEAD_BYTES.saturating_sub(head.len());
     head.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }

@@ -16,7 +16,7 @@ use crate::process;
 use crate::protocol::{self, Hello, Reply, VERSION, Welcome, Work};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::{InfraError, Job, Verdict, command, javascript, lockdown, ruby, shim};
+use crate::{InfraError, Job, Verdict, command, javascript, lockdown, ruby, shim, toy};
 
 /// Body of the hidden subcommand `exec-worker`: serves the parent that started it until that closes the pipe.
 ///
@@ -65,7 +65,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         Work::Programs(surroundings, toolchain) => {
             return process::serve_programs(surroundings, toolchain, &mut requests, &mut replies);
         }
-        Work::Python(_) | Work::JavaScript(_) | Work::Ruby(_) | Work::Modules => {}
+        Work::Python(_) | Work::JavaScript(_) | Work::Ruby(_) | Work::Modules | Work::Toys(_) => {}
     }
     let (mut judge, watchdog) = match prepare(&hello.work) {
         Ok(ready) => ready,
@@ -95,6 +95,7 @@ enum AnyJudge {
     JavaScript(javascript::Judge),
     Ruby(ruby::Judge),
     Command(command::Judge),
+    Toy(toy::Judge),
 }
 
 impl AnyJudge {
@@ -104,13 +105,15 @@ impl AnyJudge {
             Self::JavaScript(judge) => judge.judge(job),
             Self::Ruby(judge) => judge.judge(job),
             Self::Command(judge) => judge.judge(job),
+            Self::Toy(judge) => judge.judge(job),
         }
     }
 
     /// The reply for a job that nothing can interrupt: a module of the program's own, compiled and interpreted.
     fn last_words(&self, job: &Job) -> io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Python(_) | Self::JavaScript(_) | Self::Ruby(_) => Ok(None),
+            // Steps bound how long a toy program runs.
+            Self::Python(_) | Self::JavaScript(_) | Self::Ruby(_) | Self::Toy(_) => Ok(None),
             Self::Command(_) => protocol::encode(&Reply::Judged(command::never_ended(job))).map(Some),
         }
     }
@@ -144,6 +147,7 @@ fn prepare(work: &Work) -> Result<(AnyJudge, Watchdog), Box<dyn Error>> {
             let engine = command::engine()?;
             (engine.clone(), AnyJudge::Command(command::Judge::new(engine)))
         }
+        Work::Toys(language) => (engine(Vec::new())?, AnyJudge::Toy(toy::Judge::new(*language))),
         Work::Commands(_) | Work::Programs(..) => {
             return Err("a worker of the process backend has no WebAssembly to prepare".into());
         }

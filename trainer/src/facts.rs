@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use rltrain_executor::process::Language as NativeLanguage;
+use rltrain_executor::toy::ToyLanguage;
 use rltrain_executor::{Executor, InfraError, Job, Limits, Pending, Runtime, SuiteTest, Test, Verdict};
 use rltrain_rewards::{Input, Language, Level, ReferenceRun, RewardSet, WrittenTests};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ pub fn language(runtime: Runtime) -> Option<Language> {
         Runtime::Python315 | Runtime::Python311Fast => Language::Python,
         Runtime::JavaScript => Language::JavaScript,
         Runtime::Ruby => Language::Ruby,
-        Runtime::Wasm => return None,
+        Runtime::Toy(ToyLanguage::Python) => Language::Python,
+        Runtime::Wasm | Runtime::Toy(ToyLanguage::Strings) => return None,
         Runtime::Native(native) => match native {
             NativeLanguage::C => Language::C,
             NativeLanguage::Cpp => Language::Cpp,

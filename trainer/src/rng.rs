@@ -43,7 +43,9 @@ pub enum Stream {
     TaskSplit = 41,
     /// Which statements are taken out of a program that is taught as insertions; counters: tasks drawn so far, place in the step, number of
     /// the draw.
-    EditSequence = 42,
+    EditSequence = 43,
+    /// What toy tasks are made of; counters: number of the draw, number of the choice.
+    GeneratedTasks = 42,
     /// Tokens of requests to `rltrain serve`; counters: 0, prompt, sample, token.
     Serving = 60,
     /// Seeds that are sent to rollout servers; counters: family of the request's own draws, step, task, sample, token.

@@ -26,7 +26,7 @@ impl RuntimeIdentity {
         let interpreter = match runtime.source() {
             Source::Python(source) => Some(source.wasm.hash.to_owned()),
             Source::JavaScript(file) | Source::Ruby(file) => Some(file.hash.to_owned()),
-            Source::Program | Source::Host(_) => None,
+            Source::Program | Source::Host(_) | Source::BuiltIn(_) => None,
         };
         Self { runtime, interpreter, code: env!("RLTRAIN_EXECUTOR_CODE").to_owned() }
     }

@@ -5,6 +5,7 @@
 mod javascript;
 mod javascript_adversarial;
 mod ruby;
+mod toy;
 mod wasm;
 
 use std::num::NonZeroUsize;

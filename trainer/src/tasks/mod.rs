@@ -3,7 +3,7 @@
 //! A task file holds one [`Task`] a line. [`TaskSet::load`] reads one and reports everything that is wrong with it;
 //! [`draw`] says which tasks a step trains on, [`Curriculum`] how likely each is by its [`PassRates`], and [`fit`] whether a recipe can be run with them.
 //!
-//! The rest is for `rltrain tasks`: [`convert`] reads what others publish, [`verify`] runs a file's own references, [`mend`] takes out what it finds at fault,
+//! The rest is for `rltrain tasks`: [`generate`] makes toy tasks out of nothing, [`convert`] reads what others publish, [`verify`] runs a file's own references, [`mend`] takes out what it finds at fault,
 //! [`disjoint`] compares two files, [`duplicates`] one with itself, [`split`] divides it, [`multiply`] makes variants.
 
 mod canonical;
@@ -19,6 +19,7 @@ mod fetch;
 mod file;
 mod fit;
 mod formats;
+mod generate;
 mod mend;
 mod multiply;
 mod pass_rates;
@@ -41,6 +42,7 @@ pub use fetch::{FetchError, HUMAN_EVAL, PublishedSet, fetch};
 pub use file::TaskSet;
 pub use fit::{fit, runtime_for};
 pub use formats::{ConvertError, ConvertOptions, Converted, Format, LeftOut, convert};
+pub use generate::{GenerateOptions, Generated, GeneratedKind, TooFew, generate};
 pub use mend::{Dropped, Mended, mend};
 pub use multiply::{Multiplied, MultiplyOptions, PassedOver, multiply};
 pub use pass_rates::{PassRates, Visit};

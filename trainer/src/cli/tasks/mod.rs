@@ -2,6 +2,7 @@
 
 mod arrange;
 mod convert;
+mod generate;
 mod stats;
 mod verify;
 
@@ -33,6 +34,8 @@ pub(super) enum Command {
     Overlap(arrange::OverlapArguments),
     /// Make variants of tasks whose tests say what a function returns
     Multiply(arrange::MultiplyArguments),
+    /// Make tasks in a toy language out of nothing, such as tiny models learn in minutes
+    Generate(generate::Arguments),
     /// Print the JSON schema of a line of a task file
     Schema,
 }
@@ -47,6 +50,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::Dedupe(arguments) => arrange::dedupe(arguments),
         Command::Overlap(arguments) => arrange::overlap(arguments),
         Command::Multiply(arguments) => arrange::multiply(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
         Command::Schema => {
             print_line(tasks::schema().trim_end());
             Ok(())

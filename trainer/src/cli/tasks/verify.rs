@@ -134,7 +134,7 @@ pub(super) fn of_set<'a>(
     let mut whole = VerifyReport::default();
     for (spoken, tasks) in by_language {
         let chosen =
-            runtime.filter(|runtime| language(*runtime) == Some(spoken)).or_else(|| runtime_for(spoken));
+            runtime.filter(|runtime| language(*runtime).is_none_or(|language| language == spoken)).or_else(|| runtime_for(spoken));
         let Some(chosen) = chosen else {
             unreachable!("a task file has no task in a language that nothing runs")
         };
