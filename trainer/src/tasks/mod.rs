@@ -21,6 +21,7 @@ mod formats;
 mod mend;
 mod multiply;
 mod pass_rates;
+mod probe;
 mod python_value;
 mod schema;
 mod stats;
@@ -43,6 +44,7 @@ pub use formats::{ConvertError, ConvertOptions, Converted, Format, LeftOut, conv
 pub use mend::{Dropped, Mended, mend};
 pub use multiply::{Multiplied, MultiplyOptions, PassedOver, multiply};
 pub use pass_rates::{PassRates, Visit};
+pub use probe::{Probe, ProbeInputs, output, probes};
 pub use schema::schema;
 pub use stats::{Spread, TaskStatistics, statistics, test_kind};
 pub use task::{Origin, Task, TestLevel, TestedPrograms, shown};
