@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind};
 use rltrain::critic::CriticKind;
 use rltrain::critic::verifier::VerifierConfig;
+use rltrain::eval::SearchConfig;
 use rltrain::fleet::{RemoteConfig, RolloutEngine};
 use rltrain::policy::LoraConfig;
 use rltrain::recipe::{self, Recipe};
@@ -43,6 +44,7 @@ pub(super) fn full() -> Recipe {
     });
     recipe.executor.process = serde_json::from_str(r#"{"accept_missing": ["landlock"]}"#).unwrap();
     recipe.eval.every = 20;
+    recipe.search = Some(SearchConfig::default());
     recipe.checkpoint.keep_every = NonZeroU64::new(100);
     recipe.checkpoint.keep_best = Some("eval/pass@1".to_owned());
     recipe.checkpoint.remote = Some("s3://bucket/run".to_owned());

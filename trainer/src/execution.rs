@@ -5,7 +5,9 @@ mod recorded;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rltrain_executor::{Executor, ExecutorConfig, InfraError, Job, Limits, Pending, RuntimeFiles, Verdict};
+use rltrain_executor::{
+    Executor, ExecutorConfig, InfraError, Job, Limits, Pending, RuntimeFiles, Test, Verdict,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Completion;
@@ -107,6 +109,11 @@ impl<'a> Executions<'a> {
         let tests = task.public_tests.iter().cloned();
         let job = Job::new(program(task, &completion.text), tests, self.limits);
         self.executor.submit(Job { public: job.tests.len(), ..job })
+    }
+
+    /// Sends a program to the sandbox, to be run on other tests than its task's.
+    pub fn run(&self, program: &str, tests: Vec<Test>) -> Pending {
+        self.executor.submit(Job::new(program, tests, self.limits))
     }
 
     /// Records that the sandbox has lost an attempt between two turns: it has no verdict.

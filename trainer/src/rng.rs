@@ -37,6 +37,11 @@ pub enum Stream {
     BestOfN = 25,
     /// Which differences change their sign in a permutation test; counters: number of the permutation, task.
     SignFlips = 26,
+    /// Tokens of an evaluation's searches with a budget; counters: step, task, number of what is written for the task, token. All
+    /// searches have these in common, so that the first programs of one are those of the others.
+    SearchTokens = 27,
+    /// What such a search chooses; counters: step, task, which search, number of the draw.
+    SearchChoice = 28,
     /// Which changes are made to a task's results; counters: content of the task, number of the draw.
     TaskVariants = 40,
     /// Whether a task is one to train on; counters: content of the task.

@@ -28,6 +28,13 @@ pub struct Orps {
     fuel_scale: f64,
 }
 
+/// With the scale of fuel that a recipe has by default.
+impl Default for Orps {
+    fn default() -> Self {
+        Self { fuel_scale: OrpsConfig::default().fuel_scale }
+    }
+}
+
 impl Orps {
     pub(crate) fn new(config: &OrpsConfig) -> Result<Self, String> {
         if config.fuel_scale > 0.0 && config.fuel_scale.is_finite() {

@@ -12,6 +12,17 @@ use super::{Complexity, Language};
 /// Longest program that is parsed, in bytes. Nothing that a model writes in one go is longer.
 const MOST_BYTES: usize = 256 * 1024;
 
+/// Kinds of nodes that define a function, in any of the grammars.
+const FUNCTIONS: [&str; 7] = [
+    "function_definition",
+    "function_declaration",
+    "function_item",
+    "method_definition",
+    "method_declaration",
+    "method",
+    "singleton_method",
+];
+
 /// A tree that is made when somebody first asks for it.
 #[derive(Debug, Default)]
 pub struct ParseOnce(OnceLock<Option<Syntax>>);
@@ -61,6 +72,24 @@ impl Syntax {
     /// The language it was parsed as.
     pub fn language(&self) -> Language {
         self.language
+    }
+
+    /// The texts of the functions and methods that are defined in the program, in their order; those within others are part of these.
+    pub fn functions(&self) -> Vec<&str> {
+        fn step<'a>(syntax: &'a Syntax, node: Node<'a>, found: &mut Vec<&'a str>) {
+            match FUNCTIONS.contains(&node.kind()) {
+                true => found.push(syntax.text(node)),
+                false => node.children().for_each(|child| step(syntax, child, found)),
+            }
+        }
+        let mut found = Vec::new();
+        step(self, self.root(), &mut found);
+        found
+    }
+
+    /// The shapes of the program's syntax subtrees, as numbers, and how often each occurs. Names and literals are no part of a shape.
+    pub fn shapes(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.subtrees().iter().map(|(shape, count)| (*shape, count))
     }
 
     pub(crate) fn root(&self) -> Node<'_> {
@@ -163,6 +192,30 @@ mod tests {
             assert!(Syntax::parse("(]", language).unwrap().broken(), "{language:?}");
             assert!(syntax.subtrees().total() > 1, "{language:?}");
         }
+    }
+
+    #[test]
+    fn functions_are_found_in_every_language_that_has_some() {
+        let count = |text: &str, language| Syntax::parse(text, language).unwrap().functions().len();
+        for (language, program, wanted) in [
+            (
+                Language::Python,
+                "def f(x):\n    def g(): pass\n    return x\nclass A:\n    def h(self): pass\n",
+                2,
+            ),
+            (Language::JavaScript, "function f(x) { return x; }\nclass A { g() { return 1; } }", 2),
+            (Language::Java, "class A { int f(int x) { return x; } }", 1),
+            (Language::C, "int f(int x) { return x; }", 1),
+            (Language::Cpp, "auto f(int x) -> int { return x; }", 1),
+            (Language::Rust, "fn f(x: i32) -> i32 { x }\nstruct A;\nimpl A { fn g() {} }", 2),
+            (Language::Go, "package a\nfunc f(x int) int { return x }\nfunc (a A) g() {}\n", 2),
+            (Language::Ruby, "def f(x)\n  x\nend\ndef self.g\nend\n", 2),
+        ] {
+            assert_eq!(count(program, language), wanted, "{language:?}");
+        }
+        let syntax = Syntax::parse("x = 1\ndef f(x):\n    return x\n", Language::Python).unwrap();
+        assert_eq!(syntax.functions(), ["def f(x):\n    return x"]);
+        assert_eq!(syntax.shapes().map(|(_, count)| count).sum::<u32>(), syntax.subtrees().total());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::subject::Subject;
 use super::{print_line, tell};
 use crate::eval::suite::{Plan, compare, read_results};
+use crate::eval::{SearchConfig, SearchKind};
 use crate::recipe::Recipe;
 use crate::stop::StopFlag;
 use crate::tasks::TaskSet;
@@ -56,7 +57,8 @@ pub(super) struct Arguments {
     /// A checkpoint of a verifier, such as one that `rltrain critic` has made, to choose among attempts by
     #[arg(long, value_name = "CHECKPOINT")]
     verifier: Option<PathBuf>,
-    /// Other ways to spend tokens, with commas between: `critical`, `best-of-n`
+    /// Other ways to spend tokens, with commas between: `critical`, `best-of-n`, `sampling`, `rex`, `seidr`, `scattered-forest`, `orps`,
+    /// `self-edit`, `code-chain`, `incremental-tests`
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     search: Vec<String>,
     #[command(flatten)]
@@ -162,6 +164,15 @@ fn recipe(arguments: &Arguments, subject: &Subject, tasks: &Path, out: &Path) ->
     // There are none, but every recipe names a file of them.
     set.push(format!("tasks.train={}", path(&subject.model.join("config.json"))));
     set.extend(verifier(arguments, subject)?);
+    if !arguments.search.is_empty() {
+        // What the recipe says of searches that are not made is nothing that is read.
+        let is_named = |kind: &SearchKind| arguments.search.iter().any(|name| name == kind.name());
+        let unnamed = SearchKind::ALL.into_iter().filter(|kind| !is_named(kind));
+        set.extend(unnamed.filter_map(SearchConfig::table_of).map(|table| format!("search.{table}=")));
+        if !SearchKind::ALL.iter().any(|kind| kind.has_budget() && is_named(kind)) {
+            set.push("search=".to_owned());
+        }
+    }
     set.extend(arguments.changes.set.iter().cloned());
     let mut number =
         |key: &str, value: Option<String>| set.extend(value.map(|value| format!("{key}={value}")));

@@ -25,7 +25,8 @@ pub struct PassAtK {
 }
 
 /// Mean of after − before over the same tasks with its 95 % interval, all in `[-1, 1]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PairedDifference {
     /// Mean over tasks.
     pub mean: f64,

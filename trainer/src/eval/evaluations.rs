@@ -20,8 +20,8 @@ use crate::telemetry::{Line, Metrics};
 pub const EVALUATIONS_FILE: &str = "evaluations.json";
 
 /// Version of the file's keys that this build writes. Those before, which it reads too: format 1 does not name the tasks, format
-/// 2 has no selection, format 3 neither tokens, acceptance nor searches.
-const FORMAT: u64 = 4;
+/// 2 has no selection, format 3 neither tokens, acceptance nor searches, format 4 no programs, budgets and `unaided` of searches.
+const FORMAT: u64 = 5;
 
 /// One evaluation of the policy on the held-out tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,12 @@ impl Evaluation {
                 metrics.push(&format!("eval/{search}/pass@{}_high", of.k), of.high);
             }
             metrics.push(&format!("eval/{search}/tokens_per_task"), found.tokens_per_task);
+            if let Some(programs) = found.programs_per_task {
+                metrics.push(&format!("eval/{search}/programs_per_task"), programs);
+            }
+            if let Some(unaided) = found.unaided {
+                metrics.push(&format!("eval/{search}/unaided"), unaided);
+            }
         }
         metrics
     }

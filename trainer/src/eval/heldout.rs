@@ -93,9 +93,9 @@ fn count_successes(session: &Session, recipe: &Recipe) -> Result<Counted, TrainE
         selection = Selection::of(judged());
         acceptance = verifier.accept_from.and_then(|from| Acceptance::of(judged(), from));
     }
-    let mut searches = Vec::with_capacity(recipe.eval.search.len());
-    for search in &recipe.eval.search {
-        searches.push(search::run(&session.examinee(), recipe, *search, &groups)?);
+    let mut searches = Vec::new();
+    for search in recipe.eval.searches() {
+        searches.push(search::run(&session.examinee(), recipe, search, &groups)?);
     }
     let tasks = counts(&verdicts, *recipe.eval.k.iter().max().unwrap_or(&1));
     let tokens_per_task = search::tokens(&groups) as f64 / groups.len().max(1) as f64;

@@ -22,4 +22,4 @@ pub use examinee::Examinee;
 pub use expectation::{best_at_k, chosen_at_k, filtered_at_k, rank_weights};
 pub use pass_at_k::{TaskCounts, pass_at_k};
 pub use permutation::p_value;
-pub use search::{Found, best_prefix, shared_out};
+pub use search::*;

@@ -5,9 +5,8 @@ use rltrain_executor::RemoteError;
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, schema, servers, templates, unread, verifier};
+use super::{Recipe, algorithm, schema, search, servers, templates, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
-use crate::eval::Search;
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::rollout::{GroupSizes, Shaping};
 use crate::tasks::default_visits;
@@ -30,6 +29,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     checkpoint(recipe, problems);
     servers(recipe, problems);
     verifier::check(recipe, problems);
+    search::check(recipe, problems);
 }
 
 /// Numbers with a range of their own.
@@ -352,37 +352,5 @@ fn eval(recipe: &Recipe, problems: &mut Problems<'_>) {
         &["eval.samples", "eval.temperature"],
         format!("at temperature 0 all {samples} samples of a task are the same"),
         "set `eval.samples` to 1 and `eval.k` to [1], or `eval.temperature` to 0.8",
-    );
-    searches(recipe, problems);
-}
-
-/// Searches that differ, and that have what they search with.
-fn searches(recipe: &Recipe, problems: &mut Problems<'_>) {
-    let mut distinct = recipe.eval.search.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let names: Vec<&str> = recipe.eval.search.iter().map(|search| search.name()).collect();
-    let holds = distinct.len() == recipe.eval.search.len();
-    problems.require_value(holds, "eval.search", format!("{names:?}"), "different ones");
-    if !recipe.eval.search.contains(&Search::Critical) {
-        return;
-    }
-    problems.require(
-        recipe.verifier.is_some(),
-        &["eval.search"],
-        "`critical` goes on from where a verifier thinks best of a program, and there is none",
-        "add a section `[verifier]`, or take \"critical\" out",
-    );
-    problems.require(
-        recipe.episode.turns.get() == 1,
-        &["eval.search", "episode.turns"],
-        "`critical` goes on from single programs, and attempts have several turns",
-        "set `episode.turns` to 1, or search \"best-of-n\"",
-    );
-    problems.require(
-        recipe.rollout.grammar.is_none(),
-        &["eval.search", "rollout.grammar"],
-        "`critical` goes on in the middle of a program, where no grammar can be taken up",
-        "take one of the two out",
     );
 }

@@ -22,6 +22,7 @@ mod reading;
 mod rewards_file;
 mod scaffold;
 mod schema;
+mod search;
 mod servers;
 mod templates;
 mod unread;
@@ -46,7 +47,7 @@ use crate::algorithm::AlgorithmConfig;
 use crate::critic::CriticConfig;
 use crate::critic::verifier::VerifierConfig;
 use crate::episode::EpisodeConfig;
-use crate::eval::EvalConfig;
+use crate::eval::{EvalConfig, SearchConfig};
 use crate::optim::OptimizerConfig;
 use crate::policy::ModelConfig;
 use crate::rollout::RolloutConfig;
@@ -103,6 +104,9 @@ pub struct Recipe {
     /// How good the policy is on tasks that it does not train on.
     #[serde(default)]
     pub eval: EvalConfig,
+    /// What searches may spend on a held-out task, and how each of them goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchConfig>,
     /// How often the run is saved, and how much of the past is kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,

@@ -4,6 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::Recipe;
 use super::problems::Problems;
+use crate::eval::SearchConfig;
 
 /// Keys of a [`Task`](crate::tasks::Task) that a prompt may use. The others would tell the model the answer.
 const PROMPT_FIELDS: [&str; 7] =
@@ -92,12 +93,31 @@ impl Template {
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     let texts = [&recipe.tasks.prompt, &recipe.tasks.prefill, &recipe.episode.reply];
     for (template, source) in Template::ALL.into_iter().zip(texts) {
-        if let Err(Flaw { what, help, line }) = template.check(source) {
-            let key = template.key();
-            let line = line.map(|line| format!(", in line {line} of the text")).unwrap_or_default();
-            problems.require(false, &[key], format!("`{key}` {what}{line}"), help);
+        if let Err(flaw) = template.check(source) {
+            report(template.key(), flaw, problems);
         }
     }
+}
+
+/// Reports what is wrong with the templates of `[search]`.
+pub(super) fn check_search(search: &SearchConfig, problems: &mut Problems<'_>) {
+    const SAID: [&str; 5] = ["prompt", "programs", "direction", "modules", "lessons"];
+    let all: [(&str, &str, &[&str]); 4] = [
+        ("search.prompt", &search.prompt, &SAID),
+        ("search.question", &search.question, &["prompt", "input", "outputs"]),
+        ("search.scattered_forest.ask", &search.scattered_forest.ask, &SAID),
+        ("search.orps.critique", &search.orps.critique, &SAID),
+    ];
+    for (key, source, others) in all {
+        if let Err(flaw) = render(key, source, others) {
+            report(key, flaw, problems);
+        }
+    }
+}
+
+fn report(key: &str, Flaw { what, help, line }: Flaw, problems: &mut Problems<'_>) {
+    let line = line.map(|line| format!(", in line {line} of the text")).unwrap_or_default();
+    problems.require(false, &[key], format!("`{key}` {what}{line}"), help);
 }
 
 /// Renders a template, which may use `others` beside the task, for an example.
@@ -127,9 +147,14 @@ fn render(name: &str, source: &str, others: &[&str]) -> Result<String, Flaw> {
         public_tests => ["assert identity(1) == 1"],
         before => "def identity(x):\n    return None\n",
     };
-    template
-        .render(context! { task => example, feedback => "The program passes 0 of 1 tests." })
-        .map_err(|error| no_template(&error))
+    let feedback = "The program passes 0 of 1 tests.";
+    let program =
+        context! { program => "def identity(x):\n    return None\n", feedback, comment => feedback };
+    let said = context! {
+        task => example, feedback, prompt => "Return x.", programs => minijinja::Value::from_iter([program]), direction => "Make it simpler.",
+        modules => [EXAMPLE_SIGNATURE], lessons => ["Make it simpler: this helped"], input => "identity(1)", outputs => ["1", "None"],
+    };
+    template.render(said).map_err(|error| no_template(&error))
 }
 
 /// The line of a text, from 1, that a name is in; `None` for a text of one line, where there is nothing to find.

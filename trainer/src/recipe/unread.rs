@@ -8,7 +8,7 @@ use super::{Recipe, schema};
 use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::episode::{EpisodeConfig, FeedbackLevel};
-use crate::eval::Search;
+use crate::eval::{Choice, SearchConfig, SearchKind};
 use crate::optim::{OptimizerConfig, OptimizerKind, Schedule};
 use crate::policy::LoraConfig;
 use crate::rollout::RolloutConfig;
@@ -44,6 +44,9 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
         };
         let default = LoraConfig::default();
         section("model.lora", |key| of_folder(key).filter(|_| differs(lora, &default, key)), problems);
+    }
+    if let Some(set) = &recipe.search {
+        searches(recipe, set, problems);
     }
     let (set, default) = (&recipe.rollout, RolloutConfig::default());
     section("rollout", |key| rollout(set, key).filter(|_| differs(set, &default, key)), problems);
@@ -92,15 +95,40 @@ fn rollout(config: &RolloutConfig, key: &str) -> Option<String> {
     (key == "kv_memory_mib" && !config.engine.is_local()).then(|| "rollout.servers".to_owned())
 }
 
-/// One turn, no reader, but for what a search says to a program that it has repaired; and no feedback, no limit of it.
+/// One turn, no reader, but for what searches say of a program; and no feedback, no limit of it.
 fn episode(recipe: &Recipe, key: &str) -> Option<String> {
     let config = &recipe.episode;
-    let repairs = recipe.eval.search.contains(&Search::Critical) && key != "stop_on_public_pass";
-    if config.turns.get() == 1 && key != "turns" && !repairs {
+    let repairs = recipe.eval.search.contains(&SearchKind::Critical) && key != "stop_on_public_pass";
+    let tells = recipe.eval.search.iter().any(|search| search.has_budget()) && key.starts_with("feedback");
+    if config.turns.get() == 1 && key != "turns" && !repairs && !tells {
         return Some("turns = 1".to_owned());
     }
     let is_silent = config.feedback == FeedbackLevel::None && key == "feedback_characters";
     is_silent.then(|| "feedback = \"none\"".to_owned())
+}
+
+/// What no search that the recipe names reads.
+fn searches(recipe: &Recipe, set: &SearchConfig, problems: &mut Problems<'_>) {
+    let default = SearchConfig::default();
+    let named = &recipe.eval.search;
+    let elsewhere = || Some("eval.search without any that has a budget".to_owned());
+    let compares = set.choose != Choice::Tests;
+    let unread = |key: &str| {
+        let is_of_comparison = ["inputs", "most_inputs"].contains(&key) && !compares;
+        let is_of_questions = ["question", "questions"].contains(&key) && set.choose != Choice::Elimination;
+        let of = SearchKind::ALL.into_iter().find(|kind| SearchConfig::table_of(*kind) == Some(key));
+        match of.filter(|kind| !named.contains(kind)) {
+            _ if !named.iter().any(|search| search.has_budget()) => elsewhere(),
+            Some(kind) => Some(format!("eval.search without \"{}\"", kind.name())),
+            None => (is_of_comparison || is_of_questions).then(|| {
+                format!(
+                    "choose = {}",
+                    toml::Value::try_from(set.choose).map(|name| name.to_string()).unwrap_or_default()
+                )
+            }),
+        }
+    };
+    section("search", |key| unread(key).filter(|_| differs(set, &default, key)), problems);
 }
 
 /// No critic, no reader.

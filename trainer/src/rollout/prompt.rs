@@ -50,13 +50,30 @@ impl Prompter {
     ///
     /// As [`Prompter::prompt`].
     pub fn text(&self, task: &Task, tokenizer: &Tokenizer) -> Result<String, PolicyError> {
-        let user = self.render(USER, task, "")?;
+        self.text_saying(task, &self.user(task)?, tokenizer)
+    }
+
+    /// What the user says of a task.
+    ///
+    /// # Errors
+    ///
+    /// If the template names a field that a task does not have.
+    pub fn user(&self, task: &Task) -> Result<String, PolicyError> {
+        self.render(USER, task, "")
+    }
+
+    /// As [`Prompter::text`], with `user` in place of what the user says of a task.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn text_saying(&self, task: &Task, user: &str, tokenizer: &Tokenizer) -> Result<String, PolicyError> {
         let prefill = self.render(PREFILL, task, "")?;
         // A base model knows no chat: it goes on from a text.
         if user.trim().is_empty() {
             return Ok(prefill);
         }
-        Ok(tokenizer.chat(&user)? + &prefill)
+        Ok(tokenizer.chat(user)? + &prefill)
     }
 
     /// Token ids of what comes between a turn, whose last token is `last`, and the next one: the end of the model's message

@@ -155,7 +155,7 @@ fn the_report_shows_the_line_and_the_way_out() {
        ╰────
       help: did you mean `prompt`? the keys of a task are `id`, `prompt`, `signature`, `entry_point`,
             `reference`, `public_tests`, `hidden_tests`, `language`, `expected`, `before`, `levels`,
-            `tested`, `origin`
+            `tested`, `origin`, `answer`
     "#);
 }
 

@@ -32,12 +32,13 @@ pub(super) fn converse(examinee: &Examinee<'_>, recipe: &Recipe) -> Result<Outco
         requests.push(Request { prompt, samples, task, ..Request::default() });
     }
     let prompts: Vec<Vec<i64>> = requests.iter().map(|request| request.prompt.clone()).collect();
-    let (mut tokens, turns) = (0, recipe.episode.turns.get());
+    let (mut tokens, mut programs, turns) = (0, 0, recipe.episode.turns.get());
     let mut runs = PublicRuns::default();
     for turn in 1..=turns {
         let mut asked: Vec<Vec<Asked>> = requests.iter().map(|_| Vec::new()).collect();
         generate(&model, &examinee.policy.tokenizer, &requests, &sampling, &mut |completion| {
             tokens += completion.tokens.len();
+            programs += 1;
             let request = completion.request;
             let task = tasks[requests[request].task as usize];
             asked[request].push(Asked::of(&executions, task, completion));
@@ -64,7 +65,8 @@ pub(super) fn converse(examinee: &Examinee<'_>, recipe: &Recipe) -> Result<Outco
     let verdicts = executions.wait(tasks.len());
     within_budget(&verdicts)?;
     let of_row: Vec<usize> = (0..tasks.len()).collect();
-    Ok(Outcome { tasks: by_task(&verdicts, &of_row, 1, tasks.len()), tokens })
+    let counts = by_task(&verdicts, &of_row, 1, tasks.len());
+    Ok(Outcome { tasks: counts, tokens, programs, unaided: None })
 }
 
 /// The best of a turn's programs: one that passes the public tests before others, then the one with the highest forecast, if there
@@ -106,5 +108,6 @@ fn answered(
     // Turns share no random number, however short one was.
     let drawn = request.drawn + recipe.rollout.max_tokens.get();
     let next = Request { prompt, drawn, ..request };
-    Ok(Some(next).filter(|next| has_room(examinee, recipe, next.prompt.len())))
+    Ok(Some(next)
+        .filter(|next| has_room(examinee, recipe, next.prompt.len(), recipe.rollout.max_tokens.get())))
 }

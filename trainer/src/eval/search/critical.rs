@@ -49,15 +49,16 @@ pub(super) fn refine(
         recipe.eval.temperature,
     );
     let model = tch::no_grad(|| examinee.policy.model());
-    let mut tokens = 0;
+    let (mut tokens, mut programs) = (0, 0);
     generate(&model, &examinee.policy.tokenizer, &requests, &sampling, &mut |completion| {
         tokens += completion.tokens.len() - requests[completion.request].begun;
+        programs += 1;
         executions.submit(tasks[of_request[completion.request]], &completion);
     })?;
     let verdicts = executions.wait(requests.len());
     within_budget(&verdicts)?;
     let counts = by_task(&verdicts, &of_request, recipe.eval.samples.get(), tasks.len());
-    Ok(Outcome { tasks: counts, tokens })
+    Ok(Outcome { tasks: counts, tokens, programs, unaided: None })
 }
 
 /// What is sampled next for one task: as many attempts as there were.
@@ -114,7 +115,8 @@ fn repair(
     let said = feedback(episode.feedback, public, &task.public_tests, &program, most);
     let reply = examinee.environment.prompter.reply(task, &said, completion.tokens.last(), tokenizer)?;
     let prompt = [&group.prompt[..], &completion.tokens, &reply].concat();
-    Ok(Some(prompt).filter(|prompt| has_room(examinee, recipe, prompt.len())))
+    Ok(Some(prompt)
+        .filter(|prompt| has_room(examinee, recipe, prompt.len(), recipe.rollout.max_tokens.get())))
 }
 
 /// How many of a program's tokens are kept, given the probability of passing after each: up to and with the token of the highest,

@@ -6,18 +6,51 @@
 //! best-of-n    N programs ─▶ public tests, verifier ─▶ the best one, answered ─▶ N programs ─▶ … ─▶ one attempt
 //! ```
 //!
-//! Choices are made by public tests and forecasts; hidden tests judge what comes out, and nothing else. What each way takes is
-//! counted in sampled tokens, so that it can be held against as many tokens of plain sampling.
+//! These two make attempts by number: one goes on from the tokens of the evaluation's own, the other from whole conversations. All others
+//! are one thing, a [`Search`](proposal::Search) with a budget in tokens:
+//!
+//! ```text
+//! sampling, rex, seidr, scattered-forest, orps, self-edit, code-chain, incremental-tests
+//!     search ─▶ proposals ─▶ prompts ─▶ engine ─▶ public tests ─▶ search ─▶ … ─▶ budget spent ─▶ choice ─▶ hidden tests
+//! ```
+//!
+//! Choices are made by public tests, forecasts and what programs give; hidden tests judge what comes out, and nothing else. What each way
+//! takes is counted in sampled tokens and in programs, so that it can be held against as many tokens of plain sampling.
 
 mod best_of_n;
+mod beta;
+mod choose;
+mod code_chain;
+mod config;
 mod critical;
+mod explore;
+mod incremental_tests;
+mod k_means;
+mod orps;
+mod proposal;
+mod rex;
+mod scattered_forest;
+mod seidr;
+mod selectors;
+mod self_edit;
+mod speaker;
 
+pub use beta::beta;
+pub use config::*;
 pub use critical::{best_prefix, shared_out};
+use explore::Studio;
+pub use k_means::{Bag, representatives};
+pub use orps::score_in;
+pub use rex::belief;
 use rltrain_executor::{Pending, Verdict};
+pub use scattered_forest::{backed_up, uct};
+pub use selectors::{
+    by_consistency, candidates, clusters, consistency, next_question, weighted_vote, worst_case_eliminated,
+};
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::PassAtK;
-use super::config::Search;
+use super::config::SearchKind;
 use super::evaluations::interval;
 use super::examinee::Examinee;
 use super::pass_at_k::TaskCounts;
@@ -26,7 +59,7 @@ use crate::error::TrainError;
 use crate::execution::{Executions, Verdicts};
 use crate::recipe::Recipe;
 use crate::rollout::{Completion, Group, KvRoom, Wanted};
-use crate::scoring::bounded;
+use crate::scoring::{self, bounded};
 use crate::tasks::Task;
 
 /// What a search found, and what it took.
@@ -34,13 +67,23 @@ use crate::tasks::Task;
 #[serde(deny_unknown_fields)]
 pub struct Found {
     /// Which one.
-    pub search: Search,
+    pub search: SearchKind,
     /// Mean pass@k with intervals of the attempts that it ends with.
     pub pass_at_k: Vec<PassAtK>,
     /// Those attempts and successes of each task, in the order of the task file.
     pub tasks: Vec<TaskCounts>,
     /// Tokens sampled for a task, on average, all that led to those attempts included.
     pub tokens_per_task: f64,
+    /// Programs sampled for a task, on average, of these tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs_per_task: Option<f64>,
+    /// Tokens that it might have sampled for a task, if it has a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_tokens: Option<usize>,
+    /// Of the tasks of which it found a program that passes the public tests: the share of which one does that goes on from nothing. Of
+    /// searches with a budget, if there is such a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaided: Option<f64>,
 }
 
 /// What a search ends with.
@@ -48,6 +91,10 @@ struct Outcome {
     tasks: Vec<TaskCounts>,
     /// Tokens that it sampled itself.
     tokens: usize,
+    /// Programs that it sampled itself.
+    programs: usize,
+    /// As [`Found::unaided`].
+    unaided: Option<f64>,
 }
 
 /// Runs a search of the recipe. `plain` has the attempts of the evaluation, which critical sampling begins with.
@@ -58,19 +105,61 @@ struct Outcome {
 pub(super) fn run(
     examinee: &Examinee<'_>,
     recipe: &Recipe,
-    search: Search,
+    search: SearchKind,
     plain: &[Group],
 ) -> Result<Found, TrainError> {
-    let (Outcome { tasks, tokens }, before) = match search {
-        Search::Critical => (critical::refine(examinee, recipe, plain)?, tokens(plain)),
-        Search::BestOfN => (best_of_n::converse(examinee, recipe)?, 0),
+    let config = recipe.search.clone().unwrap_or_default();
+    let attempts = plain.iter().map(|group| group.completions.len()).sum();
+    let (Outcome { tasks, tokens, programs, unaided }, (tokens_before, programs_before)) = match search {
+        SearchKind::Critical => (critical::refine(examinee, recipe, plain)?, (tokens(plain), attempts)),
+        SearchKind::BestOfN => (best_of_n::converse(examinee, recipe)?, (0, 0)),
+        _ => (within_budget(examinee, recipe, &config, search)?, (0, 0)),
     };
     // As many attempts as there are of every task.
     let most = tasks.iter().map(|task| task.samples).min().unwrap_or(0);
     let ks = recipe.eval.k.iter().filter(|k| **k <= most);
     let pass_at_k = ks.map(|k| interval(&tasks, *k, recipe.seed)).collect();
-    let tokens_per_task = (before + tokens) as f64 / examinee.tasks.len().max(1) as f64;
-    Ok(Found { search, pass_at_k, tasks, tokens_per_task })
+    let per_task = |count: usize| count as f64 / examinee.tasks.len().max(1) as f64;
+    Ok(Found {
+        search,
+        pass_at_k,
+        tasks,
+        tokens_per_task: per_task(tokens_before + tokens),
+        programs_per_task: Some(per_task(programs_before + programs)),
+        budget_tokens: search.has_budget().then_some(config.budget_tokens.get()),
+        unaided,
+    })
+}
+
+/// Runs a search that has a budget, and judges its answers.
+fn within_budget(
+    examinee: &Examinee<'_>,
+    recipe: &Recipe,
+    config: &SearchConfig,
+    search: SearchKind,
+) -> Result<Outcome, TrainError> {
+    let studio = Studio::new(examinee, recipe, config)?;
+    let mut explorers = explore::explore(&studio, search)?;
+    let answers = choose::choose(&studio, &mut explorers)?;
+    let mut executions = Executions::new(&examinee.environment.executor, recipe.executor.limits);
+    for (request, (explorer, answers)) in explorers.iter().zip(answers).enumerate() {
+        for (sample, place) in answers.into_iter().enumerate() {
+            let text = explorer.nodes[place].text.clone();
+            executions.submit(explorer.task, &Completion { request, sample, text, ..Completion::default() });
+        }
+    }
+    let verdicts = executions.wait(explorers.len());
+    scoring::within_budget(&verdicts)?;
+    let of_row: Vec<usize> = (0..explorers.len()).collect();
+    let solved = explorers.iter().filter(|explorer| explorer.solved(|_| true)).count();
+    let unaided =
+        explorers.iter().filter(|explorer| explorer.solved(|node| node.proposal.goes_on_from_nothing()));
+    Ok(Outcome {
+        tasks: by_task(&verdicts, &of_row, config.answers.get(), explorers.len()),
+        tokens: explorers.iter().map(|explorer| explorer.tokens).sum(),
+        programs: explorers.iter().map(explore::Explorer::programs).sum(),
+        unaided: (solved > 0).then(|| unaided.count() as f64 / solved as f64),
+    })
 }
 
 /// Tokens that were sampled for these attempts.
@@ -101,18 +190,24 @@ struct PublicRuns {
 impl PublicRuns {
     /// Waits for what the public tests say of programs. The choice is left to those that the sandbox did not lose.
     fn wait(&mut self, asked: Vec<Asked>) -> Vec<Candidate> {
-        self.asked += asked.len();
         let mut candidates = Vec::with_capacity(asked.len());
         for Asked { completion, pending } in asked {
-            match pending.wait() {
-                Ok(public) => candidates.push(Candidate { completion, public }),
-                Err(error) => {
-                    self.lost += 1;
-                    self.first_loss.get_or_insert_with(|| error.to_string());
-                }
-            }
+            candidates.extend(self.one(pending).map(|public| Candidate { completion, public }));
         }
         candidates
+    }
+
+    /// Waits for what is said of one program; nothing if the sandbox has lost it.
+    fn one(&mut self, pending: Pending) -> Option<Verdict> {
+        self.asked += 1;
+        match pending.wait() {
+            Ok(verdict) => Some(verdict),
+            Err(error) => {
+                self.lost += 1;
+                self.first_loss.get_or_insert_with(|| error.to_string());
+                None
+            }
+        }
     }
 
     /// An error if the sandbox lost more than a run bears.
@@ -143,10 +238,9 @@ fn as_read(task: &Task, prompt: &[i64], candidates: &[Candidate]) -> Tried {
     }
 }
 
-/// Whether another turn of the recipe's longest fits behind `read` tokens, into positions and memory.
-fn has_room(examinee: &Examinee<'_>, recipe: &Recipe, read: usize) -> bool {
+/// Whether `max_tokens` more fit behind `read` tokens, into positions and memory.
+fn has_room(examinee: &Examinee<'_>, recipe: &Recipe, read: usize, max_tokens: usize) -> bool {
     let sizes = examinee.policy.architecture.sizes();
-    let max_tokens = recipe.rollout.max_tokens.get();
     let wanted = Wanted {
         attempts: 1,
         longest_prompt: read,

@@ -2,7 +2,7 @@
 
 use rltrain_executor::{Verdict, WallTime};
 
-use super::super::config::Search;
+use super::super::config::SearchKind;
 use super::super::search::{self, Found};
 use super::keys::{Keys, counter};
 use super::store::{Attempt, Store};
@@ -222,8 +222,8 @@ pub(super) fn searches(
     open: Open<'_>,
 ) -> Result<Vec<Found>, TrainError> {
     let mut all = Vec::new();
-    for search in &plan.recipe.eval.search {
-        let key = key_of(plan, keys, *search, samples);
+    for search in plan.recipe.eval.searches() {
+        let key = key_of(plan, keys, search, samples);
         if let Some(known) = store.search(&key) {
             all.push(known.clone());
             continue;
@@ -231,7 +231,7 @@ pub(super) fn searches(
         let mut found = None;
         open(&mut |attending| {
             let (groups, _) = groups(&attending, samples)?;
-            found = Some(search::run(&attending.examinee(), &plan.recipe, *search, &groups)?);
+            found = Some(search::run(&attending.examinee(), &plan.recipe, search, &groups)?);
             Ok(())
         })?;
         if let Some(found) = found {
@@ -242,10 +242,15 @@ pub(super) fn searches(
     Ok(all)
 }
 
-fn key_of(plan: &Plan, keys: &Keys, search: Search, samples: &[Vec<Attempt>]) -> String {
+fn key_of(plan: &Plan, keys: &Keys, search: SearchKind, samples: &[Vec<Attempt>]) -> String {
     let eval = &plan.recipe.eval;
     let what = format!("search {} {:?} {}", search.name(), eval.k, counts(samples));
-    keys.of_all(&what, eval.samples.get())
+    if !search.has_budget() {
+        return keys.of_all(&what, eval.samples.get());
+    }
+    let config = plan.recipe.search.clone().unwrap_or_default();
+    let config = serde_json::to_string(&config).expect("numbers and texts are JSON");
+    keys.of_all(&format!("{what} {config}"), eval.samples.get())
 }
 
 /// How many attempts of each task there are: fewer than wanted where the sandbox lost some.

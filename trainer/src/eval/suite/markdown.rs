@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::super::PassAtK;
+use super::super::{PairedDifference, PassAtK};
 use super::measures::MEANINGS;
 use super::results::{Measure, Results, SearchResult};
+use crate::critic::accept::Acceptance;
 
 /// A number with its interval.
 struct Shown<'a>(&'a Measure);
@@ -56,6 +57,14 @@ impl fmt::Display for Results {
                  blind one is in {random:.4}."
             )?;
         }
+        if let Some(Acceptance { from, accepted, error }) = self.acceptance {
+            let wrong =
+                error.map_or_else(|| "none is".to_owned(), |error| format!("a share of {error:.4} is"));
+            writeln!(
+                f,
+                "\nThe choice is accepted without a test from a forecast of {from:.2} on: in {accepted:.4} of the tasks, of which {wrong} wrong."
+            )?;
+        }
         for search in &self.searches {
             write_search(f, search)?;
         }
@@ -70,7 +79,15 @@ impl fmt::Display for Results {
 
 fn write_search(f: &mut fmt::Formatter<'_>, search: &SearchResult) -> fmt::Result {
     let found = &search.found;
-    writeln!(f, "\nSearch `{}`, beside plain attempts for as many tokens:\n", found.search.name())?;
+    let programs =
+        found.programs_per_task.map(|programs| format!("{programs:.1} programs and ")).unwrap_or_default();
+    let budget = found.budget_tokens.map(|budget| format!(", of at most {budget}")).unwrap_or_default();
+    writeln!(
+        f,
+        "\nSearch `{}`: {programs}{:.0} tokens a task{budget}. Beside plain attempts for as many tokens:\n",
+        found.search.name(),
+        found.tokens_per_task
+    )?;
     writeln!(f, "| measure | search | tokens a task | plain attempts | tokens a task | pass | chosen |")?;
     writeln!(f, "|---|---:|---:|---:|---:|---:|---:|")?;
     for (PassAtK { k, mean, low, high }, matched) in found.pass_at_k.iter().zip(&search.matched) {
@@ -85,6 +102,18 @@ fn write_search(f: &mut fmt::Formatter<'_>, search: &SearchResult) -> fmt::Resul
             matched.attempts,
             matched.plain_tokens,
             Shown(&matched.pass)
+        )?;
+    }
+    if let Some(PairedDifference { mean, low, high }) = search.beside_sampling {
+        writeln!(
+            f,
+            "\nIts pass@1 less that of `sampling`, with the same budget: {mean:+.4} [{low:+.4}, {high:+.4}]."
+        )?;
+    }
+    if let Some(unaided) = found.unaided {
+        writeln!(
+            f,
+            "\nOf the tasks of which a program passes the public tests, one that goes on from nothing does in {unaided:.4}."
         )?;
     }
     Ok(())

@@ -6,18 +6,22 @@ use std::path::Path;
 use rltrain_checkpoints::ReadError;
 use serde::{Deserialize, Serialize};
 
-use super::super::bootstrap::{RESAMPLES, mean_and_interval};
+use super::super::bootstrap::{PairedDifference, RESAMPLES, mean_and_interval, paired_difference};
+use super::super::config::SearchKind;
 use super::super::evaluations::resampler;
 use super::super::search::Found;
 use super::keys::Keys;
 use super::measures::{Judged, MEANINGS, named};
 use super::store::Attempt;
 use super::{Plan, RESULTS};
+use crate::critic::accept::Acceptance;
 use crate::critic::quality::{self, Selection};
 use crate::error::TrainError;
+use crate::recipe::Recipe;
 
-/// Version of `results.json` that this build writes and reads.
-const FORMAT: u64 = 1;
+/// Version of `results.json` that this build writes. It reads those before: format 1 has no acceptance, and of searches no programs,
+/// budget, `unaided` and `beside_sampling`.
+const FORMAT: u64 = 2;
 
 /// What an evaluation found, and what it was of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +58,10 @@ pub struct Results {
     /// Choosing one of all attempts by the verifier alone, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// Accepting the attempts so chosen without a test where the verifier is sure enough, if `rltrain critic` has found out from which
+    /// forecast on that can be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
     /// What searches found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub searches: Vec<SearchResult>,
@@ -87,6 +95,9 @@ pub struct SearchResult {
     pub found: Found,
     /// For each k of it: plain attempts for the same tokens.
     pub matched: Vec<Matched>,
+    /// Of a search with a budget: its pass@1 less that of plain sampling with the same budget, over the same tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside_sampling: Option<PairedDifference>,
 }
 
 /// As many plain attempts as have, together, the tokens of `k` attempts of a search.
@@ -185,23 +196,34 @@ impl Results {
             lost: recipe.eval.samples.get() * plan.tasks.len() - attempts().count(),
             tokens_per_attempt,
             measures: counted.measures(ks),
-            selection: forecasts.and_then(|forecasts| selection(samples, forecasts)),
-            searches: searches.into_iter().map(|found| counted.match_tokens(found)).collect(),
+            selection: forecasts
+                .and_then(|forecasts| Selection::of(judged_by(samples, forecasts).iter().map(Vec::as_slice))),
+            acceptance: forecasts.zip(accept_from(recipe)).and_then(|(forecasts, from)| {
+                Acceptance::of(judged_by(samples, forecasts).iter().map(Vec::as_slice), from)
+            }),
+            searches: counted.beside_sampling(searches),
             tasks: tasks.collect(),
         }
     }
 }
 
-/// Choosing one of each task's attempts by the highest forecast.
-fn selection(samples: &[Vec<Attempt>], forecasts: &[Vec<f64>]) -> Option<Selection> {
+/// Each task's attempts with what the verifier says of them.
+fn judged_by(samples: &[Vec<Attempt>], forecasts: &[Vec<f64>]) -> Vec<Vec<quality::Judged>> {
     let judged = samples.iter().zip(forecasts).map(|(attempts, forecasts)| {
         let judged = attempts.iter().zip(forecasts);
         judged
             .map(|(attempt, pass)| quality::Judged { pass: *pass, passed: attempt.verdict.all_passed() })
             .collect::<Vec<_>>()
     });
-    let judged: Vec<_> = judged.collect();
-    Selection::of(judged.iter().map(Vec::as_slice))
+    judged.collect()
+}
+
+/// The forecast from which on the recipe's verifier would accept a program without a test, if it knows one. Its checkpoint says so;
+/// the verifier itself need not be loaded where its forecasts are there.
+fn accept_from(recipe: &Recipe) -> Option<f64> {
+    let start = recipe.verifier.as_ref()?.start.as_ref()?;
+    let state = fs_err::read(start.join("verifier.json")).ok()?;
+    serde_json::from_slice::<serde_json::Value>(&state).ok()?.get("accept_from")?.as_f64()
 }
 
 impl Counted<'_> {
@@ -225,6 +247,19 @@ impl Counted<'_> {
         all
     }
 
+    /// Searches beside plain attempts, and those with a budget beside plain sampling with that budget.
+    fn beside_sampling(&self, searches: Vec<Found>) -> Vec<SearchResult> {
+        let sampling = searches.iter().find(|found| found.search == SearchKind::Sampling).cloned();
+        let beside = |found: Found| {
+            let has_budget = found.search.has_budget() && found.search != SearchKind::Sampling;
+            let beside_sampling = sampling.as_ref().filter(|_| has_budget).map(|sampling| {
+                paired_difference(&sampling.tasks, &found.tasks, 1, RESAMPLES, resampler(self.seed))
+            });
+            SearchResult { beside_sampling, ..self.match_tokens(found) }
+        };
+        searches.into_iter().map(beside).collect()
+    }
+
     /// A search beside plain attempts for the same tokens.
     fn match_tokens(&self, found: Found) -> SearchResult {
         let attempts: usize = found.tasks.iter().map(|task| task.samples).sum();
@@ -245,7 +280,7 @@ impl Counted<'_> {
             }
         });
         let matched = matched.collect();
-        SearchResult { found, matched }
+        SearchResult { found, matched, beside_sampling: None }
     }
 }
 
@@ -265,7 +300,7 @@ pub fn read_results(folder: &Path) -> Result<Results, TrainError> {
     let json = |source| TrainError::Json { path: path.clone(), source };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
     let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or_default();
-    if found != FORMAT {
+    if !(1..=FORMAT).contains(&found) {
         return Err(ReadError::Format { path, found, wanted: FORMAT }.into());
     }
     serde_json::from_value(value).map_err(json)

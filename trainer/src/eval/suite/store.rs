@@ -16,8 +16,8 @@ use crate::rollout::Completion;
 /// Name inside a folder of results.
 const FILE: &str = "attempts.jsonl";
 
-/// Version of the lines that this build writes and reads.
-const FORMAT: u64 = 1;
+/// Version of the lines that this build writes. It reads those before: format 1 has no programs, budget and `unaided` of searches.
+const FORMAT: u64 = 2;
 
 /// One attempt with a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl Store {
             let json = |source| TrainError::Json { path: path.clone(), source };
             let line: serde_json::Value = serde_json::from_slice(line).map_err(json)?;
             let found = line.get("format").and_then(serde_json::Value::as_u64).unwrap_or_default();
-            if found != FORMAT {
+            if !(1..=FORMAT).contains(&found) {
                 return Err(ReadError::Format { path, found, wanted: FORMAT }.into());
             }
             store.take(serde_json::from_value(line).map_err(json)?);

@@ -47,7 +47,7 @@ pub(super) fn cases(task: &Task) -> Result<Cases, String> {
     Ok(Cases { public: read(&task.public_tests)?, hidden: read(&task.hidden_tests)? })
 }
 
-fn case(test: &Test, entry_point: &str) -> Option<Case> {
+pub(super) fn case(test: &Test, entry_point: &str) -> Option<Case> {
     match test {
         Test::Statements(source) => {
             let call = source.trim().strip_prefix("assert ")?.trim_start().strip_prefix(entry_point)?;

@@ -15,12 +15,18 @@ use std::collections::BTreeSet;
 use cases::cases;
 use induction::induction;
 use insertions::insertions;
+use rltrain_executor::Test;
 use rltrain_rewards::Language;
 use serde::Serialize;
 use transform::{Kind, Transform, transformed};
 
 use super::Task;
 use crate::rng::{Stream, uniform};
+
+/// What stands between the parentheses of the one call whose result a test says; `None` if it says anything else.
+pub(super) fn arguments(test: &Test, entry_point: &str) -> Option<String> {
+    cases::case(test, entry_point).map(|case| case.arguments)
+}
 
 /// What is made of each task.
 #[derive(Clone, Copy, Debug)]
