@@ -123,7 +123,7 @@ fn a_model_from_nothing_learns_what_programs_look_like_and_goes_on_by_reinforcem
     let first = tasks(&folder.join("train.jsonl")).remove(0);
     assert!(program(&first).tokens() <= strings::MOST_TOKENS);
     let warm = recipe(2, "preset = \"remax\"")
-        .replace("path = \"model\"", "path = \"run/checkpoints/step-30/model\"")
+        .replace("path = \"model\"", "path = \"run/checkpoints/step-00000030/model\"")
         .replace("run = \"run\"", "run = \"more\"");
     fs::write(folder.join("more.toml"), warm).unwrap();
     expect(folder, &["more.toml"], 0);

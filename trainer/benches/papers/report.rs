@@ -106,8 +106,9 @@ impl Report {
              the last evaluation within the number of sampled tokens that every recipe of the row has. Intervals are of a bootstrap over seeds\n\
              and tasks; three seeds are few, and what is undecided here may be decided by more. A verdict is about the direction that is claimed, at this\n\
              scale, and not about the paper.\n\n{}\n\n| row | claim | measured | verdict |\n|---|---|---|---|\n",
-            self.world.as_deref().unwrap_or("Worlds: not made yet.")
+            self.world.as_deref().unwrap_or("Worlds: no row that takes one was run.")
         );
+        let planned = super::rows::rows();
         for number in 1..=12 {
             if let Some(section) = self.sections.get(&number) {
                 writeln!(
@@ -122,8 +123,12 @@ impl Report {
                 MISSING.iter().find(|(missing, ..)| *missing == number)
             {
                 writeln!(text, "| E{number}: {title} | {claim} | not run: {why} | none |")?;
-            } else {
-                writeln!(text, "| E{number} | | not run | none |")?;
+            } else if let Some(row) = planned.iter().find(|row| row.id == format!("E{number}")) {
+                writeln!(
+                    text,
+                    "| E{number}: {} | {} | not run yet: `RLTRAIN_PAPERS=E{number} make papers` | none |",
+                    row.title, row.claim
+                )?;
             }
         }
         for (number, section) in &self.sections {

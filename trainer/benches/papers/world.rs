@@ -114,7 +114,7 @@ fuel = 20_000_000
 
     /// The folder of the warm model, inside the world's.
     pub(crate) fn warm_model(self) -> String {
-        format!("warm/checkpoints/step-{}/model", self.warm_steps())
+        format!("warm/checkpoints/step-{:08}/model", self.warm_steps())
     }
 
     /// Makes what is not there yet.
