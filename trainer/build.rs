@@ -44,7 +44,7 @@ fn link_libtorch(folder: &Path) {
     }
 }
 
-/// Compiles the C interface to PyTorch's collectives, with NCCL where libtorch has it and its header is found.
+/// Compiles the C interfaces to PyTorch's collectives and to gradients, with NCCL where libtorch has it and its header is found.
 ///
 /// # Panics
 ///
@@ -69,5 +69,7 @@ fn compile_collectives(libtorch: &Path) {
         }
         build.define("RLTRAIN_NCCL", None);
     }
-    build.file(source.join("c10d.cpp")).compile("rltrain_c10d");
+    let gradient = Path::new("src/policy/gradient.cpp");
+    println!("cargo::rerun-if-changed={}", gradient.display());
+    build.file(source.join("c10d.cpp")).file(gradient).compile("rltrain_c10d");
 }

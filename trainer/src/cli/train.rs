@@ -86,7 +86,7 @@ fn follow(recipe: &Recipe, start: StartArguments, layers: Vec<String>, command: 
 fn join(recipe: &Recipe) -> Result<Ranks, TrainError> {
     let Some(place) = Place::from_environment().map_err(RanksError::from)? else { return Ok(Ranks::alone()) };
     let device = if recipe.model.device.is_cuda() { Device::Cuda(place.local_rank) } else { Device::Cpu };
-    Ok(Ranks::join(place, device, end)?)
+    Ok(Ranks::join(place, device, tell, end)?)
 }
 
 /// Ends a process that waits for others in a run that has ended.

@@ -119,7 +119,7 @@ impl Planned<'_> {
         let means = |optimizer: &OptimizerConfig| optimizer.kind.means().len();
         let mut footprint = Footprint::default()
             .with(Class::Weights, parameters + adapters)
-            .with(Class::Gradients, trained)
+            .with(Class::Gradients, if self.shares_gradients() { 0 } else { trained })
             .with(Class::Optimizer, self.kept(trained) * means(&self.recipe.optimizer));
         if self.has_reference() {
             footprint[Class::Reference] = parameters;
@@ -134,17 +134,70 @@ impl Planned<'_> {
         footprint
     }
 
+    /// Whether gradients are with their owners alone, and gone between updates.
+    fn shares_gradients(&self) -> bool {
+        let sharding = self.recipe.optimizer.sharding;
+        self.processes > 1 && matches!(sharding, Sharding::Gradients | Sharding::Parameters)
+    }
+
+    /// Whether an update goes through the network layer by layer, so that gradients leave, and weights come, one layer at a time.
+    fn is_by_layer(&self) -> bool {
+        let training = self.training();
+        training.recomputes || training.lora.is_none() && self.architecture.is_direct(training)
+    }
+
+    /// Bytes of all layers, and of the largest.
+    fn layer_bytes(&self) -> (usize, usize) {
+        let sizes = self.sizes();
+        let layers = self.architecture.names_by_layer();
+        let of_layer = |names: &Vec<String>| names.iter().map(|name| sizes[name] * MASTER).sum::<usize>();
+        layers.iter().map(of_layer).fold((0, 0), |(all, largest), layer| (all + layer, largest.max(layer)))
+    }
+
+    /// `resident` with the weights of the policy that an update needs, in f32 and in the compute dtype: where layers are shared out, those
+    /// of this process, two layers of all, one of them in use, and what belongs to no layer.
+    fn in_update(&self) -> Footprint {
+        let (mut resident, network) = (self.resident(), self.network_bytes(true));
+        let shares_weights =
+            self.shares_gradients() && self.recipe.optimizer.sharding == Sharding::Parameters;
+        if !shares_weights || !self.is_by_layer() {
+            return resident.with(Class::Weights, network);
+        }
+        let (all, largest) = self.layer_bytes();
+        let away = all.saturating_sub(self.kept(all) + 2 * largest);
+        resident[Class::Weights] -= away;
+        resident.with(Class::Weights, network.div_ceil(self.architecture.names_by_layer().len().max(1)))
+    }
+
+    /// Bytes of the gradients that an update needs beside those that stay: where they are shared out, the sums of the weights that this
+    /// process owns, and what was computed and has not left. That is two layers, and all that belongs to no layer, whose gradients
+    /// grow until the end of a pack; of a network that follows its graph, and of adapters, the whole of a pack.
+    fn passing_gradients(&self) -> usize {
+        if !self.shares_gradients() {
+            return 0;
+        }
+        let training = self.training();
+        let trained = self.architecture.trained_parameters(training) * MASTER;
+        if !self.is_by_layer() || training.lora.is_some() {
+            return self.kept(trained) + trained;
+        }
+        let (all, largest) = self.layer_bytes();
+        self.kept(trained) + trained.saturating_sub(all) + 2 * largest
+    }
+
+    /// Elements of each weight.
+    fn sizes(&self) -> BTreeMap<String, usize> {
+        let elements =
+            |(name, shape): &(String, Vec<i64>)| (name.clone(), shape.iter().product::<i64>() as usize);
+        self.architecture.shapes().iter().map(elements).collect()
+    }
+
     /// Bytes of one running mean in the process that keeps most of them.
     fn kept(&self, trained: usize) -> usize {
         if self.processes <= 1 || self.recipe.optimizer.sharding == Sharding::None {
             return trained;
         }
-        let sizes: BTreeMap<String, usize> = self
-            .architecture
-            .shapes()
-            .iter()
-            .map(|(name, shape)| (name.clone(), shape.iter().product::<i64>() as usize))
-            .collect();
+        let sizes = self.sizes();
         let mut loads = vec![0; self.processes];
         owners(&sizes, self.processes).iter().for_each(|(name, rank)| loads[*rank] += sizes[name]);
         let (most, all) = (loads.iter().max().copied().unwrap_or(0), loads.iter().sum::<usize>().max(1));
@@ -290,8 +343,8 @@ impl Planned<'_> {
         let hidden = pack.predicted * architecture.sizes().hidden_size as usize * MASTER;
         let shares_trunk = self.has_critic() && self.trunk.is_none();
         let base = self
-            .resident()
-            .with(Class::Weights, self.network_bytes(true))
+            .in_update()
+            .with(Class::Gradients, self.passing_gradients())
             .with(Class::Critic, trunk)
             .with(Class::Activations, pass.kept + if shares_trunk { 2 * hidden } else { 0 });
         let head = base
@@ -319,8 +372,8 @@ impl Planned<'_> {
         let trunk = self.trunk?;
         let pass = trunk.training_bytes(pack, self.kind, Training::WHOLE);
         let footprint = self
-            .resident()
-            .with(Class::Weights, self.network_bytes(true))
+            .in_update()
+            .with(Class::Gradients, self.passing_gradients())
             .with(Class::Critic, trunk.network_bytes(self.kind, None, true) + trunk.largest_matrix_bytes())
             .with(Class::Activations, pass.peak());
         Some(Phase { name: "update of the critic", footprint })

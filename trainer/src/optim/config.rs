@@ -53,8 +53,9 @@ pub struct OptimizerConfig {
     /// Steps in a row without a finite gradient after which the run stops, with its last batch written out, at least 1.
     /// Default 5. A single one is skipped and counted.
     pub max_skipped: NonZeroUsize,
-    /// What processes that train together (torchrun, Slurm) share out instead of each having all of it: `none`, or `state`, the
-    /// rule's running means. Default `none`. The result is the same, bit for bit.
+    /// What processes that train together (torchrun, Slurm) share out instead of each having all of it: `none`; `state`, the
+    /// rule's running means; `gradients`, these and the gradients; `parameters`, these and, during an update, the
+    /// weights of layers. Default `none`. The result is the same, with `gradients` and `parameters` up to float rounding.
     pub sharding: Sharding,
 }
 
@@ -89,6 +90,10 @@ pub enum Sharding {
     None,
     /// The running means of the optimizer.
     State,
+    /// The running means, and the gradients of the weights that they belong to.
+    Gradients,
+    /// As `gradients`; and the weights of layers during an update, each sent to all for the time in which its layer is computed.
+    Parameters,
 }
 
 /// What the learning rate does after the warm-up.

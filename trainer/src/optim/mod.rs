@@ -1,12 +1,16 @@
 //! The optimizer: one step's attempts in, changed weights out.
 
 mod adamw;
+mod bucket;
 mod config;
+mod follower;
 mod optimizer;
 mod report;
 mod schedule;
 mod sgd;
 mod share;
+mod shared_gradients;
+mod shared_weights;
 mod token_budget;
 mod update;
 

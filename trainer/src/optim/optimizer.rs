@@ -9,6 +9,7 @@ use super::config::{OptimizerConfig, OptimizerKind};
 use super::share::Means;
 use super::{adamw, sgd};
 use crate::policy::{PolicyError, Weights, load_tensor};
+use crate::ranks::{Lane, Ranks, RanksError};
 use crate::record::{Gradient, hashes};
 
 /// Elements that a CPU updates together: with gradient, moments and a temporary they take 2.5 MB and stay in its cache
@@ -40,6 +41,10 @@ pub struct Optimizer {
     pub(super) means: Means,
     /// Who keeps the means of each weight, where processes share them out.
     pub(super) owners: Option<BTreeMap<String, usize>>,
+    /// Whether a weight's owner alone has its gradient, and nobody has any between updates.
+    pub(super) shares_gradients: bool,
+    /// Whether in an update a layer's weights are with their owners alone, but while the layer is computed.
+    pub(super) shares_weights: bool,
 }
 
 impl Optimizer {
@@ -47,7 +52,15 @@ impl Optimizer {
     pub fn new(kind: OptimizerKind, weights: &Weights) -> Optimizer {
         let zeros = |weight: &Tensor| kind.means().iter().map(|_| weight.detach().zeros_like()).collect();
         let means = weights.trained().map(|(name, weight)| (name, zeros(weight))).collect();
-        Optimizer { updates: 0, watched: None, kind, means, owners: None }
+        Optimizer {
+            updates: 0,
+            watched: None,
+            kind,
+            means,
+            owners: None,
+            shares_gradients: false,
+            shares_weights: false,
+        }
     }
 
     /// The state that a checkpoint holds: `updates`, and for every weight one tensor `MEAN/NAME` per mean, as
@@ -85,7 +98,15 @@ impl Optimizer {
             };
             means.insert(name.clone(), kind.means().iter().map(read).collect::<Result<_, _>>()?);
         }
-        Ok(Optimizer { updates, watched: None, kind, means, owners: None })
+        Ok(Optimizer {
+            updates,
+            watched: None,
+            kind,
+            means,
+            owners: None,
+            shares_gradients: false,
+            shares_weights: false,
+        })
     }
 
     /// What a checkpoint has to hold besides `updates`: `(MEAN/NAME, tensor)`. Where processes share the means out, of those of this
@@ -102,6 +123,43 @@ impl Optimizer {
         })
     }
 
+    /// Takes note of the gradients that are about to be applied, if somebody wants to know them. Where processes share them out, of
+    /// those of all.
+    ///
+    /// # Errors
+    ///
+    /// If a process is gone.
+    pub(super) fn watch(&mut self, weights: &Weights, ranks: &Ranks) -> Result<(), RanksError> {
+        let Some(watched) = &mut self.watched else { return Ok(()) };
+        let mut hashes = hashes(weights);
+        if self.shares_gradients {
+            let all = ranks.gather(Lane::Learning, "the hashes of gradients", hashes)?;
+            let mut all: BTreeMap<String, String> = all.into_iter().flatten().collect();
+            hashes = weights.trained().filter_map(|(name, _)| all.remove_entry(&name)).collect();
+        }
+        watched.push(Gradient::of(&hashes));
+        Ok(())
+    }
+
+    /// The [`gradient_norm`] of `weights`, of the gradients of all processes where they share them out: the same everywhere, and the
+    /// same bit for bit as of one that has them all.
+    ///
+    /// # Errors
+    ///
+    /// If a process is gone.
+    pub(super) fn gradient_norm(&self, weights: &Weights, ranks: &Ranks) -> Result<f64, RanksError> {
+        if !self.shares_gradients {
+            return Ok(gradient_norm(weights));
+        }
+        let _no_gradient = tch::no_grad_guard();
+        let squares = weights.trained().map(|(_, weight)| match weight.grad() {
+            gradient if gradient.defined() => square(&gradient),
+            _ => Tensor::zeros([], (Kind::Double, weight.device())),
+        });
+        let squares = Tensor::stack(&squares.collect::<Vec<_>>(), 0);
+        Ok(length(&ranks.sum_column(Lane::Learning, &squares)?))
+    }
+
     /// One update from the gradients of the weights, in place; gradients are multiplied by `gradient_scale` (the
     /// clipping factor) on the way and zeroed afterwards.
     ///
@@ -115,9 +173,6 @@ impl Optimizer {
     ) {
         let _no_gradient = tch::no_grad_guard();
         self.updates += 1;
-        if let Some(watched) = &mut self.watched {
-            watched.push(hashes(weights));
-        }
         for (name, weight) in weights.trained() {
             let gradient = weight.grad();
             if !gradient.defined() {
@@ -164,13 +219,20 @@ pub fn gradient_norm(weights: &Weights) -> f64 {
         .trained()
         .map(|(_, weight)| weight.grad())
         .filter(Tensor::defined)
-        .map(|gradient| gradient.norm().to_kind(Kind::Double).square())
+        .map(|gradient| square(&gradient))
         .collect();
-    if squares.is_empty() {
-        return 0.0;
-    }
     // One transfer for all weights.
-    Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[])
+    if squares.is_empty() { 0.0 } else { length(&Tensor::stack(&squares, 0)) }
+}
+
+/// The squared L2 norm of one gradient, f64.
+fn square(gradient: &Tensor) -> Tensor {
+    gradient.norm().to_kind(Kind::Double).square()
+}
+
+/// The norm of everything together, of which `squares` has the parts.
+fn length(squares: &Tensor) -> f64 {
+    squares.sum(Kind::Double).sqrt().double_value(&[])
 }
 
 /// The factor that brings a gradient of norm `norm` down to at most `max_norm`; 1 if it is there already.

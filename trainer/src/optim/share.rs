@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::Optimizer;
-use crate::policy::Weights;
+use super::shared_weights::SharedWeights;
+use super::{Optimizer, Sharding};
+use crate::policy::{Policy, Weights};
 use crate::ranks::{Ranks, RanksError};
 
 /// Means by the name of their weight.
@@ -35,11 +36,19 @@ pub fn owners_of(weights: &Weights, ranks: &Ranks) -> BTreeMap<String, usize> {
 }
 
 impl Optimizer {
-    /// Forgets the means of weights that others own.
-    pub fn share_among(&mut self, weights: &Weights, ranks: &Ranks) {
+    /// Forgets the means of weights that others own; `sharding` says what else is shared out.
+    pub fn share_among(&mut self, weights: &Weights, ranks: &Ranks, sharding: Sharding) {
         let owners = owners_of(weights, ranks);
         self.means.retain(|name, _| owners.get(name) == Some(&ranks.rank()));
         self.owners = Some(owners);
+        self.shares_gradients = matches!(sharding, Sharding::Gradients | Sharding::Parameters);
+        self.shares_weights = sharding == Sharding::Parameters;
+    }
+
+    /// Shares the weights of `policy` out for an update, if that is wanted and its network can be computed layer by layer.
+    pub(super) fn share_weights(&self, policy: &Policy, ranks: &Ranks) -> Option<SharedWeights> {
+        let owners = self.owners.as_ref().filter(|_| self.shares_weights && policy.updates_by_layer())?;
+        Some(SharedWeights::new(policy, owners, ranks))
     }
 
     /// Sends the weights that this process has updated to the others, and takes theirs. Does nothing where every process keeps

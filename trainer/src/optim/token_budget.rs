@@ -1,16 +1,21 @@
 //! How many tokens go through the network together: as many as the recipe says, or fewer where memory does not suffice.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use super::config::OptimizerConfig;
+use super::follower::{AfterPack, Follower};
 use super::optimizer::Optimizer;
 use super::report::UpdateReport;
-use super::update::{Settings, accumulate, descend_all};
+use super::shared_gradients::SharedGradients;
+use super::shared_weights::SharedWeights;
+use super::update::{Settings, accumulate_followed, descend_all};
 use crate::batch::{Batch, plans};
 use crate::critic::Critic;
 use crate::memory::{Exhausted, or_exhausted};
 use crate::policy::Policy;
-use crate::ranks::{Lane, Ranks, RanksError};
+use crate::ranks::{Lane, RanksError};
 
 /// Most tokens of a pack. Halved for good when an allocation fails, so that a run that has found its limit does not run into
 /// it again at every step.
@@ -133,8 +138,8 @@ impl Cut {
 ///
 /// # Errors
 ///
-/// If memory does not suffice for single attempts; the weights are then as they were, and the gradients zero. If another process is
-/// gone.
+/// If memory does not suffice for single attempts; the weights are then as they were, and the gradients zero or gone. If another
+/// process is gone.
 pub fn apply_within(
     budget: &mut TokenBudget,
     policy: &Policy,
@@ -143,46 +148,125 @@ pub fn apply_within(
     (batch, members): (&Batch, &[usize]),
     settings: &Settings<'_>,
 ) -> Result<UpdateReport, UpdateError> {
-    let references = settings.references.map(|references| (references, references.members()));
-    let mut batches = vec![(batch, members)];
-    batches.extend(references.as_ref().map(|(references, members)| (*references, &members[..])));
-    let zero = || {
-        policy.weights.zero_gradients();
-        if let Some(critic) = &critic {
-            critic.weights.zero_gradients();
-        }
+    let ranks = settings.ranks;
+    // While only the critic learns, the policy has no gradient.
+    let learns = settings.learning_rate.is_some();
+    let weights = if learns { optimizer.share_weights(policy, ranks).map(Arc::new) } else { None };
+    let pass = Passes {
+        policy,
+        critic: critic.as_deref(),
+        batch,
+        members,
+        settings,
+        optimizer,
+        weights: weights.clone(),
     };
-    let mut is_again = false;
-    let report = budget.fit(&batches, |tokens| {
-        // What was added before memory ran out.
-        if std::mem::replace(&mut is_again, true) {
-            zero();
-        }
-        let config = OptimizerConfig { micro_batch_tokens: tokens, ..*settings.optimizer };
-        let settings = Settings { optimizer: &config, ..*settings };
-        accumulate(policy, critic.as_deref(), batch, members, &settings, optimizer.updates)
-    });
-    let own = report.inspect_err(|_| zero())?;
-    let report = sum_over_ranks(settings.ranks, policy, critic.as_deref(), own)?;
-    let report = descend_all(policy, optimizer, critic, settings, report);
-    optimizer.exchange_weights(&policy.weights, settings.ranks)?;
+    let own = match &optimizer.owners {
+        Some(owners) if optimizer.shares_gradients && learns => pass.shared(budget, owners)?,
+        _ => pass.whole(budget)?,
+    };
+    let report = if ranks.is_alone() {
+        own
+    } else {
+        UpdateReport::of_shares(&ranks.gather(Lane::Learning, "the reports of an update", own)?)
+    };
+    let report = descend_all(policy, optimizer, critic, settings, report)?;
+    if optimizer.shares_gradients {
+        policy.weights.drop_gradients();
+    }
+    match weights {
+        Some(weights) => weights.restore()?,
+        None => optimizer.exchange_weights(&policy.weights, ranks)?,
+    }
     Ok(report)
 }
 
-/// Adds the gradients of all processes up; returns what they did together.
-fn sum_over_ranks(
-    ranks: &Ranks,
-    policy: &Policy,
-    critic: Option<&Critic>,
-    own: UpdateReport,
-) -> Result<UpdateReport, RanksError> {
-    if ranks.is_alone() {
-        return Ok(own);
+/// The passes of one update over this process' share.
+struct Passes<'a> {
+    policy: &'a Policy,
+    critic: Option<&'a Critic>,
+    batch: &'a Batch,
+    members: &'a [usize],
+    settings: &'a Settings<'a>,
+    optimizer: &'a Optimizer,
+    /// The layers' weights, where processes share them out.
+    weights: Option<Arc<SharedWeights>>,
+}
+
+impl Passes<'_> {
+    /// Computes all gradients, and adds those of all processes up afterwards.
+    fn whole(&self, budget: &mut TokenBudget) -> Result<UpdateReport, UpdateError> {
+        let mut is_again = false;
+        let report = self.with_batches(|batches| {
+            budget.fit(batches, |tokens| {
+                // What was added before memory ran out.
+                if std::mem::replace(&mut is_again, true) {
+                    self.forget();
+                }
+                self.accumulate(tokens, &mut AfterPack(&mut || ()))
+            })
+        });
+        let report = report.inspect_err(|_| self.forget())?;
+        let ranks = self.settings.ranks;
+        ranks.sum_gradients(&self.policy.weights)?;
+        if let Some(critic) = self.critic {
+            ranks.sum_gradients(&critic.weights)?;
+        }
+        Ok(report)
     }
-    ranks.sum_gradients(&policy.weights)?;
-    if let Some(critic) = critic {
-        ranks.sum_gradients(&critic.weights)?;
+
+    /// Computes gradients that leave for their `owners` as they are computed.
+    fn shared(
+        &self,
+        budget: &mut TokenBudget,
+        owners: &BTreeMap<String, usize>,
+    ) -> Result<UpdateReport, UpdateError> {
+        let ranks = self.settings.ranks;
+        loop {
+            let sums = SharedGradients::new(self.policy, owners, ranks);
+            let mut sums = sums.with_weights(self.weights.clone());
+            let tokens = budget.tokens;
+            let computed = or_exhausted(|| self.accumulate(tokens, &mut sums));
+            let is_whole = sums.finish(computed.is_ok())?;
+            match computed {
+                Ok(report) if is_whole => {
+                    if let Some(critic) = self.critic {
+                        ranks.sum_gradients(&critic.weights)?;
+                    }
+                    return Ok(report);
+                }
+                Ok(_) => self.forget(),
+                Err(exhausted) => {
+                    self.forget();
+                    self.with_batches(|batches| budget.halve(batches, exhausted))?;
+                }
+            }
+        }
     }
-    let all = ranks.gather(Lane::Learning, "the reports of an update", own)?;
-    Ok(UpdateReport::of_shares(&all))
+
+    fn accumulate(&self, tokens: NonZeroUsize, follower: &mut dyn Follower) -> UpdateReport {
+        let config = OptimizerConfig { micro_batch_tokens: tokens, ..*self.settings.optimizer };
+        let settings = Settings { optimizer: &config, ..*self.settings };
+        let what = (self.batch, self.members);
+        accumulate_followed(self.policy, self.critic, what, &settings, self.optimizer.updates, follower)
+    }
+
+    /// Does `work` with what is cut into packs.
+    fn with_batches<T>(&self, work: impl FnOnce(&[(&Batch, &[usize])]) -> T) -> T {
+        let references = self.settings.references.map(|references| (references, references.members()));
+        let mut batches = vec![(self.batch, self.members)];
+        batches.extend(references.as_ref().map(|(references, members)| (*references, &members[..])));
+        work(&batches)
+    }
+
+    /// Forgets the gradients that were added so far.
+    fn forget(&self) {
+        if self.optimizer.shares_gradients {
+            self.policy.weights.drop_gradients();
+        }
+        self.policy.weights.zero_gradients();
+        if let Some(critic) = self.critic {
+            critic.weights.zero_gradients();
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use tch::{Kind, Tensor};
 
 use super::config::OptimizerConfig;
+use super::follower::{AfterPack, Follower};
 use super::optimizer::{Optimizer, clip_factor, gradient_norm};
 use super::report::{CriticReport, Sums, UpdateReport};
 use crate::algorithm::{
@@ -15,7 +16,7 @@ use crate::batch::{Batch, Plan, Values, plans};
 use crate::critic::{Critic, CriticConfig};
 use crate::policy::token_logprobs::{Gradients, TokenLogprobs};
 use crate::policy::{Network, Policy, Weights, token_logprobs};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, RanksError};
 
 /// What an update needs besides data.
 #[derive(Clone, Copy)]
@@ -57,23 +58,31 @@ pub fn apply(
     settings: &Settings<'_>,
 ) -> UpdateReport {
     let report = accumulate(policy, critic.as_deref(), batch, members, settings, optimizer.updates);
-    descend_all(policy, optimizer, critic, settings, report)
+    descend_all(policy, optimizer, critic, settings, report).expect("a process without others loses none")
 }
 
 /// Applies what [`accumulate`] has added up and reported.
+///
+/// # Errors
+///
+/// If processes share out gradients, and one is gone.
 pub(super) fn descend_all(
     policy: &Policy,
     optimizer: &mut Optimizer,
     critic: Option<&mut Critic>,
     settings: &Settings<'_>,
     mut report: UpdateReport,
-) -> UpdateReport {
+) -> Result<UpdateReport, RanksError> {
     if report.trained_tokens == 0 && report.supervised.is_none() {
-        return report;
+        return Ok(report);
     }
     report.updates = 1;
     if let Some(learning_rate) = settings.learning_rate {
-        let (norm, applied) = descend(&policy.weights, optimizer, settings.optimizer, learning_rate);
+        let norm = optimizer.gradient_norm(&policy.weights, settings.ranks)?;
+        if norm.is_finite() {
+            optimizer.watch(&policy.weights, settings.ranks)?;
+        }
+        let applied = descend_by(norm, &policy.weights, optimizer, settings.optimizer, learning_rate);
         report.gradient_norm = norm;
         report.skipped += usize::from(!applied);
     }
@@ -83,7 +92,7 @@ pub(super) fn descend_all(
         said.gradient_norm = norm;
         report.skipped += usize::from(!applied);
     }
-    report
+    Ok(report)
 }
 
 /// Applies the gradients of `weights`, or forgets them if they are not finite: their norm, and whether they were applied.
@@ -94,12 +103,23 @@ pub(crate) fn descend(
     learning_rate: f64,
 ) -> (f64, bool) {
     let norm = gradient_norm(weights);
+    (norm, descend_by(norm, weights, optimizer, config, learning_rate))
+}
+
+/// As [`descend`], with gradients whose norm is `norm`.
+fn descend_by(
+    norm: f64,
+    weights: &Weights,
+    optimizer: &mut Optimizer,
+    config: &OptimizerConfig,
+    learning_rate: f64,
+) -> bool {
     if norm.is_finite() {
         optimizer.step(weights, config, learning_rate, clip_factor(norm, config.max_gradient_norm));
     } else {
         weights.zero_gradients();
     }
-    (norm, norm.is_finite())
+    norm.is_finite()
 }
 
 /// Adds the gradients of those of the sequences `members` that are this process' share to those of the weights; reports everything but their norms. `update` is the
@@ -125,22 +145,33 @@ pub fn accumulate_in_parts(
     update: u64,
     after_part: &mut dyn FnMut(),
 ) -> UpdateReport {
+    let follower = &mut AfterPack(after_part);
+    accumulate_followed(policy, critic, (batch, members), settings, update, follower)
+}
+
+/// As [`accumulate`]; `follower` hears of every pack, and may end it.
+pub(super) fn accumulate_followed(
+    policy: &Policy,
+    critic: Option<&Critic>,
+    (batch, members): (&Batch, &[usize]),
+    settings: &Settings<'_>,
+    update: u64,
+    follower: &mut dyn Follower,
+) -> UpdateReport {
     let trained = if critic.is_some() || settings.algorithm.trains_without_advantage() {
         members.to_vec()
     } else {
         batch.with_signal(members)
     };
     let trained = batch.share_of(settings.ranks, &trained);
-    let supervised = settings.references.map(|references| supervise(policy, references, settings, update));
-    if supervised.is_some() {
-        after_part();
-    }
+    let supervised =
+        settings.references.map(|references| supervise(policy, references, settings, update, follower));
     let mut report = UpdateReport { supervised, ..UpdateReport::default() };
     if trained.is_empty() {
         return report;
     }
     let pass = Update {
-        model: policy.training_model(update),
+        model: policy.training_model_of(update, follower.layers()),
         critic,
         trunk: critic.and_then(Critic::trunk),
         batch,
@@ -150,10 +181,13 @@ pub fn accumulate_in_parts(
     };
     let mut sums = Sums::default();
     for plan in plans(batch, &trained, settings.optimizer.micro_batch_tokens.get()) {
+        if !follower.begin() {
+            break;
+        }
         report.computed_tokens += plan.pack.len();
         report.trained_tokens += plan.place_n.numel();
-        pass.backward(&plan, &mut sums);
-        after_part();
+        pass.backward(&plan, &mut sums, follower);
+        follower.end();
     }
     report.loss = sums.loss();
     report.tokens = sums.tokens();
@@ -165,14 +199,21 @@ pub fn accumulate_in_parts(
 }
 
 /// Adds the gradient of the references' cross entropy; returns its mean over their tokens, in nats, times the coefficient.
-fn supervise(policy: &Policy, references: &Batch, settings: &Settings<'_>, update: u64) -> f64 {
+fn supervise(
+    policy: &Policy,
+    references: &Batch,
+    settings: &Settings<'_>,
+    update: u64,
+    follower: &mut dyn Follower,
+) -> f64 {
     let cross_entropy = AlgorithmConfig {
         policy_loss: PolicyLoss::Reinforce,
         aggregation: Aggregation::TokenMean,
         ..AlgorithmConfig::default()
     };
     let settings = Settings { algorithm: &cross_entropy, references: None, ..*settings };
-    accumulate(policy, None, references, &references.members(), &settings, update).loss
+    let members = references.members();
+    accumulate_followed(policy, None, (references, &members), &settings, update, follower).loss
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.
@@ -212,7 +253,7 @@ impl Update<'_> {
     /// The network's gradient goes through the logprobs of the tokens only, so the graph is cut there: the loss gives the
     /// gradient of each logprob, the output layer continues it a few rows at a time, and the rest of the network does as
     /// it always does.
-    fn backward(&self, plan: &Plan, sums: &mut Sums) {
+    fn backward(&self, plan: &Plan, sums: &mut Sums, follower: &mut dyn Follower) {
         let learns = self.settings.learning_rate.is_some();
         let shares_trunk = self.critic.is_some() && self.trunk.is_none();
         if learns || shares_trunk {
@@ -226,7 +267,7 @@ impl Update<'_> {
                 gradient_ne = gradient_ne.map(|gradient_ne| gradient_ne + shared);
             }
             if let Some(gradient_ne) = gradient_ne {
-                pass.backward(&gradient_ne);
+                pass.backward_by_layer(&gradient_ne, &mut |layer| follower.layer_done(layer));
             }
         }
         if let (Some(critic), Some(trunk)) = (self.critic, &self.trunk) {

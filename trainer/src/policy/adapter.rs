@@ -92,6 +92,15 @@ impl Adapter {
         Adapter { config: self.config.clone(), factors: factors.collect() }
     }
 
+    /// The same tensors.
+    pub(super) fn shared(&self) -> Adapter {
+        let factors = self.factors.iter().map(|(module, Factors { down, up, transposed })| {
+            let (down, up) = (down.shallow_clone(), up.shallow_clone());
+            (module.clone(), Factors { down, up, transposed: *transposed })
+        });
+        Adapter { config: self.config.clone(), factors: factors.collect() }
+    }
+
     /// Every trained tensor by its name in PEFT's files.
     pub(super) fn iter(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.factors.iter().flat_map(|(module, Factors { down, up, .. })| {

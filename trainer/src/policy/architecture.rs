@@ -2,6 +2,7 @@
 //!
 //! A family reads `config.json` into an [`Architecture`]; [`Network`](super::Network) computes any of them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -154,6 +155,19 @@ impl Architecture {
             shapes.add(bias, &[vocab_size]);
         }
         shapes.into_list()
+    }
+
+    /// Names of the weights that each layer has for itself; not of an encoder's.
+    pub(crate) fn names_by_layer(&self) -> Vec<Vec<String>> {
+        let names = |layer: &Layer| {
+            let mut shapes = Shapes::default();
+            layer.shapes(&mut shapes);
+            shapes.into_list().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let all: Vec<Vec<String>> = self.layers.iter().map(names).collect();
+        let mut times = BTreeMap::new();
+        all.iter().flatten().for_each(|name| *times.entry(name.clone()).or_insert(0) += 1);
+        all.into_iter().map(|names| names.into_iter().filter(|name| times[name] == 1).collect()).collect()
     }
 
     /// Names of the tables of token rows and of learned positions. Where the output matrix is tied, it is the first of them.

@@ -333,7 +333,7 @@ impl Layer {
     }
 
     /// Whether it has the form that is computed without a graph.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let norms = self.input_norm.is_plain() && self.feed_norm.as_ref().is_some_and(Norm::is_plain);
         let attention = &self.attention;
         let projections = [&attention.qkv, &attention.output, &self.feed.up, &self.feed.down];

@@ -18,9 +18,11 @@ mod export;
 mod families;
 mod feed_forward;
 mod footprint;
+mod gradient;
 mod host_view;
 mod interjection;
 mod kv_cache;
+mod layers;
 mod network;
 mod norm;
 mod pack;
@@ -49,10 +51,13 @@ pub use encoder::{Prompts, Read};
 pub use error::PolicyError;
 pub use export::export_adapter;
 pub use footprint::{MASTER, PassBytes, Training};
+pub(crate) use gradient::{gradient_of, set_gradient, take_gradient};
 pub use host_view::HostView;
 pub(crate) use host_view::{Held, OnTheirWay, Place};
 pub use interjection::{Continuation, Interjection};
 pub use kv_cache::{KeysAndValues, KvCache};
+pub(crate) use layers::LayerSource;
+use layers::{Layers, Nowhere, OneByOne};
 pub use network::Network;
 pub use pack::{Pack, PackSize, Pass, logprobs_and_entropy};
 pub use relative::RelativeBias;
@@ -61,8 +66,8 @@ pub use saving::{MAX_SHARD_BYTES, Shard, shards};
 use tch::{Device, Kind};
 pub use tokenizer::Tokenizer;
 pub(crate) use tokenizer::stop_ids;
+pub(crate) use weights::read_json;
 pub use weights::{Weights, load_tensor};
-pub(crate) use weights::{gradient_of, read_json};
 
 use crate::rollout::Shaping;
 
@@ -171,11 +176,40 @@ impl Policy {
     /// The network for the optimizer's update number `update`, from 0: what adapters read loses a part if the recipe says
     /// so, and the backward pass computes layers again if it says that.
     pub fn training_model(&self, update: u64) -> Network {
-        let network = self.model().recomputing(self.recomputes);
+        self.for_training(self.model(), update)
+    }
+
+    fn for_training(&self, network: Network, update: u64) -> Network {
+        let network = network.recomputing(self.recomputes);
         match self.weights.adapter().map(|adapter| adapter.config.dropout) {
             Some(rate) if rate > 0.0 => network.with_dropout(Dropout { rate, seed: self.seed, update }),
             _ => network,
         }
+    }
+
+    /// As [`Policy::training_model`]; `source`, if there is one, has its layers.
+    pub(crate) fn training_model_of(&self, update: u64, source: Option<Arc<dyn LayerSource>>) -> Network {
+        match source {
+            None => self.training_model(update),
+            Some(source) => self.for_training(self.one_by_one(source), update),
+        }
+    }
+
+    /// Whether an update goes through the network layer by layer, forward and back, so that it needs no layer for longer.
+    pub(crate) fn updates_by_layer(&self) -> bool {
+        self.for_training(self.one_by_one(Arc::new(Nowhere)), 0).goes_by_layer()
+    }
+
+    /// The network whose layers `source` has.
+    fn one_by_one(&self, source: Arc<dyn LayerSource>) -> Network {
+        let layers = Layers::OneByOne(Box::new(OneByOne {
+            layers: self.architecture.layers.clone(),
+            weights: self.weights.shared(),
+            kind: self.compute,
+            source,
+        }));
+        Network::with_layers(&self.architecture, &self.weights, self.compute, layers)
+            .truncating(self.truncation)
     }
 
     /// The network without what adapters change in it.

@@ -14,12 +14,14 @@ use super::cross_attention::LoadedCrossAttention;
 use super::dropout::{Dropout, TokenDropout};
 use super::encoder::LoadedEncoder;
 use super::feed_forward::LoadedFeedForward;
+use super::gradient::gradient_of;
+use super::layers::Layers;
 use super::norm::LoadedNorm;
 use super::rotary::{Angles, LoadedRotary};
 use super::rounded_operands::with_rounded_operands;
 use super::row_kernels;
 use super::self_attention::LoadedSelfAttention;
-use super::weights::{Weights, gradient_of};
+use super::weights::Weights;
 use crate::rollout::Shaping;
 
 /// The network with its weights in the compute dtype. A view for one step: made from the f32 master weights, thrown
@@ -31,7 +33,7 @@ pub struct Network {
     embedding_scale: Option<f64>,
     positions_te: Option<Tensor>,
     rotary: Vec<LoadedRotary>,
-    layers: Vec<LoadedLayer>,
+    layers: Layers,
     final_norm: LoadedNorm,
     head_ve: Tensor,
     head_bias_v: Option<Tensor>,
@@ -75,17 +77,28 @@ impl Network {
     /// With gradients enabled the cast is part of the graph, so that a backward pass through this network adds to the
     /// f32 gradients of the master weights. The output matrix stays f32, since logits do ([`Network::logits`]).
     pub fn new(architecture: &Architecture, weights: &Weights, kind: Kind) -> Network {
+        let layers = architecture.layers.iter().enumerate();
+        let layers = layers.map(|(index, layer)| LoadedLayer::new(index, layer, weights, kind)).collect();
+        Network::with_layers(architecture, weights, kind, Layers::Loaded(layers))
+    }
+
+    /// As [`Network::new`], with these layers.
+    pub(super) fn with_layers(
+        architecture: &Architecture,
+        weights: &Weights,
+        kind: Kind,
+        layers: Layers,
+    ) -> Network {
         let embedding_ve = weights.get(&architecture.embedding.tokens).shallow_clone();
         let device = embedding_ve.device();
         let named = |name: &String| weights.get(name).shallow_clone();
-        let layers = architecture.layers.iter().enumerate();
         Network {
             sizes: architecture.sizes,
             kind,
             embedding_scale: architecture.embedding.scale,
             positions_te: architecture.embedding.positions.as_ref().map(named),
             rotary: architecture.rotary.iter().map(|rotary| rotary.load(device)).collect(),
-            layers: layers.map(|(index, layer)| LoadedLayer::new(index, layer, weights, kind)).collect(),
+            layers,
             final_norm: architecture.final_norm.load(weights, kind),
             head_ve: architecture.head.matrix.as_ref().map_or_else(|| embedding_ve.shallow_clone(), named),
             head_bias_v: architecture.head.bias.as_ref().map(named),
@@ -122,6 +135,11 @@ impl Network {
         self.recomputes
     }
 
+    /// Whether a pass and its way back go through the layers one after the other, and need none of them in between.
+    pub(super) fn goes_by_layer(&self) -> bool {
+        self.recomputes || self.is_plain()
+    }
+
     /// Its sizes.
     pub fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -153,7 +171,9 @@ impl Network {
     pub(super) fn hidden_of(&self, tokens: &Tokens, attention: &mut dyn Attention) -> Tensor {
         let shared = self.shared(tokens);
         let embedded = self.embed(tokens);
-        let x_bte = self.layers.iter().fold(embedded, |x_bte, layer| layer.apply(&x_bte, &shared, attention));
+        let apply =
+            |x_bte: Tensor, index| self.layers.with(index, |layer| layer.apply(&x_bte, &shared, attention));
+        let x_bte = (0..self.layers.count()).fold(embedded, apply);
         self.final_norm.apply(&x_bte)
     }
 
@@ -167,9 +187,9 @@ impl Network {
         let _no_gradient = tch::no_grad_guard();
         let shared = self.shared(tokens);
         let mut inputs = vec![self.embed(tokens)];
-        for layer in &self.layers {
+        for index in 0..self.layers.count() {
             let input = inputs.last().expect("the embedding is an input");
-            inputs.push(layer.apply(input, &shared, attention));
+            inputs.push(self.layers.with(index, |layer| layer.apply(input, &shared, attention)));
         }
         (self.final_norm.apply(inputs.last().expect("the embedding is an input")), inputs)
     }
@@ -177,20 +197,25 @@ impl Network {
     /// Adds the gradients of the weights below the final hidden states, given the gradient of those, `[B, T, E]`.
     ///
     /// Every layer is computed a second time, alone, from its input, and only then holds what its own backward pass needs
-    /// (Chen et al. 2016, arXiv:1604.06174): memory grows with one layer, and time by one forward pass.
+    /// (Chen et al. 2016, arXiv:1604.06174): memory grows with one layer, and time by one forward pass. `after_layer` hears of each
+    /// layer that is done.
     pub(super) fn backward_from(
         &self,
         inputs: Vec<Tensor>,
         gradient_bte: &Tensor,
         tokens: &Tokens,
         attention: &mut dyn Attention,
+        after_layer: &mut dyn FnMut(usize),
     ) {
         let shared = self.shared(tokens);
         let mut inputs = inputs.into_iter().rev();
         let last = inputs.next().expect("the final norm has an input");
         let mut gradient = gradient_of_input(&last, gradient_bte, |x| self.final_norm.apply(x));
-        for (layer, input) in self.layers.iter().rev().zip(inputs) {
-            gradient = gradient_of_input(&input, &gradient, |x| layer.apply(x, &shared, attention));
+        for (index, input) in (0..self.layers.count()).rev().zip(inputs) {
+            gradient = self.layers.with(index, |layer| {
+                gradient_of_input(&input, &gradient, |x| layer.apply(x, &shared, attention))
+            });
+            after_layer(index);
         }
         let embedded = self.embed(tokens);
         if embedded.requires_grad() {

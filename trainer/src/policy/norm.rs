@@ -3,9 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::architecture::Shapes;
+use super::gradient::gradient_of;
 use super::row_kernels;
 use super::training_kernels::{self, Normed};
-use super::weights::{Weights, gradient_of};
+use super::weights::Weights;
 
 /// Which formula, and where its weights are.
 #[derive(Clone, Debug, PartialEq)]

@@ -287,16 +287,23 @@ impl Pass<'_> {
     ///
     /// If gradients were off in the forward pass.
     pub fn backward(self, gradient_ne: &Tensor) {
+        self.backward_by_layer(gradient_ne, &mut |_| ());
+    }
+
+    /// As [`Pass::backward`]; `after_layer` hears the number of each layer, from 0, whose own weights have got all that they get from
+    /// this pass. A network that follows its graph says nothing.
+    pub(crate) fn backward_by_layer(self, gradient_ne: &Tensor, after_layer: &mut dyn FnMut(usize)) {
         match self.way {
             Way::Graph => (self.hidden_ne * gradient_ne).sum(Kind::Float).backward(),
-            Way::Direct(direct) => self.model.direct_backward(*direct, gradient_ne),
+            Way::Direct(direct) => self.model.direct_backward(*direct, gradient_ne, after_layer),
             Way::Again(again) => {
                 let Again { tokens, mut attention, inputs, predictor_n, prompts } = *again;
                 let last = inputs.last().expect("the final norm has an input");
                 // Completions of one prompt share the token that predicts their first one: their gradients add up.
                 let mut gradient_te = last.squeeze_dim(0).zeros_like();
                 let _ = gradient_te.index_add_(0, &predictor_n, &gradient_ne.to_kind(last.kind()));
-                self.model.backward_from(inputs, &gradient_te.unsqueeze(0), &tokens, &mut attention);
+                let gradient_bte = gradient_te.unsqueeze(0);
+                self.model.backward_from(inputs, &gradient_bte, &tokens, &mut attention, after_layer);
                 if let (Some((prompts, inputs)), Some(read)) = (prompts, attention.read()) {
                     self.model.backward_from_read(inputs, &read.states_1se.grad(), &prompts);
                 }

@@ -5,7 +5,8 @@ use tch::{Kind, Tensor};
 use super::adapter::Adapter;
 use super::architecture::Shapes;
 use super::dropout::TokenDropout;
-use super::weights::{Weights, gradient_of};
+use super::gradient::gradient_of;
+use super::weights::Weights;
 
 /// One product `x W^T + b` whose matrix is stored as one module or several, stacked by rows.
 #[derive(Clone, Debug, PartialEq)]

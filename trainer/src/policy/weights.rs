@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::adapter::Adapter;
 use super::error::PolicyError;
+use super::gradient::take_gradient;
 
 /// Room for an index of half a million tensors.
 const MAX_JSON_BYTES: u64 = 64 << 20;
@@ -68,6 +69,13 @@ impl Weights {
         }
     }
 
+    /// Takes every gradient away, and its memory with it.
+    pub(crate) fn drop_gradients(&self) {
+        for (_, tensor) in self.trained() {
+            drop(take_gradient(tensor));
+        }
+    }
+
     /// Names and tensors, in the order of names.
     pub fn into_tensors(self) -> impl Iterator<Item = (String, Tensor)> {
         self.tensors.into_iter()
@@ -106,6 +114,11 @@ impl Weights {
             stored: self.stored.clone(),
             adapter: self.adapter.as_ref().map(Adapter::copied),
         }
+    }
+
+    /// The same tensors, for another who reads them.
+    pub(super) fn shared(&self) -> Weights {
+        Weights { adapter: self.adapter.as_ref().map(Adapter::shared), ..self.without_adapter() }
     }
 
     /// The same tensors without what an adapter changes.
@@ -192,18 +205,10 @@ impl Weights {
     }
 }
 
-/// A copy of a tensor that is trained, without its gradient; one that is not trained is shared.
+/// A copy of a tensor that is trained, without its gradient; of one that is not trained the same numbers in memory, whatever becomes
+/// of the tensor itself.
 pub(super) fn copied(tensor: &Tensor) -> Tensor {
-    if tensor.requires_grad() { tensor.detach().copy() } else { tensor.shallow_clone() }
-}
-
-/// The gradient of a weight that is trained, to be added to in place; zero if there was none.
-pub(crate) fn gradient_of(weight: &Tensor) -> Tensor {
-    if !weight.grad().defined() {
-        // There is no other way to give a tensor a gradient.
-        tch::with_grad(|| weight.flatten(0, -1).dot(&weight.detach().zeros_like().flatten(0, -1)).backward());
-    }
-    weight.grad()
+    if tensor.requires_grad() { tensor.detach().copy() } else { tensor.detach() }
 }
 
 /// Reads one tensor as f32 on the host, after comparing its shape and dtype with what is wanted.

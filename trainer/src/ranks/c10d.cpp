@@ -151,6 +151,18 @@ char* rltrain_c10d_all_reduce(GroupHandle* group, at::Tensor* tensor, int op, Wo
   });
 }
 
+// The sum of all tensors is in that of `root` afterwards; the others hold parts of it.
+char* rltrain_c10d_reduce(GroupHandle* group, at::Tensor* tensor, int root, WorkHandle** out) {
+  return guarded([&] {
+    std::vector<at::Tensor> tensors = {*tensor};
+    c10d::ReduceOptions options;
+    options.reduceOp = c10d::ReduceOp::SUM;
+    options.rootRank = root;
+    auto work = group->backend->reduce(tensors, options);
+    *out = handle_of(std::move(work), std::move(tensors));
+  });
+}
+
 char* rltrain_c10d_all_gather(GroupHandle* group, at::Tensor* from, at::Tensor* into, WorkHandle** out) {
   return guarded([&] {
     at::Tensor input = *from, output = *into;

@@ -70,6 +70,12 @@ unsafe extern "C" {
         op: c_int,
         out: *mut *mut WorkHandle,
     ) -> Failed;
+    fn rltrain_c10d_reduce(
+        group: *mut GroupHandle,
+        tensor: *const c_void,
+        root: c_int,
+        out: *mut *mut WorkHandle,
+    ) -> Failed;
     fn rltrain_c10d_all_gather(
         group: *mut GroupHandle,
         from: *const c_void,
@@ -89,6 +95,13 @@ unsafe extern "C" {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct C10dError(String);
+
+impl C10dError {
+    /// As if libtorch had said `message`.
+    pub(super) fn of(message: String) -> C10dError {
+        C10dError(message)
+    }
+}
 
 /// A message of the other half as an error.
 fn checked(failed: Failed) -> Result<(), C10dError> {
@@ -292,6 +305,30 @@ impl Group {
         Ok(Work::of(out))
     }
 
+    /// Begins to add every process' `tensor` up, in that of process `root`. The others' hold nothing of use afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor cannot be reduced, or the group is broken.
+    pub(super) fn sum_to(&self, tensor: Tensor, root: usize) -> Result<Underway, C10dError> {
+        let (mut out, root) = (ptr::null_mut(), c_int::try_from(root).unwrap_or(c_int::MAX));
+        // SAFETY: as for `all_reduce`.
+        checked(unsafe { rltrain_c10d_reduce(self.0, tensor.as_ptr().cast(), root, &raw mut out) })?;
+        Ok(Underway { work: Work::of(out), tensor })
+    }
+
+    /// As [`Group::broadcast`], of a tensor that is given back when it is done.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn broadcast_own(&self, tensor: Tensor, root: usize) -> Result<Underway, C10dError> {
+        let (mut out, root) = (ptr::null_mut(), c_int::try_from(root).unwrap_or(c_int::MAX));
+        // SAFETY: as for `all_reduce`.
+        checked(unsafe { rltrain_c10d_broadcast(self.0, tensor.as_ptr().cast(), root, &raw mut out) })?;
+        Ok(Underway { work: Work::of(out), tensor })
+    }
+
     /// Begins to fill `into`, everywhere, with the `from` of every process one behind the other. All have one shape and kind.
     ///
     /// # Errors
@@ -329,12 +366,34 @@ impl Drop for Group {
     }
 }
 
+/// A collective under way that has a tensor of its own, so that nobody touches it before it is done. Libtorch's work keeps what it
+/// needs of its group.
+pub(super) struct Underway {
+    work: Work<'static>,
+    tensor: Tensor,
+}
+
+impl Underway {
+    /// Waits until it is done; returns the tensor.
+    ///
+    /// # Errors
+    ///
+    /// If another process has left, or does not come.
+    pub(super) fn wait(self) -> Result<Tensor, C10dError> {
+        self.work.wait()?;
+        Ok(self.tensor)
+    }
+}
+
 /// A collective under way. Whoever drops it waits for it.
 #[must_use = "what it works on is not to be touched before it is done"]
 pub(super) struct Work<'a> {
     handle: *mut WorkHandle,
     tensors: PhantomData<&'a Tensor>,
 }
+
+// SAFETY: libtorch's work can be waited for by any thread.
+unsafe impl Send for Work<'_> {}
 
 impl Work<'_> {
     fn of<'a>(handle: *mut WorkHandle) -> Work<'a> {

@@ -1,16 +1,19 @@
 //! Gradients of all processes added up, bucket by bucket.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tch::Tensor;
 
-use super::c10d::{C10dError, Group, Reduction};
+use super::c10d::{C10dError, Group, Reduction, Underway};
 use super::{Lane, Ranks, RanksError, Together};
 use crate::policy::{Weights, gradient_of};
 
 /// Elements of a bucket. Small tensors travel together, because each collective costs a round trip; buckets travel one behind the
 /// other, so that one is copied while another is on its way.
 const BUCKET: usize = 1 << 23;
+
+/// What the sum of gradients is called where it fails.
+const SUM: &str = "the sum of gradients";
 
 /// How many buckets are on their way at once.
 const IN_FLIGHT: usize = 2;
@@ -25,7 +28,35 @@ impl Ranks {
     pub fn sum_gradients(&self, weights: &Weights) -> Result<(), RanksError> {
         let Some(together) = &self.0 else { return Ok(()) };
         let _no_gradient = tch::no_grad_guard();
-        together.collective("the sum of gradients", || together.sum_gradients(weights))
+        together.collective(SUM, || together.sum_gradients(weights))
+    }
+
+    /// Begins to add the `flat` of all processes up for process `owner`. All begin the same sums in the same order.
+    ///
+    /// # Errors
+    ///
+    /// If a process is gone.
+    pub(crate) fn begin_sum(&self, flat: Tensor, owner: usize) -> Result<TensorUnderway, RanksError> {
+        let Some(together) = &self.0 else { return Ok(TensorUnderway(Journey::Done(flat))) };
+        let begun = together.collective(SUM, || {
+            let (learning, cuda) = (together.group(Lane::Learning), together.cuda());
+            cuda.as_ref().unwrap_or(&learning).sum_to(flat, owner)
+        })?;
+        Ok(TensorUnderway(Journey::Begun(begun, Arc::clone(together))))
+    }
+
+    /// Begins to send the `flat` of process `owner` to all others, whose own is overwritten. All begin the same in the same order.
+    ///
+    /// # Errors
+    ///
+    /// If a process is gone.
+    pub(crate) fn begin_broadcast(&self, flat: Tensor, owner: usize) -> Result<TensorUnderway, RanksError> {
+        let Some(together) = &self.0 else { return Ok(TensorUnderway(Journey::Done(flat))) };
+        let begun = together.collective("the weights of a layer", || {
+            let (learning, cuda) = (together.group(Lane::Learning), together.cuda());
+            cuda.as_ref().unwrap_or(&learning).broadcast_own(flat, owner)
+        })?;
+        Ok(TensorUnderway(Journey::Begun(begun, Arc::clone(together))))
     }
 
     /// Replaces a column by the sum over all processes: whoever has not computed an element has zero for it.
@@ -55,6 +86,32 @@ impl Ranks {
             let (learning, cuda) = (together.group(Lane::Learning), together.cuda());
             cuda.as_ref().unwrap_or(&learning).broadcast(tensor, root)?.wait()
         })
+    }
+}
+
+/// A tensor on its way to the process, or the processes, that want it.
+pub(crate) struct TensorUnderway(Journey);
+
+enum Journey {
+    /// Of one process.
+    Done(Tensor),
+    /// Of several.
+    Begun(Underway, Arc<Together>),
+}
+
+impl TensorUnderway {
+    /// Waits for it. Of a sum only the owner has anything; what others get is to be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// If a process is gone.
+    pub(crate) fn wait(self) -> Result<Tensor, RanksError> {
+        match self.0 {
+            Journey::Done(flat) => Ok(flat),
+            Journey::Begun(begun, together) => {
+                together.collective("the exchange of an update", || begun.wait())
+            }
+        }
     }
 }
 

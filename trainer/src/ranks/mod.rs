@@ -15,6 +15,7 @@ mod gradients;
 mod place;
 mod pulse;
 mod share;
+mod store;
 mod watch;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use c10d::C10dError;
 use c10d::{Group, Reduction, Store};
+pub(crate) use gradients::TensorUnderway;
 pub use place::{Place, PlaceError};
 pub use pulse::{Fate, Pulse, SILENCE};
 use serde::Serialize;
@@ -175,28 +177,31 @@ impl Ranks {
         Ranks(None)
     }
 
-    /// Joins the others at `place`, for gradients on `device`. `end` ends the process where the run has ended and it cannot do so
+    /// Joins the others at `place`, for gradients on `device`. `notice` tells the user who is being waited for. `end` ends the process where the run has ended and it cannot do so
     /// itself, because it waits for others; it should say why.
     ///
     /// # Errors
     ///
     /// If the store does not answer, or a process does not come within three minutes.
-    pub fn join(place: Place, device: Device, end: fn(&Fate) -> !) -> Result<Ranks, RanksError> {
+    pub fn join(
+        place: Place,
+        device: Device,
+        notice: fn(&str),
+        end: fn(&Fate) -> !,
+    ) -> Result<Ranks, RanksError> {
         let (rank, world) = (place.rank, place.world);
         let connect = |serves| {
-            let (host, port) = &place.store;
-            let prefix = format!("rltrain/{}", place.start);
-            Store::connect((host, *port), serves, START, &prefix).map_err(|source| RanksError::NoStore {
+            store::connect(&place, serves, START).map_err(|source| RanksError::NoStore {
                 rank,
-                host: host.clone(),
-                port: *port,
+                host: place.store.0.clone(),
+                port: place.store.1,
                 source,
             })
         };
         let store = connect(place.serves)?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let watch = Watch::start(&place, host.trim().to_owned(), connect(false)?, end);
-        watch.wait_for_all(&store, START).map_err(|(missing, source)| RanksError::Missing {
+        watch.wait_for_all(&store, START, notice).map_err(|(missing, source)| RanksError::Missing {
             rank: missing,
             world,
             source,
@@ -295,10 +300,20 @@ impl Ranks {
     ///
     /// If a process is gone.
     pub fn any(&self, lane: Lane, what: &'static str, says: bool) -> Result<bool, RanksError> {
-        let Some(together) = &self.0 else { return Ok(says) };
-        let flag = Tensor::from_slice(&[i64::from(says)]);
-        together.collective(what, || together.group(lane).all_reduce(&flag, Reduction::Max)?.wait())?;
-        Ok(flag.int64_value(&[0]) != 0)
+        Ok(self.any_of(lane, what, &[says])?[0])
+    }
+
+    /// As [`Ranks::any`], of several things, of which every process has as many.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn any_of(&self, lane: Lane, what: &'static str, says: &[bool]) -> Result<Vec<bool>, RanksError> {
+        let Some(together) = &self.0 else { return Ok(says.to_vec()) };
+        let flags = Tensor::from_slice(&says.iter().map(|says| i64::from(*says)).collect::<Vec<_>>());
+        together.collective(what, || together.group(lane).all_reduce(&flags, Reduction::Max)?.wait())?;
+        let flags = Vec::<i64>::try_from(flags).expect("flags are a vector");
+        Ok(flags.into_iter().map(|flag| flag != 0).collect())
     }
 
     /// Checks that all processes have the same for each of some things, given by name.
@@ -322,7 +337,7 @@ impl Ranks {
     /// Ends this process' part in good order, after all others have ended theirs.
     pub fn leave(&self) {
         let Some(together) = &self.0 else { return };
-        together.watch.leave();
+        together.watch.leave(&together.store);
         if together.place.serves {
             together.watch.wait_until_all_left(&together.store, PARTING);
         }

@@ -13,6 +13,12 @@ use crate::telemetry::Phases;
 /// The key that tells why the run ended.
 const FATE: &str = "fate";
 
+/// How long a single look for a process that has not come takes at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether others have left.
+const LEAVING: Duration = Duration::from_millis(20);
+
 /// Nobody waits.
 const WORKS: u64 = u64::MAX;
 
@@ -32,6 +38,8 @@ pub(super) struct Watch {
     /// When the thread that talks to the store last got through, as above.
     spoke: AtomicU64,
     has_left: AtomicBool,
+    /// Held while this process says where it is, so that nothing older follows its last words.
+    words: Mutex<()>,
     /// What is known of the processes that this one listens to.
     heard: Mutex<Vec<(usize, Heard)>>,
     fate: Mutex<Option<Fate>>,
@@ -58,6 +66,7 @@ impl Watch {
             waits_since: AtomicU64::new(WORKS),
             spoke: AtomicU64::new(0),
             has_left: AtomicBool::new(false),
+            words: Mutex::default(),
             heard: Mutex::default(),
             fate: Mutex::new(None),
             decided: Condvar::new(),
@@ -110,22 +119,54 @@ impl Watch {
         }
     }
 
-    /// Waits until every process has spoken.
+    /// Waits until every process has spoken, and has `notice` hear of those that have not for a while.
     ///
     /// # Errors
     ///
     /// The number of one that has not after `patience`.
-    pub(super) fn wait_for_all(&self, store: &Store, patience: Duration) -> Result<(), (usize, C10dError)> {
-        let until = Instant::now() + patience;
+    pub(super) fn wait_for_all(
+        &self,
+        store: &Store,
+        patience: Duration,
+        notice: fn(&str),
+    ) -> Result<(), (usize, C10dError)> {
+        let (begun, mut told) = (Instant::now(), Duration::ZERO);
         for rank in 0..self.place.world {
-            let left = until.saturating_duration_since(Instant::now()).max(TICK);
-            store.wait(&key_of(rank), left).map_err(|error| (rank, error))?;
+            // A wait that fails tells neither that the store is gone nor that the time is over.
+            while let Err(error) = store.wait(&key_of(rank), LOOK) {
+                let is_there = |rank: usize| store.get(&key_of(rank)).map(|pulse| pulse.is_some());
+                if is_there(rank).map_err(|error| (rank, error))? {
+                    break;
+                }
+                let waited = begun.elapsed();
+                if waited >= patience {
+                    return Err((rank, error));
+                }
+                if self.place.rank == 0 && waited >= told + SILENCE {
+                    told = waited;
+                    let missing: Vec<String> = (rank..self.place.world)
+                        .filter(|rank| !is_there(*rank).unwrap_or(false))
+                        .map(|rank| rank.to_string())
+                        .collect();
+                    notice(&format!(
+                        "waiting for {} s for rank {} of {} to start; given up after {} s",
+                        waited.as_secs(),
+                        missing.join(", "),
+                        self.place.world,
+                        patience.as_secs()
+                    ));
+                }
+            }
         }
         Ok(())
     }
 
-    /// Ends the part of this process in good order.
-    pub(super) fn leave(&self) {
+    /// Ends the part of this process in good order. These are its last words.
+    pub(super) fn leave(&self, store: &Store) {
+        let _words = locked(&self.words);
+        let last = Pulse { has_left: true, ..self.pulse(u64::MAX) };
+        // Whoever is gone by now does not need to hear it.
+        let _ = store.set(&key_of(self.place.rank), &serde_json::to_vec(&last).unwrap_or_default());
         self.has_left.store(true, Ordering::Relaxed);
     }
 
@@ -137,7 +178,7 @@ impl Watch {
             _ => true,
         };
         while Instant::now() < until && !(1..self.place.world).all(|rank| has_left(&rank)) {
-            thread::sleep(TICK / 5);
+            thread::sleep(LEAVING);
         }
     }
 
@@ -182,19 +223,18 @@ impl Watch {
             if self.place.rank == 0 { (1..self.place.world).collect() } else { vec![0] };
         let mut noticed = Instant::now();
         for beat in 1.. {
-            let pulse = self.pulse(beat);
-            let last_words = pulse.has_left;
-            match self.exchange(store, &pulse, &listens_to) {
-                Ok(()) => self.spoke.store(self.now(), Ordering::Relaxed),
-                Err(_) if last_words => return,
+            let pulse = match self.exchange(store, beat, &listens_to) {
+                Ok(pulse) => pulse,
+                Err(_) if self.has_left.load(Ordering::Relaxed) => return,
                 Err(cause) => return self.store_gone(cause.to_string()),
-            }
+            };
+            self.spoke.store(self.now(), Ordering::Relaxed);
             let now = Instant::now();
             let heard = locked(&self.heard).clone();
             if let Some((rank, silent)) = heard.iter().find(|(_, heard)| heard.is_silent(now)) {
                 self.decide(store, Fate::Silent { rank: *rank, last: silent.pulse.clone() });
             }
-            if last_words {
+            if pulse.has_left {
                 return;
             }
             if self.place.rank == 0 && noticed.elapsed() > PATIENCE {
@@ -209,9 +249,12 @@ impl Watch {
         }
     }
 
-    /// Says where this process is, and hears where others are and whether the run has ended.
-    fn exchange(&self, store: &Store, pulse: &Pulse, listens_to: &[usize]) -> Result<(), C10dError> {
-        store.set(&key_of(self.place.rank), &serde_json::to_vec(pulse).unwrap_or_default())?;
+    /// Says where this process is, and hears where others are and whether the run has ended; returns what it said.
+    fn exchange(&self, store: &Store, beat: u64, listens_to: &[usize]) -> Result<Pulse, C10dError> {
+        let words = locked(&self.words);
+        let said = self.pulse(beat);
+        store.set(&key_of(self.place.rank), &serde_json::to_vec(&said).unwrap_or_default())?;
+        drop(words);
         if let Some(fate) = store.get(FATE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             self.know(fate);
         }
@@ -224,7 +267,7 @@ impl Watch {
                 None => heard.push((*rank, Heard::new(pulse, now))),
             }
         }
-        Ok(())
+        Ok(said)
     }
 
     fn store_gone(&self, cause: String) {

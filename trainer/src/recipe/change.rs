@@ -14,15 +14,15 @@ use toml::{Table, Value};
 /// - `run`, `model.path`: the folder may have moved, and the weights come from the checkpoint.
 /// - `tasks.train`, `tasks.heldout`: the files may have moved; a checkpoint knows their hashes.
 /// - `model.device`, `model.fast_matmul`, `model.gradient_checkpointing`, `executor.workers`, `executor.most_waiting`,
-///   `executor.verdict_cache`, `rollout.max_batch`, `rollout.servers`, `rollout.remote`, `optimizer.micro_batch_tokens`: what the machine at hand
-///   has and bears, and who helps it.
+///   `executor.verdict_cache`, `rollout.max_batch`, `rollout.servers`, `rollout.remote`, `optimizer.micro_batch_tokens`,
+///   `optimizer.sharding`: what the machine at hand has and bears, and who helps it.
 /// - of `executor.remote`, all but `kind`: `rltrain executor` says the same on any machine.
 /// - `eval.every`, `checkpoint`, `telemetry`: when to look, when to save, and what to tell.
 /// - of `rewards.process`, `rewards.http` and `rewards.judge`, for plug-ins and judges of any name: where they are, how many are asked
 ///   at once, and for what price. A server may have moved.
 ///
 /// What evaluations sample may not change, for before and after would not be comparable.
-pub const MAY_CHANGE: [&str; 35] = [
+pub const MAY_CHANGE: [&str; 36] = [
     "steps",
     "run",
     "model.path",
@@ -44,6 +44,7 @@ pub const MAY_CHANGE: [&str; 35] = [
     "rollout.servers",
     "rollout.remote",
     "optimizer.micro_batch_tokens",
+    "optimizer.sharding",
     "eval.every",
     "checkpoint",
     "telemetry",
@@ -61,7 +62,7 @@ pub const MAY_CHANGE: [&str; 35] = [
 ];
 
 /// Why changes of a key, or of a section, leave the steps as they would have been. The first that fits counts.
-const HARMLESS: [(&str, &str); 15] = [
+const HARMLESS: [(&str, &str); 16] = [
     ("steps", "the run ends elsewhere"),
     ("run", "the folder may have moved"),
     ("model.path", "the files may have moved"),
@@ -77,6 +78,7 @@ const HARMLESS: [(&str, &str); 15] = [
     ("rollout.servers", "it says who samples, and not what"),
     ("rollout.remote", "it says how servers are asked"),
     ("optimizer.micro_batch_tokens", "the same steps up to rounding"),
+    ("optimizer.sharding", "it says which process keeps what"),
 ];
 
 /// Why changes of a key, or of a section, make another experiment of a run. The first that fits counts.
@@ -298,6 +300,7 @@ mod tests {
     fn a_key_is_allowed_by_its_whole_name_or_its_section() {
         let allowed = |key| may_change(key, &Table::new());
         assert!(allowed("checkpoint.keep_last") && allowed("model.path"));
+        assert!(allowed("optimizer.sharding") && !allowed("optimizer"));
         assert!(!allowed("runs") && !allowed("rollout.max_tokens") && !allowed("eval"));
         assert!(allowed("rewards.http.style.url") && allowed("rewards.judge.style.folder"));
         assert!(!allowed("rewards.http.style.least") && !allowed("rewards.judge.style.model"));

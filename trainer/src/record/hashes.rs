@@ -20,20 +20,27 @@ pub struct Gradient {
     pub tensors: BTreeMap<String, String>,
 }
 
-/// The gradients of `weights` as they are now; weights without one are left out.
-pub fn hashes(weights: &Weights) -> Gradient {
-    let _no_gradient = tch::no_grad_guard();
-    let (mut all, mut tensors) = (blake3::Hasher::new(), BTreeMap::new());
-    for (name, weight) in weights.trained() {
-        let gradient = weight.grad();
-        if !gradient.defined() {
-            continue;
+impl Gradient {
+    /// Of tensors with these names and [`hashes`].
+    pub fn of(hashes: &[(String, String)]) -> Gradient {
+        let mut all = blake3::Hasher::new();
+        for (name, hash) in hashes {
+            all.update(format!("{name} {hash}\n").as_bytes());
         }
-        let hash = hash(&gradient);
-        all.update(format!("{name} {hash}\n").as_bytes());
-        tensors.insert(name, hash[..DIGITS].to_owned());
+        let tensor =
+            |(name, hash): &(String, String)| (name.clone(), hash[..DIGITS.min(hash.len())].to_owned());
+        Gradient { blake3: all.finalize().to_hex().to_string(), tensors: hashes.iter().map(tensor).collect() }
     }
-    Gradient { blake3: all.finalize().to_hex().to_string(), tensors }
+}
+
+/// The gradients of `weights` as they are now: the name of the weight and the BLAKE3 hash of each; weights without one are left out.
+pub fn hashes(weights: &Weights) -> Vec<(String, String)> {
+    let _no_gradient = tch::no_grad_guard();
+    let trained = weights.trained().map(|(name, weight)| (name, weight.grad()));
+    trained
+        .filter(|(_, gradient)| gradient.defined())
+        .map(|(name, gradient)| (name, hash(&gradient)))
+        .collect()
 }
 
 /// Numbers that are copied and hashed together: 4 MB, so that no gradient is in memory twice.

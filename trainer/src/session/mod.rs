@@ -4,6 +4,7 @@ mod provenance;
 mod remote;
 mod saver;
 mod saving;
+mod sharing;
 mod start;
 
 use std::num::NonZeroUsize;
@@ -34,7 +35,7 @@ use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
 use crate::memory::{Lengths, TaskLengths};
-use crate::optim::{Means, Optimizer, Sharding, TokenBudget, UpdateReport};
+use crate::optim::{Means, Optimizer, TokenBudget, UpdateReport};
 use crate::policy::{DeviceChoice, Policy};
 use crate::ranks::{Ranks, RanksError};
 use crate::recipe::Recipe;
@@ -190,10 +191,7 @@ impl Session {
         };
         ranks.show_on(session.telemetry.phases());
         session.tell_copied();
-        if session.shares_state(recipe) {
-            let Learner { optimizer, policy, ranks, .. } = &mut session.learner;
-            optimizer.share_among(&policy.weights, ranks);
-        }
+        session.share_out(recipe);
         session.take_up(opening, recipe, start)?;
         // Reading the model and starting the sandbox took memory that no step does.
         forget_resident_peak();
@@ -234,11 +232,6 @@ impl Session {
             self.telemetry.message(&message);
         }
         Ok(())
-    }
-
-    /// Whether processes share the optimizer's state out.
-    fn shares_state(&self, recipe: &Recipe) -> bool {
-        !self.learner.ranks.is_alone() && recipe.optimizer.sharding == Sharding::State
     }
 
     /// Who makes the next attempts: the policy as it is now.

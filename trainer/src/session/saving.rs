@@ -32,10 +32,8 @@ use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
 use crate::facts::Facts;
-use crate::learner::Learner;
-use crate::optim::{Optimizer, TokenBudget, owners_of};
+use crate::optim::{Optimizer, TokenBudget};
 use crate::policy::{Compute, HostView, Weights};
-use crate::ranks::Lane;
 use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::snapshot::{Files, Snapshot};
@@ -196,16 +194,7 @@ impl Session {
     ) -> Result<(), TrainError> {
         self.learner.policy.restore(checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
-        let kind = recipe.optimizer.kind;
-        let (weights, ranks) = (&self.learner.policy.weights, &self.learner.ranks);
-        let shares = self.shares_state(recipe);
-        let owners = owners_of(weights, ranks);
-        let keeps = |name: &str| !shares || owners.get(name) == Some(&ranks.rank());
-        let mut optimizer = Optimizer::restored_of(kind, state.optimizer_updates, weights, &means, keeps)?;
-        if shares {
-            optimizer.share_among(weights, ranks);
-        }
-        self.learner.optimizer = optimizer;
+        self.restore_optimizer(state.optimizer_updates, &means, recipe)?;
         if let Some(critic) = &mut self.learner.critic {
             let weights = checkpoint.read_tensors(CRITIC)?;
             let means = checkpoint.read_tensors(CRITIC_OPTIMIZER)?;
@@ -292,16 +281,8 @@ impl Session {
     ///
     /// If the disk refuses; older checkpoints are then as they were.
     pub fn checkpoint(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        let is_first = self.learner.ranks.is_first();
-        if self.shares_state(recipe) {
-            let waited = self.saver.wait();
-            self.report(recipe, waited);
-            let is_missing = is_first && self.saver.saved() != Some(self.step);
-            if self.learner.ranks.any(Lane::Learning, "a question for a checkpoint", is_missing)? {
-                self.gather_state(recipe)?;
-            }
-        }
-        if !is_first {
+        self.gather_if_missing(recipe)?;
+        if !self.learner.ranks.is_first() {
             return Ok(());
         }
         let written = self.checkpoint_on_disk(recipe);
@@ -311,15 +292,6 @@ impl Session {
         if let (Some(pusher), Some(saved)) = (&mut self.pusher, self.saver.saved()) {
             let pushed = pusher.finish(saved, retention);
             self.report_push(recipe, pushed);
-        }
-        Ok(())
-    }
-
-    /// Has the first process put the optimizer's state together, where processes share it out.
-    fn gather_state(&mut self, recipe: &Recipe) -> Result<(), TrainError> {
-        if self.shares_state(recipe) {
-            let Learner { optimizer, policy, ranks, .. } = &self.learner;
-            self.gathered = optimizer.gathered(&policy.weights, ranks)?;
         }
         Ok(())
     }
@@ -393,7 +365,7 @@ impl Session {
     }
 
     /// Tells of a checkpoint that could not be written.
-    fn report(&self, recipe: &Recipe, written: Result<(), Failed>) {
+    pub(super) fn report(&self, recipe: &Recipe, written: Result<(), Failed>) {
         let Err(Failed { step, source }) = written else { return };
         if let WriteError::Tidy { .. } = source {
             self.telemetry.message(&format!("warning: {}", chain(&source)));

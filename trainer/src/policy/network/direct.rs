@@ -10,11 +10,11 @@
 
 use tch::Tensor;
 
+use super::super::gradient::gradient_of;
 use super::super::rotary::Angles;
 use super::super::row_kernels;
 use super::super::self_attention::AttentionBehind;
 use super::super::training_kernels::{self, Normed, Stretch};
-use super::super::weights::gradient_of;
 use super::{LoadedLayer, Network, Tokens};
 
 /// Tokens of one pack, and which of the final hidden states are wanted.
@@ -72,7 +72,7 @@ impl Network {
             && self.embedding_scale.is_none()
             && self.dropout.is_none()
             && self.final_norm.is_plain()
-            && self.layers.iter().all(LoadedLayer::is_plain)
+            && self.layers.are_plain()
     }
 
     /// The final hidden states that are wanted, `[N, E]` in the compute dtype; and, if `keeps`, what
@@ -86,8 +86,9 @@ impl Network {
         let angles = self.shared(&tokens.tokens).angles;
         let mut sum = Sum { x_te: self.embed(&tokens.tokens).squeeze_dim(0).contiguous(), added_te: None };
         let mut layers = Vec::new();
-        for layer in &self.layers {
-            let (next, behind) = layer.direct_forward(sum, &angles, &tokens.stretches);
+        for index in 0..self.layers.count() {
+            let forward = |layer: &LoadedLayer| layer.direct_forward(sum, &angles, &tokens.stretches);
+            let (next, behind) = self.layers.with(index, forward);
             sum = next;
             if keeps {
                 layers.push(if self.recomputes {
@@ -103,8 +104,14 @@ impl Network {
         (hidden_ne, behind)
     }
 
-    /// Adds the gradients of the weights below the final hidden states, given the gradient `[N, E]` of those that were wanted.
-    pub(in crate::policy) fn direct_backward(&self, behind: DirectBehind, gradient_ne: &Tensor) {
+    /// Adds the gradients of the weights below the final hidden states, given the gradient `[N, E]` of those that were wanted;
+    /// `after_layer` hears of each layer whose weights have got all of theirs.
+    pub(in crate::policy) fn direct_backward(
+        &self,
+        behind: DirectBehind,
+        gradient_ne: &Tensor,
+        after_layer: &mut dyn FnMut(usize),
+    ) {
         let _no_gradient = tch::no_grad_guard();
         let DirectBehind { tokens, angles, mut layers, last_ne, scale_n } = behind;
         let gradient_ne = gradient_ne.to_kind(self.kind).contiguous();
@@ -114,14 +121,18 @@ impl Network {
         let size = [tokens.ids.len() as i64, last_ne.size()[1]];
         let mut gradient_te = Tensor::zeros(size, (self.kind, last_ne.device()));
         training_kernels::add_rows(&mut gradient_te, &tokens.wanted, &by_last_ne);
-        for layer in self.layers.iter().rev() {
-            let behind = match layers.pop().expect("every layer has left something") {
-                Behind::Whole(behind) => *behind,
-                Behind::Input(x_te) => {
-                    layer.direct_forward(Sum { x_te, added_te: None }, &angles, &tokens.stretches).1
-                }
-            };
-            layer.direct_backward(behind, &angles, &tokens.stretches, &mut gradient_te);
+        for index in (0..self.layers.count()).rev() {
+            let behind = layers.pop().expect("every layer has left something");
+            self.layers.with(index, |layer| {
+                let behind = match behind {
+                    Behind::Whole(behind) => *behind,
+                    Behind::Input(x_te) => {
+                        layer.direct_forward(Sum { x_te, added_te: None }, &angles, &tokens.stretches).1
+                    }
+                };
+                layer.direct_backward(behind, &angles, &tokens.stretches, &mut gradient_te);
+            });
+            after_layer(index);
         }
         if self.embedding_ve.requires_grad() {
             training_kernels::add_rows(&mut gradient_of(&self.embedding_ve), &tokens.ids, &gradient_te);
@@ -139,7 +150,7 @@ impl Sum {
 }
 
 impl LoadedLayer {
-    fn is_plain(&self) -> bool {
+    pub(in crate::policy) fn is_plain(&self) -> bool {
         let norms = self.input_norm.is_plain() && self.feed_norm.as_ref().is_some_and(|norm| norm.is_plain());
         let parts = self.attention.is_plain() && self.feed.is_plain();
         norms && parts && self.output_norms.is_none() && !self.parallel
