@@ -42,6 +42,13 @@ pub struct AlgorithmConfig {
     /// the reference, about 1 divided by this, in nats. Default 0.1.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub preference_beta: f64,
+    /// Which attempts of a group `online-dpo` compares: the `best-worst` pair, or all pairs of attempts in different `tiers` of reward,
+    /// whose mean loss is the group's. Default `best-worst`.
+    pub preference_pairs: PreferencePairs,
+    /// How much reward a tier is wide, above 0: the tier of an attempt is its reward divided by this, rounded down. Default 0.5: with 0,
+    /// 0.5 and 1 for what does not compile, what does, and what is right besides, there are three.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub tier_width: f64,
     /// Reward from which `rejection` imitates an attempt. Default 1: that of a solved one, if `all_passed` is the only reward.
     pub accept_from: f64,
     /// Most attempts of a group that `rejection` imitates, the best ones, at least 1. Absent: all that are good enough, so that
@@ -208,6 +215,8 @@ impl Default for AlgorithmConfig {
             discount: 1.0,
             gae_lambda: 0.95,
             preference_beta: 0.1,
+            preference_pairs: PreferencePairs::default(),
+            tier_width: 0.5,
             accept_from: 1.0,
             accept_most: None,
             entropy_shaping: 0.0,
@@ -279,7 +288,8 @@ impl Serialize for AlgorithmConfig {
         }
         write_if_set! { preset }
         write! {
-            advantage scale scale_epsilon discount gae_lambda preference_beta accept_from
+            advantage scale scale_epsilon discount gae_lambda preference_beta preference_pairs tier_width
+            accept_from
         }
         write_if_set! { accept_most }
         write! { entropy_shaping entropy_shaping_limit policy_loss ratio clip_low clip_high }
@@ -341,6 +351,17 @@ pub enum AdvantageEstimator {
     OptimalTokenBaseline,
     /// Generalised advantage estimation over a critic's values, whitened: PPO.
     Gae,
+}
+
+/// Which attempts of a group are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreferencePairs {
+    /// The best and the worst.
+    #[default]
+    BestWorst,
+    /// Every two in different tiers of reward.
+    Tiers,
 }
 
 /// What centred rewards are divided by.

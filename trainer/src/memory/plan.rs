@@ -124,6 +124,10 @@ impl Planned<'_> {
         if self.has_reference() {
             footprint[Class::Reference] = parameters;
         }
+        if self.recipe.projection.is_some() {
+            // What the weights are held to, on the host whatever the device.
+            footprint[Class::Reference] += parameters;
+        }
         if self.has_critic() {
             let trunk = self.trunk.map_or(0, Architecture::parameters);
             let hidden_size = self.trunk.unwrap_or(self.architecture).sizes().hidden_size as usize;
@@ -162,6 +166,10 @@ impl Planned<'_> {
         let mut bytes = weights * MASTER + means;
         if matches!(self.recipe.algorithm.reference, ReferenceKind::Sync | ReferenceKind::Ema) {
             bytes += resident[Class::Reference];
+        }
+        if self.recipe.projection.is_some_and(|projection| projection.is_at_save()) {
+            // The projected weights beside the ones that are trained.
+            bytes += weights * MASTER;
         }
         // All but its gradients.
         let copies = 2 + self.recipe.critic.optimizer.kind.means().len();

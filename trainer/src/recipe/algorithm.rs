@@ -24,6 +24,7 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("vespo_power_negative", Some(algorithm.vespo_power_negative)),
         ("vespo_decay_negative", Some(algorithm.vespo_decay_negative)),
         ("preference_beta", Some(algorithm.preference_beta)),
+        ("tier_width", Some(algorithm.tier_width)),
         ("kl_target", Some(algorithm.kl_target)),
         ("kl_horizon", Some(algorithm.kl_horizon)),
         ("correction_high", Some(algorithm.correction_high)),

@@ -43,17 +43,31 @@ fn group(
     recipe: &Recipe,
     place: usize,
 ) -> Result<Group, PolicyError> {
+    let (prompt, tokens) = solution(policy, environment, recipe, place)?;
+    let (logprobs, text) = (vec![0.0; tokens.len()], answer(&environment.tasks[place], recipe));
+    let completion = Completion { tokens, logprobs, text, finish: Finish::Stop, ..Completion::default() };
+    Ok(Group { task: place, prompt, completions: vec![completion] })
+}
+
+/// Token ids of the prompt of the task at `place`, and of its reference as the policy would have written it.
+///
+/// # Errors
+///
+/// If the tokenizer refuses a text.
+pub fn solution(
+    policy: &Policy,
+    environment: &Environment,
+    recipe: &Recipe,
+    place: usize,
+) -> Result<(Vec<i64>, Vec<i64>), PolicyError> {
     let (task, tokenizer) = (&environment.tasks[place], &policy.tokenizer);
     let prompt_text = environment.prompter.text(task, tokenizer)?;
-    let text = answer(task, recipe);
     // A token that reaches over the border would not be where sampling puts it.
-    let (prompt, mut tokens) = tokenizer.encode_with_prompt(&prompt_text, &text)?;
+    let (prompt, mut tokens) = tokenizer.encode_with_prompt(&prompt_text, &answer(task, recipe))?;
     if recipe.rollout.stop.is_empty() {
         tokens.extend(tokenizer.stop_ids.first());
     }
-    let logprobs = vec![0.0; tokens.len()];
-    let completion = Completion { tokens, logprobs, text, finish: Finish::Stop, ..Completion::default() };
-    Ok(Group { task: place, prompt, completions: vec![completion] })
+    Ok((prompt, tokens))
 }
 
 /// What follows the signature, and what ends it: the recipe's first stop text if it has one, else the model's own end.

@@ -20,7 +20,7 @@ pub use gae::{ValueTargets, gae};
 pub use group::has_signal;
 pub use whitening::centre_and_scale;
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, Scale};
+use super::config::{AdvantageEstimator, AlgorithmConfig, PreferencePairs, Scale};
 
 /// One rollout's results, group by group. Every list has one entry per group, and of each group one per attempt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +63,7 @@ impl<'a> Outcomes<'a> {
 /// gpg        A_i = a (r_i - m)               Chu et al. 2025 (arXiv:2504.02546); see below
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
-/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference
+/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference. With tiers, see `preference.rs`
 /// rejection  A_i = 1 if r_i >= accept_from, at most `accept_most` of a group, else 0     expert iteration; see below
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
 /// ```
@@ -116,7 +116,8 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
             several_rewards::gdpo(outcomes.parts, outcomes.part_weights, config.scale_epsilon)
         }
         AdvantageEstimator::OnlineDpo => {
-            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta)
+            let tier_width = (config.preference_pairs == PreferencePairs::Tiers).then_some(config.tier_width);
+            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta, tier_width)
         }
         AdvantageEstimator::Rejection => {
             each(&|rewards| rejection::rejection(rewards, config.accept_from, config.accept_most))
@@ -226,12 +227,20 @@ pub fn penalised(rewards: &[Option<f64>], penalty: &[f64], lengths: &[usize]) ->
 }
 
 impl AlgorithmConfig {
+    /// Whether `rejection` imitates an attempt of this reward.
+    pub fn accepts(&self, reward: f64) -> bool {
+        rejection::is_accepted(Some(reward), self.accept_from)
+    }
+
     /// Whether a group of these rewards teaches anything: because they differ or, where good attempts are imitated, because
     /// one is good enough.
     pub fn teaches(&self, rewards: &[Option<f64>]) -> bool {
         match self.advantage {
             AdvantageEstimator::Rejection => {
                 rewards.iter().any(|reward| rejection::is_accepted(*reward, self.accept_from))
+            }
+            AdvantageEstimator::OnlineDpo if self.preference_pairs == PreferencePairs::Tiers => {
+                preference::has_tiers(rewards, self.tier_width)
             }
             _ => has_signal(rewards),
         }
