@@ -41,8 +41,12 @@ pub(crate) fn refused(sections: &str) -> String {
 /// Runs it whole, and stopped after `before` steps and resumed, and compares all that both leave behind, byte for byte. Returns the
 /// whole one.
 pub(crate) fn resumed_ends_as_whole(sections: &str, rollout: &str, before: u64) -> TempDir {
-    let whole = run(sections, rollout);
-    let parts = made(sections, rollout);
+    let (whole, parts) = (made(sections, rollout), made(sections, rollout));
+    for folder in [&whole, &parts] {
+        // A run that ends is evaluated there, and its warnings know what came of that.
+        edit(folder.path(), "[eval]\n", &format!("[eval]\nevery = {before}\n"));
+    }
+    expect(whole.path(), &["recipe.toml"], 0);
     edit(parts.path(), "steps = 4\n", &format!("steps = {before}\n"));
     expect(parts.path(), &["recipe.toml"], 0);
     edit(parts.path(), &format!("steps = {before}\n"), "steps = 4\n");

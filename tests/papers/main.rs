@@ -1,5 +1,6 @@
 //! The systems of papers, each a recipe of the toolkit's parts: what the parts do, and whether the recipes run.
 
+mod b_coder;
 mod held;
 mod iteration;
 mod recipes;

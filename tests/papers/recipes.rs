@@ -98,7 +98,8 @@ fn two_steps(name: &str) -> Vec<Value> {
 }
 
 /// A metric that only the paper's own part gives, for each recipe.
-const TELLING: [(&str, &str); 10] = [
+const TELLING: [(&str, &str); 11] = [
+    ("b-coder", "critic/vf_loss"),
     ("coderanker", "verifier/class_accuracy"),
     ("coderl", "verifier/class_accuracy"),
     ("compiler-dpo", "rewards/tiers/mean"),
@@ -145,6 +146,7 @@ macro_rules! recipes {
 }
 
 recipes! {
+    b_coder_makes_two_steps "b-coder"
     coderanker_makes_two_steps "coderanker"
     coderl_makes_two_steps "coderl"
     dr_boot_makes_two_steps "dr-boot"

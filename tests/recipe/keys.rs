@@ -6,7 +6,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use rltrain::algorithm::{
-    AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, PreferencePairs, Preset, ReferenceKind,
+    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, PolicyLoss, PreferencePairs,
+    Preset, ReferenceKind,
 };
 use rltrain::critic::CriticKind;
 use rltrain::critic::verifier::VerifierConfig;
@@ -67,6 +68,11 @@ fn elsewhere() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.rollout.engine = RolloutEngine::Sglang;
     recipe.rollout.servers = vec!["http://127.0.0.1:30000".to_owned()];
+    recipe.algorithm = AlgorithmConfig {
+        advantage: AdvantageEstimator::Conservative,
+        policy_loss: PolicyLoss::Dueling,
+        ..AlgorithmConfig::default()
+    };
     recipe.iteration = Some(IterationConfig {
         most_failures: NonZeroUsize::new(3),
         most_per_task: NonZeroUsize::new(50),

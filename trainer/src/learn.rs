@@ -249,14 +249,15 @@ fn lesson(
     columns: Columns,
 ) -> Lesson {
     let plan = LessonPlan { learner, recipe, algorithm: &recipe.algorithm };
-    let Columns { own_n, entropy_n, reference_n, values_n, energy_n } = columns;
+    let Columns { own_n, entropy_n, reference_n, values_n, energy_n, gap_n, fixed_gap_n } = columns;
+    let of_tokens = OfTokens { values_n, energy_n, gap_n, fixed_gap_n };
     if let Some(own_n) = own_n {
         batch.old_n = own_n;
         batch.recomputed = true;
     }
     batch.reference_n = reference_n;
     let divergence_n = plan.divergence(&batch);
-    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref(), (values_n, energy_n));
+    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref(), of_tokens);
     plan.fill_masks(&mut batch, entropy_n.as_ref());
     let judged = scores.judged(groups);
     let completions = judged.iter().flat_map(|group| &group.completions);
@@ -271,6 +272,14 @@ fn lesson(
         accepted.len() as f64 / batch.sequences.len() as f64
     });
     Lesson { batch, excluded, filtered, accepted, divergence_n }
+}
+
+/// Columns that only estimators which tell tokens apart look at.
+struct OfTokens {
+    values_n: Option<Tensor>,
+    energy_n: Option<Tensor>,
+    gap_n: Option<Tensor>,
+    fixed_gap_n: Option<Tensor>,
 }
 
 /// What the steps before the updates look at.
@@ -294,7 +303,7 @@ impl LessonPlan<'_> {
         groups: &[Group],
         scores: &Scores,
         divergence_n: Option<&Tensor>,
-        (values_n, energy_n): (Option<Tensor>, Option<Tensor>),
+        OfTokens { values_n, energy_n, gap_n, fixed_gap_n }: OfTokens,
     ) {
         let (algorithm, lengths) = (self.algorithm, batch.lengths());
         let per_token = algorithm.advantage.is_per_token();
@@ -325,7 +334,7 @@ impl LessonPlan<'_> {
         let sequence: Vec<f64> =
             judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
 
-        let energy = energy_n.as_ref().map(host).unwrap_or_default();
+        let numbers = |column_n: &Option<Tensor>| column_n.as_ref().map(host).unwrap_or_default();
         let targets = token_advantages(
             algorithm,
             &TokenOutcomes {
@@ -333,8 +342,10 @@ impl LessonPlan<'_> {
                 lengths: &lengths,
                 groups: &batch.sequences.iter().map(|sequence| sequence.prompt).collect::<Vec<_>>(),
                 penalty: if per_token { &penalty } else { &[] },
-                values: &values_n.as_ref().map(host).unwrap_or_default(),
-                energy: &energy,
+                values: &numbers(&values_n),
+                gaps: &numbers(&gap_n),
+                fixed_gaps: &numbers(&fixed_gap_n),
+                energy: &numbers(&energy_n),
             },
         );
         batch.advantages_n = batch.column(targets.advantages);

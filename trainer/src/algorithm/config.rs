@@ -21,7 +21,8 @@ pub struct AlgorithmConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// How rewards become advantages: `grpo`, `dr-grpo`, `rloo`, `remax`, `opo`, `gpg`, `max-rl`, `pass-at-k`, `gdpo`,
-    /// `online-dpo`, `rejection`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`.
+    /// `online-dpo`, `rejection`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline`, `gae`
+    /// or `conservative`.
     /// Default `grpo`.
     pub advantage: AdvantageEstimator,
     /// What `grpo` and `pass-at-k` divide by: the standard deviation of the `group`'s rewards or of the `batch`'s, or
@@ -62,9 +63,16 @@ pub struct AlgorithmConfig {
     /// good one. Default 2.
     #[schemars(extend("exclusiveMinimum" = 1.0))]
     pub entropy_shaping_limit: f64,
-    /// What is minimised: `clip`, `cispo`, `cispo-capped`, `sapo`, `gmpo`, `vespo`, `dppo`, `ipo`, `kl-cov` or
-    /// `reinforce`. Default `clip`.
+    /// What is minimised: `clip`, `cispo`, `cispo-capped`, `sapo`, `gmpo`, `vespo`, `dppo`, `ipo`, `kl-cov`,
+    /// `reinforce`, `dueling` or `gap`. Default `clip`.
     pub policy_loss: PolicyLoss,
+    /// `dueling` and `gap`: what a nat below the likeliest token is worth, in units of reward; above 0. Default 1.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub dueling_alpha: f64,
+    /// `dueling`: how much it counts that a reference's token is below the likeliest one, against its cross entropy; at least 0. Default
+    /// 0. B-Coder's is 0.2.
+    #[schemars(range(min = 0.0))]
+    pub reference_gap: f64,
     /// What the policy is compared with its older self by: each `token`'s ratio of probabilities, the geometric mean over
     /// a `sequence`, or the product over it, `sequence-product`. Default `token`.
     pub ratio: RatioLevel,
@@ -222,6 +230,8 @@ impl Default for AlgorithmConfig {
             entropy_shaping: 0.0,
             entropy_shaping_limit: 2.0,
             policy_loss: PolicyLoss::default(),
+            dueling_alpha: 1.0,
+            reference_gap: 0.0,
             ratio: RatioLevel::default(),
             clip_low: 0.2,
             clip_high: 0.28,
@@ -292,7 +302,7 @@ impl Serialize for AlgorithmConfig {
             accept_from
         }
         write_if_set! { accept_most }
-        write! { entropy_shaping entropy_shaping_limit policy_loss ratio clip_low clip_high }
+        write! { entropy_shaping entropy_shaping_limit policy_loss dueling_alpha reference_gap ratio clip_low clip_high }
         write_if_set! { dual_clip ratio_cap }
         write! {
             soft_clip_positive soft_clip_negative vespo_power_positive vespo_decay_positive vespo_power_negative
@@ -351,6 +361,9 @@ pub enum AdvantageEstimator {
     OptimalTokenBaseline,
     /// Generalised advantage estimation over a critic's values, whitened: PPO.
     Gae,
+    /// How far the target of a token's value is above what its state is worth, where the target's next token is the first policy's
+    /// likeliest: B-Coder, with `policy_loss = "dueling"`.
+    Conservative,
 }
 
 /// Which attempts of a group are compared.
@@ -402,6 +415,10 @@ pub enum PolicyLoss {
     KlCov,
     /// No ratio: the advantage times the logprob.
     Reinforce,
+    /// No ratio: the squared difference of the advantage from how far the token is below the likeliest one.
+    Dueling,
+    /// No ratio: the advantage times how far the token is below the likeliest one.
+    Gap,
 }
 
 /// What an importance ratio is of.

@@ -25,7 +25,10 @@ impl AlgorithmConfig {
             }
             "scale_epsilon" => unless(self.advantage == AdvantageEstimator::Gdpo, &advantage),
             "discount" => unless(self.advantage.is_per_token(), &advantage),
-            "gae_lambda" | "value_clip" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
+            "gae_lambda" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
+            "value_clip" => unless(self.advantage.needs_critic(), &advantage),
+            "dueling_alpha" => of_loss(&[PolicyLoss::Dueling, PolicyLoss::Gap]),
+            "reference_gap" => of_loss(&[PolicyLoss::Dueling]),
             "preference_beta" | "preference_pairs" => {
                 unless(self.advantage == AdvantageEstimator::OnlineDpo, &advantage)
             }

@@ -6,7 +6,7 @@ use tch::{Device, Kind};
 
 use super::footprint::{Class, Footprint, Phase};
 use super::lengths::{Lengths, TaskLengths};
-use crate::algorithm::{AdvantageEstimator, ReferenceKind};
+use crate::algorithm::ReferenceKind;
 use crate::batch::{Batch, plans};
 use crate::optim::{OptimizerConfig, Sharding, owners};
 use crate::policy::token_logprobs::{chunk_elements, swept_elements};
@@ -96,7 +96,7 @@ impl Planned<'_> {
     }
 
     fn has_critic(&self) -> bool {
-        self.recipe.algorithm.advantage == AdvantageEstimator::Gae
+        self.recipe.algorithm.advantage.needs_critic()
     }
 
     /// Whether the reference is a model of its own.

@@ -5,7 +5,6 @@ use toml::Table;
 
 use super::problems::Problems;
 use super::{Recipe, schema};
-use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::episode::{EpisodeConfig, FeedbackLevel};
 use crate::eval::Search;
@@ -106,7 +105,7 @@ fn episode(recipe: &Recipe, key: &str) -> Option<String> {
 /// No critic, no reader.
 fn without_critic(recipe: &Recipe) -> Option<String> {
     let advantage = recipe.algorithm.advantage;
-    (advantage != AdvantageEstimator::Gae).then(|| {
+    (!advantage.needs_critic()).then(|| {
         let name = toml::Value::try_from(advantage).map(|name| name.to_string()).unwrap_or_default();
         format!("algorithm.advantage = {name}")
     })

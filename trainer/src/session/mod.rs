@@ -24,7 +24,7 @@ use start::Opening;
 pub use start::{Start, named_checkpoint};
 
 use crate::actor::Actor;
-use crate::algorithm::{AdvantageEstimator, ReferenceKind};
+use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::critic::Critic;
 use crate::critic::verifier::{Verifier, new_verifier};
@@ -364,7 +364,7 @@ fn agree(
 
 /// The critic of a new run, if the estimator asks for one.
 fn new_critic(recipe: &Recipe, policy: &Policy) -> Result<Option<Critic>, TrainError> {
-    if recipe.algorithm.advantage != AdvantageEstimator::Gae {
+    if !recipe.algorithm.advantage.needs_critic() {
         return Ok(None);
     }
     let folder = recipe.critic.path.as_ref().unwrap_or(&recipe.model.path);

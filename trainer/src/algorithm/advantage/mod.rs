@@ -6,6 +6,7 @@
 //! (`None`), takes part in no statistic and gets advantage 0.
 
 mod baseline;
+mod conservative;
 mod entropy;
 mod gae;
 mod group;
@@ -123,6 +124,7 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
             each(&|rewards| rejection::rejection(rewards, config.accept_from, config.accept_most))
         }
         AdvantageEstimator::Gae
+        | AdvantageEstimator::Conservative
         | AdvantageEstimator::ReinforcePlusPlus
         | AdvantageEstimator::OptimalTokenBaseline => {
             each(&|rewards| rewards.iter().map(|reward| reward.unwrap_or(0.0)).collect())
@@ -166,8 +168,12 @@ pub struct TokenOutcomes<'a> {
     pub groups: &'a [usize],
     /// What each token costs, such as its KL times the coefficient, in units of reward. Empty: nothing.
     pub penalty: &'a [f64],
-    /// The critic's value before each token. Needed by `gae`.
+    /// The critic's value before each token. Needed by `gae` and `conservative`.
     pub values: &'a [f64],
+    /// How far each token is below the likeliest one, in nats, 0 or less. Needed by `conservative`.
+    pub gaps: &'a [f64],
+    /// How far the first policy's likeliest token is below the policy's, in the same place. Needed by `conservative`.
+    pub fixed_gaps: &'a [f64],
     /// How much each token moves the weights: what `optimal-token-baseline` weighs by.
     pub energy: &'a [f64],
 }
@@ -176,6 +182,7 @@ pub struct TokenOutcomes<'a> {
 ///
 /// ```text
 /// gae                           GAE(discount, gae_lambda), whitened        Schulman et al. 2015 (arXiv:1506.02438)
+/// conservative                  see `conservative.rs`                      Yu et al. 2024 (arXiv:2310.03173)
 /// reinforce-plus-plus           return to go, whitened                     Hu 2025 (arXiv:2501.03262)
 /// reinforce-plus-plus-baseline  the same of rewards less the group's mean
 /// optimal-token-baseline        return to go less the baseline of least variance at the same place
@@ -196,6 +203,10 @@ pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) 
             let targets =
                 gae(&rewards, outcomes.values, outcomes.lengths, config.discount, config.gae_lambda);
             ValueTargets { advantages: centre_and_scale(&targets.advantages), returns: targets.returns }
+        }
+        AdvantageEstimator::Conservative => {
+            let rewards = gae::token_rewards(outcomes.sequence, outcomes.penalty, outcomes.lengths);
+            conservative::targets(config, &rewards, outcomes)
         }
         AdvantageEstimator::ReinforcePlusPlus | AdvantageEstimator::ReinforcePlusPlusBaseline => {
             ValueTargets { advantages: centre_and_scale(&to_go()), returns: Vec::new() }
@@ -254,6 +265,7 @@ impl AdvantageEstimator {
         matches!(
             self,
             Self::Gae
+                | Self::Conservative
                 | Self::ReinforcePlusPlus
                 | Self::ReinforcePlusPlusBaseline
                 | Self::OptimalTokenBaseline
@@ -262,6 +274,12 @@ impl AdvantageEstimator {
 
     /// Whether an attempt is compared with its siblings, so that a group of one teaches nothing.
     pub fn needs_siblings(self) -> bool {
-        !matches!(self, Self::Gae | Self::ReinforcePlusPlus | Self::Remax | Self::Rejection)
+        let alone = [Self::Gae, Self::Conservative, Self::ReinforcePlusPlus, Self::Remax, Self::Rejection];
+        !alone.contains(&self)
+    }
+
+    /// Whether a critic says what can be expected.
+    pub fn needs_critic(self) -> bool {
+        matches!(self, Self::Gae | Self::Conservative)
     }
 }
