@@ -10,6 +10,11 @@ mod rltrain;
 #[path = "../tiny.rs"]
 mod tiny;
 
+mod b_coder;
 mod defects;
+mod held;
+mod iteration;
+mod recipes;
 mod search;
+mod selekt;
 mod toy;

@@ -5,12 +5,17 @@ use std::ffi::OsStr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
-use rltrain::algorithm::{AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, Preset, ReferenceKind};
+use rltrain::algorithm::{
+    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, PolicyLoss, PreferencePairs,
+    Preset, ReferenceKind,
+};
 use rltrain::critic::CriticKind;
 use rltrain::critic::verifier::VerifierConfig;
 use rltrain::eval::SearchConfig;
 use rltrain::fleet::{RemoteConfig, RolloutEngine};
+use rltrain::iteration::IterationConfig;
 use rltrain::policy::LoraConfig;
+use rltrain::projection::ProjectionConfig;
 use rltrain::recipe::{self, Recipe};
 use rltrain::rollout::grammar::{GrammarConfig, GrammarMethod, GrammarNotation};
 use rltrain::tasks::CurriculumConfig;
@@ -65,6 +70,17 @@ fn elsewhere() -> Recipe {
     let mut recipe = Recipe::parse("demo.toml", SHORTEST).unwrap();
     recipe.rollout.engine = RolloutEngine::Sglang;
     recipe.rollout.servers = vec!["http://127.0.0.1:30000".to_owned()];
+    recipe.algorithm = AlgorithmConfig {
+        advantage: AdvantageEstimator::Conservative,
+        policy_loss: PolicyLoss::Dueling,
+        ..AlgorithmConfig::default()
+    };
+    recipe.iteration = Some(IterationConfig {
+        most_failures: NonZeroUsize::new(3),
+        most_per_task: NonZeroUsize::new(50),
+        ..IterationConfig::default()
+    });
+    recipe.projection = Some(ProjectionConfig::default());
     recipe.rollout.remote = RemoteConfig {
         weights: Some("weights".into()),
         key_variable: "KEY".to_owned(),
@@ -77,6 +93,7 @@ fn elsewhere() -> Recipe {
 pub(super) fn every_algorithm() -> [AlgorithmConfig; 27] {
     Preset::EVERY.map(|preset| AlgorithmConfig {
         accept_most: NonZeroUsize::new(2),
+        preference_pairs: PreferencePairs::Tiers,
         dual_clip: Some(3.0),
         ratio_cap: Some(5.0),
         off_policy_threshold: Some(0.1),

@@ -25,6 +25,10 @@ pub struct Columns {
     pub values_n: Option<Tensor>,
     /// How much each token moves the weights.
     pub energy_n: Option<Tensor>,
+    /// How far each token is below the likeliest one, in nats.
+    pub gap_n: Option<Tensor>,
+    /// How far the reference's likeliest token is below the policy's, in nats.
+    pub fixed_gap_n: Option<Tensor>,
 }
 
 impl Columns {
@@ -54,6 +58,11 @@ impl Columns {
         columns.values_n = critic.map(|critic| critic.values(&model(), batch, members, budget));
         columns.energy_n = (algorithm.advantage == AdvantageEstimator::OptimalTokenBaseline)
             .then(|| energy(&model(), batch, members, budget, temperature));
+        if let (AdvantageEstimator::Conservative, Some(reference)) = (algorithm.advantage, reference) {
+            let fixed = reference.network(&learner.policy);
+            let (gap_n, fixed_gap_n) = gaps((&model(), &fixed), batch, members, budget);
+            (columns.gap_n, columns.fixed_gap_n) = (Some(gap_n), Some(fixed_gap_n));
+        }
         columns
     }
 
@@ -75,6 +84,8 @@ impl Columns {
             reference_n: sum(self.reference_n)?,
             values_n: sum(self.values_n)?,
             energy_n: sum(self.energy_n)?,
+            gap_n: sum(self.gap_n)?,
+            fixed_gap_n: sum(self.fixed_gap_n)?,
         })
     }
 }
@@ -87,4 +98,24 @@ fn energy(model: &Network, batch: &Batch, members: &[usize], budget: usize, temp
         let target_n = plan.pack.targets(model.device());
         (plan, token_logprobs::energy(model, &hidden_ne, &target_n, temperature))
     }))
+}
+
+/// How far each token, and the likeliest one of the network `fixed`, is below the likeliest one of `model`.
+fn gaps(
+    (model, fixed): (&Network, &Network),
+    batch: &Batch,
+    members: &[usize],
+    budget: usize,
+) -> (Tensor, Tensor) {
+    let _no_gradient = tch::no_grad_guard();
+    let plans = plans(batch, members, budget);
+    let (mut own, mut of_fixed) = (Vec::new(), Vec::new());
+    for plan in &plans {
+        let (hidden_ne, fixed_ne) = (plan.pack.hidden(model), plan.pack.hidden(fixed));
+        let said_n = |target_n: &Tensor| token_logprobs::forward(model, &hidden_ne, target_n, 1.0).logprobs_n;
+        let best_n = said_n(&token_logprobs::likeliest(model, &hidden_ne));
+        own.push((plan, said_n(&plan.pack.targets(model.device())) - &best_n));
+        of_fixed.push((plan, said_n(&token_logprobs::likeliest(fixed, &fixed_ne)) - best_n));
+    }
+    (batch.gathered(own), batch.gathered(of_fixed))
 }

@@ -15,7 +15,9 @@ use crate::batch::{Batch, Values};
 use crate::columns::Columns;
 use crate::critic::verifier::{self, Told};
 use crate::error::TrainError;
+use crate::iteration::{self, Gathered};
 use crate::learner::Learner;
+use crate::material::Material;
 use crate::optim::{self, Settings, TokenBudget, UpdateReport, learning_rate};
 use crate::ranks::Ranks;
 use crate::recipe::Recipe;
@@ -47,6 +49,10 @@ pub struct LearnReport {
     pub accepted: Option<f64>,
     /// Learning rate of the policy; 0 while only the critic learns.
     pub learning_rate: f64,
+    /// What became of the attempts, where they are gathered.
+    pub gathered: Option<Gathered>,
+    /// Share of the trained weights that differ from the model that the run started from, where few of them may.
+    pub changed: Option<f64>,
     /// How often memory did not suffice, and packs were made smaller.
     pub halvings: u64,
     /// What the user should know.
@@ -79,7 +85,7 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Learns from the attempts of step `step`, from 0, and from the references of its tasks if there are any.
+/// Learns from the attempts of step `step`, from 0, and from the references of its tasks or what was gathered if the recipe wants that.
 ///
 /// Attempts that the infrastructure lost have no place in it. State that follows the policy (reference, coefficient of
 /// an adaptive KL) is brought up to date afterwards.
@@ -91,8 +97,12 @@ pub fn learn(
     learner: &mut Learner,
     recipe: &Recipe,
     step: u64,
-    (attempts, references): (&Attempts, Option<&Batch>),
+    (attempts, material): (&Attempts, &Material),
 ) -> Result<LearnReport, TrainError> {
+    if let (Some(config), Some(found)) = (&recipe.iteration, &material.found) {
+        return iteration::learn(learner, recipe, config, step, (attempts, found));
+    }
+    let references = material.references.as_ref();
     let (groups, scores) = attempts.select(&learnt_from(recipe, attempts));
     let mut budget = learner.token_budget;
     let halvings = budget.halvings();
@@ -118,6 +128,7 @@ pub fn learn(
             let optimizer = &mut learner.optimizer;
             let what = (batch, &members[..]);
             updates.push(optim::apply_within(&mut budget, policy, optimizer, critic, what, &settings)?);
+            learner.hold(updates.last());
         }
         if updates.iter().any(|update| update.skipped > 0) {
             report.told.push(keep(recipe, step, batch));
@@ -135,8 +146,22 @@ pub fn learn(
         let (policy, optimizer) = (&learner.policy, &mut learner.optimizer);
         let what = (references, &[][..]);
         updates.push(optim::apply_within(&mut budget, policy, optimizer, None, what, &settings)?);
+        learner.hold(updates.last());
     }
+    report.changed = learner.base.as_ref().map(|base| base.changed_share(&learner.policy.weights));
     report.recorded.gradients = learner.optimizer.watched.take().unwrap_or_default();
+    keep_budget(learner, budget, halvings, &mut report);
+    report.update = UpdateReport::together(&updates);
+    Ok(report)
+}
+
+/// Goes on with what is left of the token budget, whose halvings were `halvings` before, and tells of those that came since.
+pub(crate) fn keep_budget(
+    learner: &mut Learner,
+    budget: TokenBudget,
+    halvings: u64,
+    report: &mut LearnReport,
+) {
     report.halvings = budget.halvings() - halvings;
     if report.halvings > 0 {
         report.told.push(format!(
@@ -146,8 +171,6 @@ pub fn learn(
         ));
     }
     learner.token_budget = budget;
-    report.update = UpdateReport::together(&updates);
-    Ok(report)
 }
 
 /// Writes a batch whose gradient was not finite into the run folder; returns what the user should know. A disk that refuses costs
@@ -226,14 +249,15 @@ fn lesson(
     columns: Columns,
 ) -> Lesson {
     let plan = LessonPlan { learner, recipe, algorithm: &recipe.algorithm };
-    let Columns { own_n, entropy_n, reference_n, values_n, energy_n } = columns;
+    let Columns { own_n, entropy_n, reference_n, values_n, energy_n, gap_n, fixed_gap_n } = columns;
+    let of_tokens = OfTokens { values_n, energy_n, gap_n, fixed_gap_n };
     if let Some(own_n) = own_n {
         batch.old_n = own_n;
         batch.recomputed = true;
     }
     batch.reference_n = reference_n;
     let divergence_n = plan.divergence(&batch);
-    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref(), (values_n, energy_n));
+    plan.fill_advantages(&mut batch, groups, scores, divergence_n.as_ref(), of_tokens);
     plan.fill_masks(&mut batch, entropy_n.as_ref());
     let judged = scores.judged(groups);
     let completions = judged.iter().flat_map(|group| &group.completions);
@@ -248,6 +272,14 @@ fn lesson(
         accepted.len() as f64 / batch.sequences.len() as f64
     });
     Lesson { batch, excluded, filtered, accepted, divergence_n }
+}
+
+/// Columns that only estimators which tell tokens apart look at.
+struct OfTokens {
+    values_n: Option<Tensor>,
+    energy_n: Option<Tensor>,
+    gap_n: Option<Tensor>,
+    fixed_gap_n: Option<Tensor>,
 }
 
 /// What the steps before the updates look at.
@@ -271,7 +303,7 @@ impl LessonPlan<'_> {
         groups: &[Group],
         scores: &Scores,
         divergence_n: Option<&Tensor>,
-        (values_n, energy_n): (Option<Tensor>, Option<Tensor>),
+        OfTokens { values_n, energy_n, gap_n, fixed_gap_n }: OfTokens,
     ) {
         let (algorithm, lengths) = (self.algorithm, batch.lengths());
         let per_token = algorithm.advantage.is_per_token();
@@ -302,7 +334,7 @@ impl LessonPlan<'_> {
         let sequence: Vec<f64> =
             judged.filter(|(_, reward)| reward.is_some()).map(|(advantage, _)| *advantage).collect();
 
-        let energy = energy_n.as_ref().map(host).unwrap_or_default();
+        let numbers = |column_n: &Option<Tensor>| column_n.as_ref().map(host).unwrap_or_default();
         let targets = token_advantages(
             algorithm,
             &TokenOutcomes {
@@ -310,8 +342,10 @@ impl LessonPlan<'_> {
                 lengths: &lengths,
                 groups: &batch.sequences.iter().map(|sequence| sequence.prompt).collect::<Vec<_>>(),
                 penalty: if per_token { &penalty } else { &[] },
-                values: &values_n.as_ref().map(host).unwrap_or_default(),
-                energy: &energy,
+                values: &numbers(&values_n),
+                gaps: &numbers(&gap_n),
+                fixed_gaps: &numbers(&fixed_gap_n),
+                energy: &numbers(&energy_n),
             },
         );
         batch.advantages_n = batch.column(targets.advantages);

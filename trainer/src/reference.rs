@@ -97,10 +97,14 @@ impl Reference {
         budget: usize,
         temperature: f64,
     ) -> Tensor {
-        let network = tch::no_grad(|| match self {
+        pass(&self.network(policy), batch, members, budget, temperature).logprobs_n
+    }
+
+    /// The network, without a gradient.
+    pub fn network(&self, policy: &Policy) -> Network {
+        tch::no_grad(|| match self {
             Reference::WithoutAdapters => policy.base_model(),
             Reference::Own(own) => Network::new(&own.architecture, &own.weights, own.compute),
-        });
-        pass(&network, batch, members, budget, temperature).logprobs_n
+        })
     }
 }

@@ -23,6 +23,8 @@ pub enum Stream {
     Dropout = 7,
     /// Whether a curriculum takes a task; counters: place in the walk over tasks.
     Curriculum = 8,
+    /// The order of examples in a fine-tuning; counters: step, epoch, example.
+    Examples = 30,
     /// Pairs of a right and a wrong program that a verifier compares; counters: update, task, number of the pair.
     VerifierPairs = 20,
     /// First values of a verifier's head; counters: place of the tensor, place of the number.

@@ -347,6 +347,16 @@ fn add_policy(metrics: &mut Metrics, learnt: &LearnReport) {
     if let Some(accepted) = learnt.accepted {
         metrics.push("accepted", accepted);
     }
+    if let Some(gathered) = &learnt.gathered {
+        metrics.push("iteration/visits", gathered.visits as f64);
+        metrics.push("iteration/examples", gathered.examples as f64);
+        metrics.push("iteration/tasks", gathered.tasks as f64);
+        metrics.push("iteration/too_long", gathered.too_long as f64);
+        metrics.push("iteration/updates", update.updates as f64);
+    }
+    if let Some(changed) = learnt.changed {
+        metrics.push("projection/changed", changed);
+    }
 }
 
 fn add_critic(metrics: &mut Metrics, learnt: &LearnReport) {

@@ -21,13 +21,13 @@ use crate::critic::verifier;
 use crate::error::TrainError;
 use crate::eval::heldout;
 use crate::learn::{LearnReport, learn};
+use crate::material::Material;
 use crate::policy::refuse_rounded_operands;
 use crate::ranks::{Lane, Ranks};
 use crate::recipe::Recipe;
 use crate::session::{Session, Start};
 use crate::step_metrics::{Busy, StepTimes, shown, step_metrics};
 use crate::stop::StopFlag;
-use crate::supervised::references;
 use crate::telemetry::{Metrics, Phases, RunSummary};
 
 /// Trains until `recipe.steps` steps are done, or until `stop` is asked for; either way the last state is saved. `start` says what
@@ -99,8 +99,8 @@ fn run(
             learn_and_attempt(&mut session, recipe, &attempts, &mut times)?
         } else {
             let (learner, environment) = (&mut session.learner, &session.environment);
-            let references = references(&learner.policy, environment, recipe, &attempts.tasks)?;
-            times.update(|| learn(learner, recipe, step, (&attempts, references.as_ref())))?
+            let material = Material::of(&learner.policy, environment, recipe, &attempts)?;
+            times.update(|| learn(learner, recipe, step, (&attempts, &material)))?
         };
 
         // Record, and keep.
@@ -126,7 +126,7 @@ fn learn_and_attempt(
 ) -> Result<LearnReport, TrainError> {
     let step = session.step;
     let Session { learner, environment, verifier, ahead, .. } = session;
-    let references = references(&learner.policy, environment, recipe, &attempts.tasks)?;
+    let material = Material::of(&learner.policy, environment, recipe, attempts)?;
     let (policy, verifier) = (learner.policy.copied(), verifier.as_mut());
     let (learnt, (attempted, beside)) = thread::scope(|scope| {
         let acting = scope.spawn(move || {
@@ -135,7 +135,7 @@ fn learn_and_attempt(
                 Actor { policy: &policy, weights: step, verifier: verifier.as_deref(), environment };
             (actor.attempt(recipe, step + 1, &mut times), times)
         });
-        let learnt = times.update(|| learn(learner, recipe, step, (attempts, references.as_ref())));
+        let learnt = times.update(|| learn(learner, recipe, step, (attempts, &material)));
         (learnt, times.rollout(|| acting.join()).unwrap_or_else(|panic| resume_unwind(panic)))
     });
     times.beside(&beside);

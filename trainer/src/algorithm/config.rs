@@ -21,7 +21,8 @@ pub struct AlgorithmConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// How rewards become advantages: `grpo`, `dr-grpo`, `rloo`, `remax`, `opo`, `gpg`, `max-rl`, `pass-at-k`, `gdpo`,
-    /// `online-dpo`, `rejection`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline` or `gae`.
+    /// `online-dpo`, `rejection`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `optimal-token-baseline`, `gae`
+    /// or `conservative`.
     /// Default `grpo`.
     pub advantage: AdvantageEstimator,
     /// What `grpo` and `pass-at-k` divide by: the standard deviation of the `group`'s rewards or of the `batch`'s, or
@@ -42,6 +43,13 @@ pub struct AlgorithmConfig {
     /// the reference, about 1 divided by this, in nats. Default 0.1.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub preference_beta: f64,
+    /// Which attempts of a group `online-dpo` compares: the `best-worst` pair, or all pairs of attempts in different `tiers` of reward,
+    /// whose mean loss is the group's. Default `best-worst`.
+    pub preference_pairs: PreferencePairs,
+    /// How much reward a tier is wide, above 0: the tier of an attempt is its reward divided by this, rounded down. Default 0.5: with 0,
+    /// 0.5 and 1 for what does not compile, what does, and what is right besides, there are three.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub tier_width: f64,
     /// Reward from which `rejection` imitates an attempt. Default 1: that of a solved one, if `all_passed` is the only reward.
     pub accept_from: f64,
     /// Most attempts of a group that `rejection` imitates, the best ones, at least 1. Absent: all that are good enough, so that
@@ -55,9 +63,16 @@ pub struct AlgorithmConfig {
     /// good one. Default 2.
     #[schemars(extend("exclusiveMinimum" = 1.0))]
     pub entropy_shaping_limit: f64,
-    /// What is minimised: `clip`, `cispo`, `cispo-capped`, `sapo`, `gmpo`, `vespo`, `dppo`, `ipo`, `kl-cov` or
-    /// `reinforce`. Default `clip`.
+    /// What is minimised: `clip`, `cispo`, `cispo-capped`, `sapo`, `gmpo`, `vespo`, `dppo`, `ipo`, `kl-cov`,
+    /// `reinforce`, `dueling` or `gap`. Default `clip`.
     pub policy_loss: PolicyLoss,
+    /// `dueling` and `gap`: what a nat below the likeliest token is worth, in units of reward; above 0. Default 1.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub dueling_alpha: f64,
+    /// `dueling`: how much it counts that a reference's token is below the likeliest one, against its cross entropy; at least 0. Default
+    /// 0. B-Coder's is 0.2.
+    #[schemars(range(min = 0.0))]
+    pub reference_gap: f64,
     /// What the policy is compared with its older self by: each `token`'s ratio of probabilities, the geometric mean over
     /// a `sequence`, or the product over it, `sequence-product`. Default `token`.
     pub ratio: RatioLevel,
@@ -208,11 +223,15 @@ impl Default for AlgorithmConfig {
             discount: 1.0,
             gae_lambda: 0.95,
             preference_beta: 0.1,
+            preference_pairs: PreferencePairs::default(),
+            tier_width: 0.5,
             accept_from: 1.0,
             accept_most: None,
             entropy_shaping: 0.0,
             entropy_shaping_limit: 2.0,
             policy_loss: PolicyLoss::default(),
+            dueling_alpha: 1.0,
+            reference_gap: 0.0,
             ratio: RatioLevel::default(),
             clip_low: 0.2,
             clip_high: 0.28,
@@ -279,10 +298,11 @@ impl Serialize for AlgorithmConfig {
         }
         write_if_set! { preset }
         write! {
-            advantage scale scale_epsilon discount gae_lambda preference_beta accept_from
+            advantage scale scale_epsilon discount gae_lambda preference_beta preference_pairs tier_width
+            accept_from
         }
         write_if_set! { accept_most }
-        write! { entropy_shaping entropy_shaping_limit policy_loss ratio clip_low clip_high }
+        write! { entropy_shaping entropy_shaping_limit policy_loss dueling_alpha reference_gap ratio clip_low clip_high }
         write_if_set! { dual_clip ratio_cap }
         write! {
             soft_clip_positive soft_clip_negative vespo_power_positive vespo_decay_positive vespo_power_negative
@@ -341,6 +361,20 @@ pub enum AdvantageEstimator {
     OptimalTokenBaseline,
     /// Generalised advantage estimation over a critic's values, whitened: PPO.
     Gae,
+    /// How far the target of a token's value is above what its state is worth, where the target's next token is the first policy's
+    /// likeliest: B-Coder, with `policy_loss = "dueling"`.
+    Conservative,
+}
+
+/// Which attempts of a group are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreferencePairs {
+    /// The best and the worst.
+    #[default]
+    BestWorst,
+    /// Every two in different tiers of reward.
+    Tiers,
 }
 
 /// What centred rewards are divided by.
@@ -381,6 +415,10 @@ pub enum PolicyLoss {
     KlCov,
     /// No ratio: the advantage times the logprob.
     Reinforce,
+    /// No ratio: the squared difference of the advantage from how far the token is below the likeliest one.
+    Dueling,
+    /// No ratio: the advantage times how far the token is below the likeliest one.
+    Gap,
 }
 
 /// What an importance ratio is of.

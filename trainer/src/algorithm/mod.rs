@@ -21,6 +21,7 @@ mod aggregation;
 mod batches;
 mod config;
 mod correction;
+pub mod dueling;
 mod kl;
 mod needs;
 mod overlong;
@@ -40,7 +41,7 @@ pub use aggregation::Denominators;
 pub use batches::{Refill, mini_batches};
 pub use config::{
     AdvantageEstimator, Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, KlPlace,
-    PolicyLoss, RatioLevel, ReferenceKind, Scale,
+    PolicyLoss, PreferencePairs, RatioLevel, ReferenceKind, Scale,
 };
 pub use correction::{Correction, correction};
 pub use kl::{ReferenceUpdate, kl, kl_with_gradient_of};

@@ -6,7 +6,8 @@ impl AlgorithmConfig {
     /// Whether a run keeps a reference: because divergence from it costs something, or because attempts are compared by
     /// what they gained on it.
     pub fn needs_reference(&self) -> bool {
-        self.kl_coefficient > 0.0 || self.advantage == AdvantageEstimator::OnlineDpo
+        let compares = [AdvantageEstimator::OnlineDpo, AdvantageEstimator::Conservative];
+        self.kl_coefficient > 0.0 || compares.contains(&self.advantage)
     }
 
     /// Whether an update needs the entropy with its gradient, and not only for the metrics.
@@ -37,7 +38,7 @@ impl AlgorithmConfig {
             || drift
             || self.trains_entropy()
             || self.trains_log_sum()
-            || self.policy_loss == PolicyLoss::KlCov
+            || matches!(self.policy_loss, PolicyLoss::KlCov | PolicyLoss::Dueling)
             || self.advantage.is_per_token()
     }
 }

@@ -1,7 +1,8 @@
 //! Which keys of `[algorithm]` the chosen variants read.
 
 use super::config::{
-    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlControl, KlPlace, PolicyLoss, ReferenceKind, Scale,
+    AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlControl, KlPlace, PolicyLoss, PreferencePairs,
+    ReferenceKind, Scale,
 };
 
 impl AlgorithmConfig {
@@ -24,8 +25,19 @@ impl AlgorithmConfig {
             }
             "scale_epsilon" => unless(self.advantage == AdvantageEstimator::Gdpo, &advantage),
             "discount" => unless(self.advantage.is_per_token(), &advantage),
-            "gae_lambda" | "value_clip" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
-            "preference_beta" => unless(self.advantage == AdvantageEstimator::OnlineDpo, &advantage),
+            "gae_lambda" => unless(self.advantage == AdvantageEstimator::Gae, &advantage),
+            "value_clip" => unless(self.advantage.needs_critic(), &advantage),
+            "dueling_alpha" => of_loss(&[PolicyLoss::Dueling, PolicyLoss::Gap]),
+            "reference_gap" => of_loss(&[PolicyLoss::Dueling]),
+            "preference_beta" | "preference_pairs" => {
+                unless(self.advantage == AdvantageEstimator::OnlineDpo, &advantage)
+            }
+            "tier_width" if self.advantage == AdvantageEstimator::OnlineDpo => {
+                unless(self.preference_pairs == PreferencePairs::Tiers, &|| {
+                    "preference_pairs = \"best-worst\"".to_owned()
+                })
+            }
+            "tier_width" => Some(advantage()),
             "accept_from" | "accept_most" => {
                 unless(self.advantage == AdvantageEstimator::Rejection, &advantage)
             }

@@ -6,7 +6,7 @@ use tch::{Device, Kind};
 
 use super::footprint::{Class, Footprint, Phase};
 use super::lengths::{Lengths, TaskLengths};
-use crate::algorithm::{AdvantageEstimator, ReferenceKind};
+use crate::algorithm::ReferenceKind;
 use crate::batch::{Batch, plans};
 use crate::optim::{OptimizerConfig, Sharding, owners};
 use crate::policy::token_logprobs::{chunk_elements, swept_elements};
@@ -96,7 +96,7 @@ impl Planned<'_> {
     }
 
     fn has_critic(&self) -> bool {
-        self.recipe.algorithm.advantage == AdvantageEstimator::Gae
+        self.recipe.algorithm.advantage.needs_critic()
     }
 
     /// Whether the reference is a model of its own.
@@ -123,6 +123,10 @@ impl Planned<'_> {
             .with(Class::Optimizer, self.kept(trained) * means(&self.recipe.optimizer));
         if self.has_reference() {
             footprint[Class::Reference] = parameters;
+        }
+        if self.recipe.projection.is_some() {
+            // What the weights are held to, on the host whatever the device.
+            footprint[Class::Reference] += parameters;
         }
         if self.has_critic() {
             let trunk = self.trunk.map_or(0, Architecture::parameters);
@@ -215,6 +219,10 @@ impl Planned<'_> {
         let mut bytes = weights * MASTER + means;
         if matches!(self.recipe.algorithm.reference, ReferenceKind::Sync | ReferenceKind::Ema) {
             bytes += resident[Class::Reference];
+        }
+        if self.recipe.projection.is_some_and(|projection| projection.is_at_save()) {
+            // The projected weights beside the ones that are trained.
+            bytes += weights * MASTER;
         }
         // All but its gradients.
         let copies = 2 + self.recipe.critic.optimizer.kind.means().len();

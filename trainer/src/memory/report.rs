@@ -105,8 +105,7 @@ impl Report {
 
 /// The network of a critic with a trunk of its own.
 fn trunk(recipe: &Recipe) -> Result<Option<Architecture>, PolicyError> {
-    let separate = recipe.algorithm.advantage == crate::algorithm::AdvantageEstimator::Gae
-        && recipe.critic.kind == CriticKind::Separate;
+    let separate = recipe.algorithm.advantage.needs_critic() && recipe.critic.kind == CriticKind::Separate;
     let folder = recipe.critic.path.as_ref().unwrap_or(&recipe.model.path);
     separate.then(|| Architecture::in_folder(folder)).transpose()
 }

@@ -198,7 +198,8 @@ pub(super) fn accumulate_followed(
     report
 }
 
-/// Adds the gradient of the references' cross entropy; returns its mean over their tokens, in nats, times the coefficient.
+/// Adds the gradient of the references' cross entropy, and of how far their tokens are below the likeliest ones if that counts; returns
+/// the mean over their tokens, in nats, times the coefficient.
 fn supervise(
     policy: &Policy,
     references: &Batch,
@@ -211,9 +212,20 @@ fn supervise(
         aggregation: Aggregation::TokenMean,
         ..AlgorithmConfig::default()
     };
-    let settings = Settings { algorithm: &cross_entropy, references: None, ..*settings };
     let members = references.members();
-    accumulate_followed(policy, None, (references, &members), &settings, update, follower).loss
+    let mut of = |algorithm: &AlgorithmConfig| {
+        let settings = Settings { algorithm, references: None, ..*settings };
+        accumulate_followed(policy, None, (references, &members), &settings, update, follower).loss
+    };
+    let Settings { algorithm: AlgorithmConfig { policy_loss, reference_gap, dueling_alpha, .. }, .. } =
+        settings;
+    let loss = of(&cross_entropy);
+    if *policy_loss != PolicyLoss::Dueling || *reference_gap == 0.0 {
+        return loss;
+    }
+    // The advantage of a reference is its coefficient.
+    let dueling_alpha = dueling_alpha * reference_gap;
+    loss + of(&AlgorithmConfig { policy_loss: PolicyLoss::Gap, dueling_alpha, ..cross_entropy })
 }
 
 /// The factor of each token's loss, a column of the batch: 0 outside of `members`.
@@ -278,6 +290,9 @@ impl Update<'_> {
     /// Gradient `[N, E]` of the policy's loss by the hidden states that predict the tokens; that of the output layer is
     /// added to its weights.
     fn policy_gradient(&self, plan: &Plan, hidden_ne: &Tensor, sums: &mut Sums) -> Tensor {
+        if self.settings.algorithm.policy_loss.reads_gaps() {
+            return self.gap_gradient(plan, hidden_ne, sums);
+        }
         let temperature = self.settings.temperature;
         let target_n = plan.pack.targets(self.model.device());
         let lengths: Vec<i64> =
@@ -296,6 +311,32 @@ impl Update<'_> {
         let (loss, parts) = tch::no_grad(|| self.token_loss(plan, all, &forward));
         let sampled_n = plan.cut(&self.batch.sampled_n);
         sums.add(&loss, &parts, &forward.entropy_n, &(&forward.logprobs_n - sampled_n));
+        gradient_ne
+    }
+
+    /// As [`Update::policy_gradient`], for losses of how far tokens are below the likeliest ones. The likeliest are targets of their own, so
+    /// that both get their gradient.
+    fn gap_gradient(&self, plan: &Plan, hidden_ne: &Tensor, sums: &mut Sums) -> Tensor {
+        let target_n = plan.pack.targets(self.model.device());
+        let best_n = token_logprobs::likeliest(&self.model, hidden_ne);
+        let said = |target_n: &Tensor| token_logprobs::forward(&self.model, hidden_ne, target_n, 1.0);
+        let (chosen, best) = (said(&target_n), said(&best_n));
+        let gaps = TokenLogprobs {
+            logprobs_n: &chosen.logprobs_n - &best.logprobs_n,
+            entropy_n: chosen.entropy_n.shallow_clone(),
+            log_sum_n: chosen.log_sum_n.shallow_clone(),
+        };
+        let all = 0..target_n.numel() as i64;
+        let by_gap_n = self.loss_gradients(plan, all.clone(), &gaps).logprobs_n;
+        let back = |target_n: &Tensor, said: &TokenLogprobs, logprobs_n: Tensor| {
+            let by = Gradients { logprobs_n, entropy_n: None, log_sum_n: None };
+            token_logprobs::backward(&self.model, hidden_ne, target_n, 1.0, said, &by)
+        };
+        let gradient_ne =
+            back(&target_n, &chosen, by_gap_n.shallow_clone()) + back(&best_n, &best, -by_gap_n);
+        let (loss, parts) = tch::no_grad(|| self.token_loss(plan, all, &gaps));
+        let sampled_n = plan.cut(&self.batch.sampled_n);
+        sums.add(&loss, &parts, &chosen.entropy_n, &(&chosen.logprobs_n - sampled_n));
         gradient_ne
     }
 

@@ -99,19 +99,38 @@ impl Policy {
     ///
     /// If the disk refuses.
     pub fn save(&self, files: &mut impl Files, max_shard_bytes: u64) -> Result<(), WriteError> {
-        if let Some(adapter) = self.weights.adapter() {
+        self.save_showing(&self.weights, files, max_shard_bytes)
+    }
+
+    /// As [`Policy::save`], with `weights` in the place of the policy's own.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn save_showing(
+        &self,
+        weights: &Weights,
+        files: &mut impl Files,
+        max_shard_bytes: u64,
+    ) -> Result<(), WriteError> {
+        if let Some(adapter) = weights.adapter() {
             return self.save_adapter(adapter, files);
         }
-        self.save_model(files, max_shard_bytes)?;
-        let masters = masters(&self.weights);
+        self.save_model(weights, files, max_shard_bytes)?;
+        let masters = masters(weights);
         if masters.is_empty() { Ok(()) } else { files.tensors(MASTER, masters, &BTreeMap::new()) }
     }
 
-    fn save_model(&self, files: &mut impl Files, max_shard_bytes: u64) -> Result<(), WriteError> {
+    fn save_model(
+        &self,
+        weights: &Weights,
+        files: &mut impl Files,
+        max_shard_bytes: u64,
+    ) -> Result<(), WriteError> {
         for (name, content) in &self.companions {
             files.bytes(&format!("{MODEL}/{name}"), content.clone())?;
         }
-        let (shards, index) = shards(&self.weights, max_shard_bytes);
+        let (shards, index) = shards(weights, max_shard_bytes);
         for Shard { name, tensors } in shards {
             files.tensors(&format!("{MODEL}/{name}"), tensors, &made_by_torch())?;
         }

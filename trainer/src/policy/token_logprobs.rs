@@ -129,6 +129,15 @@ pub fn energy(model: &Network, hidden_ne: &Tensor, target_n: &Tensor, temperatur
     Tensor::cat(&parts, 0)
 }
 
+/// The likeliest token `[N]`, i64, behind each of the hidden states; of equal ones, which is libtorch's to say.
+pub fn likeliest(model: &Network, hidden_ne: &Tensor) -> Tensor {
+    let _no_gradient = tch::no_grad_guard();
+    let none_n = Tensor::zeros([hidden_ne.size()[0]], (Kind::Int64, hidden_ne.device()));
+    let of_chunk = |(hidden, _): (Tensor, Tensor)| model.logits(&hidden).argmax(-1, false);
+    let parts: Vec<Tensor> = chunks(model, &hidden_ne.detach(), &none_n).into_iter().map(of_chunk).collect();
+    Tensor::cat(&parts, 0)
+}
+
 /// Continues a gradient of logprobs, entropy and denominator to the hidden states, and adds the output layer's share to the
 /// gradients of its weights.
 ///

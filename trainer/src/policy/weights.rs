@@ -107,7 +107,7 @@ impl Weights {
     }
 
     /// The same values, of which none requires a gradient: a copy of what is trained, everything else shared.
-    pub(super) fn copied(&self) -> Weights {
+    pub(crate) fn copied(&self) -> Weights {
         let copied = |(name, tensor): (&String, &Tensor)| (name.clone(), copied(tensor));
         Weights {
             tensors: self.tensors.iter().map(copied).collect(),

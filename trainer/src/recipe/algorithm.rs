@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::problems::Problems;
-use crate::algorithm::{AlgorithmConfig, KlEstimator, KlPlace, PolicyLoss};
+use crate::algorithm::{AdvantageEstimator, AlgorithmConfig, KlEstimator, KlPlace, PolicyLoss};
 
 /// Reports impossible values, and combinations of values.
 pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
@@ -24,6 +24,8 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("vespo_power_negative", Some(algorithm.vespo_power_negative)),
         ("vespo_decay_negative", Some(algorithm.vespo_decay_negative)),
         ("preference_beta", Some(algorithm.preference_beta)),
+        ("tier_width", Some(algorithm.tier_width)),
+        ("dueling_alpha", Some(algorithm.dueling_alpha)),
         ("kl_target", Some(algorithm.kl_target)),
         ("kl_horizon", Some(algorithm.kl_horizon)),
         ("correction_high", Some(algorithm.correction_high)),
@@ -39,6 +41,7 @@ fn numbers(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         ("z_loss_coefficient", Some(algorithm.z_loss_coefficient)),
         ("correction_low", Some(algorithm.correction_low)),
         ("overlong_penalty", Some(algorithm.overlong_penalty)),
+        ("reference_gap", Some(algorithm.reference_gap)),
     ];
     let above_1 = [
         ("entropy_shaping_limit", Some(algorithm.entropy_shaping_limit)),
@@ -96,6 +99,7 @@ fn combinations(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
         format!("no ratio is between {low} and {high}"),
         "`correction_high` is the larger one; the bounds are on the ratio itself, so 1 is between them",
     );
+    dueling(algorithm, problems);
     let teaches = algorithm.kl != KlEstimator::K1
         || algorithm.kl_place == KlPlace::Reward
         || algorithm.kl_gradient.is_some_and(|gradient| gradient != KlEstimator::K1)
@@ -109,12 +113,44 @@ fn combinations(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
     );
 }
 
+/// What is an advantage of a dueling Q-function is learnt as one, and what is a function of gaps has no place for divergences and entropies.
+fn dueling(algorithm: &AlgorithmConfig, problems: &mut Problems<'_>) {
+    let (is_target, is_learnt) = (
+        algorithm.advantage == AdvantageEstimator::Conservative,
+        algorithm.policy_loss == PolicyLoss::Dueling,
+    );
+    problems.require(
+        is_target == is_learnt,
+        &["algorithm.advantage", "algorithm.policy_loss"],
+        "`advantage = \"conservative\"` and `policy_loss = \"dueling\"` are two halves of one thing",
+        "set both, or neither",
+    );
+    for (key, value) in [
+        ("kl_coefficient", algorithm.kl_coefficient),
+        ("entropy_coefficient", algorithm.entropy_coefficient),
+        ("z_loss_coefficient", algorithm.z_loss_coefficient),
+    ] {
+        problems.require(
+            value == 0.0 || !algorithm.policy_loss.reads_gaps(),
+            &[&format!("algorithm.{key}"), "algorithm.policy_loss"],
+            format!("`algorithm.{key}` is set, and a loss of gaps has no place for it"),
+            "take it out, or take another `policy_loss`",
+        );
+    }
+}
+
 fn with_rollout(recipe: &Recipe, problems: &mut Problems<'_>) {
     problems.require(
         recipe.rollout.group_size.get() >= 2 || !recipe.algorithm.advantage.needs_siblings(),
         &["rollout.group_size"],
         "a group of one has no siblings to compare with",
         "with one attempt per task every advantage is zero; use 8 or more",
+    );
+    problems.require(
+        recipe.algorithm.reference_gap == 0.0 || recipe.supervised.coefficient > 0.0,
+        &["algorithm.reference_gap", "supervised.coefficient"],
+        "`algorithm.reference_gap` is set, but with `supervised.coefficient = 0` nothing reads it",
+        "take it out, or set `supervised.coefficient`",
     );
     let (parts, tasks) = (recipe.algorithm.mini_batches.get(), recipe.rollout.tasks_per_step.get());
     problems.require(

@@ -82,7 +82,7 @@ const HARMLESS: [(&str, &str); 16] = [
 ];
 
 /// Why changes of a key, or of a section, make another experiment of a run. The first that fits counts.
-const HARMFUL: [(&str, &str); 14] = [
+const HARMFUL: [(&str, &str); 16] = [
     ("seed", "every random choice derives from it"),
     ("steps", "what a schedule, or sampling ahead, does depends on where the end is"),
     ("model.compute", "the arithmetic of every step would be another"),
@@ -95,7 +95,9 @@ const HARMFUL: [(&str, &str); 14] = [
     ("eval", "evaluations before and after could not be compared"),
     ("search", "evaluations before and after could not be compared"),
     ("algorithm", "what counts as better would change"),
+    ("iteration", "what is learnt from would change"),
     ("supervised", "what is learnt from would change"),
+    ("projection", "the weights would be held to their beginning otherwise"),
     ("optimizer", "the same gradient would lead elsewhere"),
 ];
 

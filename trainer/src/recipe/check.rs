@@ -5,7 +5,7 @@ use rltrain_executor::RemoteError;
 use rltrain_rewards::{RewardSet, RewardsError};
 
 use super::problems::Problems;
-use super::{Recipe, algorithm, schema, search, servers, templates, unread, verifier};
+use super::{Recipe, algorithm, iteration, projection, schema, search, servers, templates, unread, verifier};
 use crate::algorithm::{PolicyLoss, ReferenceKind};
 use crate::optim::{OptimizerConfig, Schedule};
 use crate::rollout::{GroupSizes, Shaping};
@@ -30,6 +30,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Problems<'_>) {
     servers(recipe, problems);
     verifier::check(recipe, problems);
     search::check(recipe, problems);
+    projection::check(recipe, problems);
+    iteration::check(recipe, problems);
 }
 
 /// Numbers with a range of their own.

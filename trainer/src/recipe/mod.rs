@@ -16,8 +16,10 @@ mod disk;
 mod error;
 mod grammar;
 mod inputs;
+mod iteration;
 mod layers;
 mod problems;
+mod projection;
 mod reading;
 mod rewards_file;
 mod scaffold;
@@ -48,8 +50,10 @@ use crate::critic::CriticConfig;
 use crate::critic::verifier::VerifierConfig;
 use crate::episode::EpisodeConfig;
 use crate::eval::{EvalConfig, SearchConfig};
+use crate::iteration::IterationConfig;
 use crate::optim::OptimizerConfig;
 use crate::policy::ModelConfig;
+use crate::projection::ProjectionConfig;
 use crate::rollout::RolloutConfig;
 use crate::supervised::SupervisedConfig;
 use crate::tasks::TasksConfig;
@@ -92,6 +96,9 @@ pub struct Recipe {
     /// Learning from the tasks' own solutions.
     #[serde(default)]
     pub supervised: SupervisedConfig,
+    /// Expert iteration with a data set that grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<IterationConfig>,
     /// Who says what can be expected, where the algorithm asks.
     #[serde(default)]
     pub critic: CriticConfig,
@@ -101,6 +108,9 @@ pub struct Recipe {
     /// How gradients change the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
+    /// How few of the weights may differ from the model that the run starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<ProjectionConfig>,
     /// How good the policy is on tasks that it does not train on.
     #[serde(default)]
     pub eval: EvalConfig,

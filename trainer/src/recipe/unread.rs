@@ -5,7 +5,6 @@ use toml::Table;
 
 use super::problems::Problems;
 use super::{Recipe, schema};
-use crate::algorithm::AdvantageEstimator;
 use crate::critic::{CriticConfig, CriticKind};
 use crate::episode::{EpisodeConfig, FeedbackLevel};
 use crate::eval::{Choice, SearchConfig, SearchKind};
@@ -134,7 +133,7 @@ fn searches(recipe: &Recipe, set: &SearchConfig, problems: &mut Problems<'_>) {
 /// No critic, no reader.
 fn without_critic(recipe: &Recipe) -> Option<String> {
     let advantage = recipe.algorithm.advantage;
-    (advantage != AdvantageEstimator::Gae).then(|| {
+    (!advantage.needs_critic()).then(|| {
         let name = toml::Value::try_from(advantage).map(|name| name.to_string()).unwrap_or_default();
         format!("algorithm.advantage = {name}")
     })

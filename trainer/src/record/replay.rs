@@ -8,9 +8,9 @@ use thiserror::Error;
 use super::{RecordError, read_record, record_file, recorded_steps, update_metrics};
 use crate::error::TrainError;
 use crate::learn::learn;
+use crate::material::Material;
 use crate::recipe::{Difference, Recipe};
 use crate::session::{CHECKPOINTS, Session, Start};
-use crate::supervised::references;
 
 /// Sections that an update reads; changes elsewhere would be of what is recorded already.
 const READ: [&str; 5] = ["algorithm", "optimizer", "critic", "supervised", "model.gradient_checkpointing"];
@@ -143,9 +143,8 @@ pub fn replay(recorded: &Recipe, recipe: &Recipe, step: u64, folder: &Path) -> R
     }
     let attempts = &record.attempts;
     let learner = &mut session.learner;
-    let references = references(&learner.policy, &session.environment, &recipe, &attempts.tasks)
-        .map_err(TrainError::from)?;
-    let learnt = learn(learner, &recipe, before, (attempts, references.as_ref()))?;
+    let material = Material::of(&learner.policy, &session.environment, &recipe, attempts)?;
+    let learnt = learn(learner, &recipe, before, (attempts, &material))?;
     let (old, new) = (&record.learnt.gradients, &learnt.recorded.gradients);
     let replayed = update_metrics(&learnt);
     let value = |metrics: &[(String, Option<f64>)], name: &str| {

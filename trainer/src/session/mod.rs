@@ -1,5 +1,7 @@
 //! Everything a run holds between steps, and how it is started, saved and resumed.
 
+mod gathered;
+mod held;
 mod provenance;
 mod remote;
 mod saver;
@@ -23,7 +25,7 @@ use start::Opening;
 pub use start::{Start, named_checkpoint};
 
 use crate::actor::Actor;
-use crate::algorithm::{AdvantageEstimator, ReferenceKind};
+use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::critic::Critic;
 use crate::critic::verifier::{Verifier, new_verifier};
@@ -31,12 +33,14 @@ use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::eval::{Evaluations, Examinee};
 use crate::fleet::{Fleet, RolloutEngine};
+use crate::iteration::Dataset;
 use crate::journal::Journal;
 use crate::learner::Learner;
 use crate::memory::forget_resident_peak;
 use crate::memory::{Lengths, TaskLengths};
 use crate::optim::{Means, Optimizer, TokenBudget, UpdateReport};
 use crate::policy::{DeviceChoice, Policy};
+use crate::projection::Base;
 use crate::ranks::{Ranks, RanksError};
 use crate::recipe::Recipe;
 use crate::reference::Reference;
@@ -166,6 +170,8 @@ impl Session {
                 optimizer: Optimizer::new(recipe.optimizer.kind, &policy.weights),
                 critic: new_critic(recipe, &policy)?,
                 reference: new_reference(recipe, &policy)?,
+                base: new_base(recipe, &policy)?,
+                dataset: Dataset::default(),
                 kl_coefficient: recipe.algorithm.kl_coefficient,
                 token_budget: TokenBudget::new(recipe.optimizer.micro_batch_tokens),
                 ranks: ranks.clone(),
@@ -351,11 +357,17 @@ fn agree(
 
 /// The critic of a new run, if the estimator asks for one.
 fn new_critic(recipe: &Recipe, policy: &Policy) -> Result<Option<Critic>, TrainError> {
-    if recipe.algorithm.advantage != AdvantageEstimator::Gae {
+    if !recipe.algorithm.advantage.needs_critic() {
         return Ok(None);
     }
     let folder = recipe.critic.path.as_ref().unwrap_or(&recipe.model.path);
     Ok(Some(Critic::new(&recipe.critic, policy, folder)?))
+}
+
+/// What the weights are held to, if few of them may change.
+fn new_base(recipe: &Recipe, policy: &Policy) -> Result<Option<Base>, TrainError> {
+    let load = |config| Base::load(config, &recipe.model.path, policy);
+    Ok(recipe.projection.as_ref().map(load).transpose()?)
 }
 
 /// The reference of a new run, if divergence costs anything: the model that the run starts from. Where adapters are

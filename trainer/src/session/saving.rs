@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! model/, master.safetensors, adapter/    the policy, as `policy/saving.rs` says
+//! unprojected.safetensors   the trained f32 weights, where the others are shown projected, as `held.rs` says
 //! optimizer.safetensors     its running means
 //! critic.safetensors        the critic's weights, if there is one
 //! critic-optimizer.safetensors
@@ -12,6 +13,7 @@
 //! provenance.json           where all this comes from, as `provenance.rs` says
 //! traps.json                what earlier steps looked like, which warnings depend on
 //! ahead.json                the next step's attempts, if they were sampled ahead of time
+//! dataset.json              what attempts came to, if the recipe gathers that
 //! pass-rates.json           the last visits to every task, if the recipe decides anything by them
 //! ```
 
@@ -24,10 +26,10 @@ use rltrain_rewards::History;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Session;
 use super::provenance::PROVENANCE;
 use super::remote::{NotPushed, Pusher};
 use super::saver::{Failed, chain};
+use super::{Session, gathered, held};
 use crate::algorithm::ReferenceKind;
 use crate::attempts::Attempts;
 use crate::error::TrainError;
@@ -161,7 +163,7 @@ struct Version {
 }
 
 /// The file `name` of a checkpoint, whose keys are those of version `wanted`.
-fn read_versioned<T: DeserializeOwned>(
+pub(super) fn read_versioned<T: DeserializeOwned>(
     checkpoint: &Checkpoint,
     name: &str,
     wanted: u64,
@@ -193,6 +195,7 @@ impl Session {
         recipe: &Recipe,
     ) -> Result<(), TrainError> {
         self.learner.policy.restore(checkpoint)?;
+        held::restore(&self.learner, checkpoint)?;
         let means = checkpoint.read_tensors(OPTIMIZER)?;
         self.restore_optimizer(state.optimizer_updates, &means, recipe)?;
         if let Some(critic) = &mut self.learner.critic {
@@ -208,6 +211,9 @@ impl Session {
         }
         // What is known of tasks by their places is of no use with others.
         let same_tasks = self.environment.tasks.blake3() == state.train_tasks_blake3;
+        if same_tasks {
+            gathered::restore(&mut self.learner, checkpoint, recipe)?;
+        }
         // The last step has none after it.
         if same_tasks && recipe.rollout.staleness > 0 && checkpoint.manifest().files.contains_key(AHEAD) {
             let state: AheadState = read_versioned(checkpoint, AHEAD, AHEAD_FORMAT)?;
@@ -406,7 +412,8 @@ impl Session {
     }
 
     fn fill(&self, files: &mut impl Files, recipe: &Recipe) -> Result<(), WriteError> {
-        self.learner.policy.save(files, recipe.checkpoint.max_shard_bytes.get())?;
+        held::save(&self.learner, files, recipe.checkpoint.max_shard_bytes.get())?;
+        gathered::save(&self.learner, files, recipe)?;
         let format = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let optimizer = &self.learner.optimizer;
         match &self.gathered {
@@ -465,7 +472,7 @@ fn follows(recipe: &Recipe) -> bool {
     matches!(recipe.algorithm.reference, ReferenceKind::Sync | ReferenceKind::Ema)
 }
 
-fn views(weights: &Weights) -> impl Iterator<Item = (String, HostView)> {
+pub(super) fn views(weights: &Weights) -> impl Iterator<Item = (String, HostView)> {
     weights.iter().map(|(name, tensor)| (name.to_owned(), HostView::new(tensor)))
 }
 

@@ -44,6 +44,24 @@ fn group(
     recipe: &Recipe,
     (row, place): (usize, usize),
 ) -> Result<Group, PolicyError> {
+    let (prompt, tokens, text) = solution(policy, environment, recipe, (row, place))?;
+    let logprobs = vec![0.0; tokens.len()];
+    let completion = Completion { tokens, logprobs, text, finish: Finish::Stop, ..Completion::default() };
+    Ok(Group { task: place, prompt, completions: vec![completion] })
+}
+
+/// Token ids of the prompt of the task at `place`, and of its reference as the policy would have written it, with their text. `row` tells
+/// tasks of a step apart.
+///
+/// # Errors
+///
+/// If the tokenizer refuses a text.
+pub fn solution(
+    policy: &Policy,
+    environment: &Environment,
+    recipe: &Recipe,
+    (row, place): (usize, usize),
+) -> Result<(Vec<i64>, Vec<i64>, String), PolicyError> {
     let (task, tokenizer) = (&environment.tasks[place], &policy.tokenizer);
     let prompt_text = environment.prompter.text(task, tokenizer)?;
     let text = answer(task, recipe, [environment.tasks_drawn, row as u64]);
@@ -52,9 +70,7 @@ fn group(
     if recipe.rollout.stop.is_empty() {
         tokens.extend(tokenizer.stop_ids.first());
     }
-    let logprobs = vec![0.0; tokens.len()];
-    let completion = Completion { tokens, logprobs, text, finish: Finish::Stop, ..Completion::default() };
-    Ok(Group { task: place, prompt, completions: vec![completion] })
+    Ok((prompt, tokens, text))
 }
 
 /// What follows the signature, and what ends it: the recipe's first stop text if it has one, else the model's own end. `visit` is what

@@ -6,6 +6,7 @@
 //! (`None`), takes part in no statistic and gets advantage 0.
 
 mod baseline;
+mod conservative;
 mod entropy;
 mod gae;
 mod group;
@@ -20,7 +21,7 @@ pub use gae::{ValueTargets, gae};
 pub use group::has_signal;
 pub use whitening::centre_and_scale;
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, Scale};
+use super::config::{AdvantageEstimator, AlgorithmConfig, PreferencePairs, Scale};
 
 /// One rollout's results, group by group. Every list has one entry per group, and of each group one per attempt.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +64,7 @@ impl<'a> Outcomes<'a> {
 /// gpg        A_i = a (r_i - m)               Chu et al. 2025 (arXiv:2504.02546); see below
 /// max-rl     A_i = (r_i - m) / m, 0 if m <= 0     Tajwar et al. 2026 (arXiv:2602.02710)
 /// pass-at-k  A_i = (r_1 - r_2) / (s + e) of the best attempt, else 0; r_1 and r_2 the two largest rewards
-/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference
+/// online-dpo A_i = +w of the best, -w of the worst, else 0; w by how far both are from the reference. With tiers, see `preference.rs`
 /// rejection  A_i = 1 if r_i >= accept_from, at most `accept_most` of a group, else 0     expert iteration; see below
 /// gdpo       each part of the reward by grpo, their weighted sum, centred and scaled over the step
 /// ```
@@ -116,12 +117,14 @@ pub fn advantages(config: &AlgorithmConfig, outcomes: &Outcomes<'_>) -> Vec<Vec<
             several_rewards::gdpo(outcomes.parts, outcomes.part_weights, config.scale_epsilon)
         }
         AdvantageEstimator::OnlineDpo => {
-            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta)
+            let tier_width = (config.preference_pairs == PreferencePairs::Tiers).then_some(config.tier_width);
+            preference::online_dpo(outcomes.rewards, outcomes.log_ratios, config.preference_beta, tier_width)
         }
         AdvantageEstimator::Rejection => {
             each(&|rewards| rejection::rejection(rewards, config.accept_from, config.accept_most))
         }
         AdvantageEstimator::Gae
+        | AdvantageEstimator::Conservative
         | AdvantageEstimator::ReinforcePlusPlus
         | AdvantageEstimator::OptimalTokenBaseline => {
             each(&|rewards| rewards.iter().map(|reward| reward.unwrap_or(0.0)).collect())
@@ -165,8 +168,12 @@ pub struct TokenOutcomes<'a> {
     pub groups: &'a [usize],
     /// What each token costs, such as its KL times the coefficient, in units of reward. Empty: nothing.
     pub penalty: &'a [f64],
-    /// The critic's value before each token. Needed by `gae`.
+    /// The critic's value before each token. Needed by `gae` and `conservative`.
     pub values: &'a [f64],
+    /// How far each token is below the likeliest one, in nats, 0 or less. Needed by `conservative`.
+    pub gaps: &'a [f64],
+    /// How far the first policy's likeliest token is below the policy's, in the same place. Needed by `conservative`.
+    pub fixed_gaps: &'a [f64],
     /// How much each token moves the weights: what `optimal-token-baseline` weighs by.
     pub energy: &'a [f64],
 }
@@ -175,6 +182,7 @@ pub struct TokenOutcomes<'a> {
 ///
 /// ```text
 /// gae                           GAE(discount, gae_lambda), whitened        Schulman et al. 2015 (arXiv:1506.02438)
+/// conservative                  see `conservative.rs`                      Yu et al. 2024 (arXiv:2310.03173)
 /// reinforce-plus-plus           return to go, whitened                     Hu 2025 (arXiv:2501.03262)
 /// reinforce-plus-plus-baseline  the same of rewards less the group's mean
 /// optimal-token-baseline        return to go less the baseline of least variance at the same place
@@ -195,6 +203,10 @@ pub fn token_advantages(config: &AlgorithmConfig, outcomes: &TokenOutcomes<'_>) 
             let targets =
                 gae(&rewards, outcomes.values, outcomes.lengths, config.discount, config.gae_lambda);
             ValueTargets { advantages: centre_and_scale(&targets.advantages), returns: targets.returns }
+        }
+        AdvantageEstimator::Conservative => {
+            let rewards = gae::token_rewards(outcomes.sequence, outcomes.penalty, outcomes.lengths);
+            conservative::targets(config, &rewards, outcomes)
         }
         AdvantageEstimator::ReinforcePlusPlus | AdvantageEstimator::ReinforcePlusPlusBaseline => {
             ValueTargets { advantages: centre_and_scale(&to_go()), returns: Vec::new() }
@@ -226,12 +238,20 @@ pub fn penalised(rewards: &[Option<f64>], penalty: &[f64], lengths: &[usize]) ->
 }
 
 impl AlgorithmConfig {
+    /// Whether `rejection` imitates an attempt of this reward.
+    pub fn accepts(&self, reward: f64) -> bool {
+        rejection::is_accepted(Some(reward), self.accept_from)
+    }
+
     /// Whether a group of these rewards teaches anything: because they differ or, where good attempts are imitated, because
     /// one is good enough.
     pub fn teaches(&self, rewards: &[Option<f64>]) -> bool {
         match self.advantage {
             AdvantageEstimator::Rejection => {
                 rewards.iter().any(|reward| rejection::is_accepted(*reward, self.accept_from))
+            }
+            AdvantageEstimator::OnlineDpo if self.preference_pairs == PreferencePairs::Tiers => {
+                preference::has_tiers(rewards, self.tier_width)
             }
             _ => has_signal(rewards),
         }
@@ -245,6 +265,7 @@ impl AdvantageEstimator {
         matches!(
             self,
             Self::Gae
+                | Self::Conservative
                 | Self::ReinforcePlusPlus
                 | Self::ReinforcePlusPlusBaseline
                 | Self::OptimalTokenBaseline
@@ -253,6 +274,12 @@ impl AdvantageEstimator {
 
     /// Whether an attempt is compared with its siblings, so that a group of one teaches nothing.
     pub fn needs_siblings(self) -> bool {
-        !matches!(self, Self::Gae | Self::ReinforcePlusPlus | Self::Remax | Self::Rejection)
+        let alone = [Self::Gae, Self::Conservative, Self::ReinforcePlusPlus, Self::Remax, Self::Rejection];
+        !alone.contains(&self)
+    }
+
+    /// Whether a critic says what can be expected.
+    pub fn needs_critic(self) -> bool {
+        matches!(self, Self::Gae | Self::Conservative)
     }
 }

@@ -13,6 +13,7 @@
 //! dppo, ipo      bounded difference of probabilities
 //! kl-cov         unbounded ratio, a KL term on the tokens of the largest covariance
 //! reinforce      no ratio
+//! dueling, gap   no ratio, of how far a token is below the likeliest
 //! ```
 //!
 //! All tensors are `[N]`, the trained tokens of whole sequences, f32 or f64, in nats. What is averaged, and over what, is
@@ -22,6 +23,7 @@ mod cispo;
 mod clipped;
 mod covariance;
 mod dppo;
+mod dueling;
 mod geometric;
 mod reinforce;
 mod soft;
@@ -52,7 +54,8 @@ pub struct Surrogate {
 /// What a policy loss is a function of.
 #[derive(Clone, Copy)]
 pub(super) struct PolicyInputs<'a> {
-    /// Logprobs of the policy that learns; they carry the gradient.
+    /// Logprobs of the policy that learns, or of losses that [read gaps](PolicyLoss::reads_gaps) how far tokens are below the likeliest
+    /// ones; they carry the gradient.
     pub(super) logprobs_n: &'a Tensor,
     /// Logprobs that the ratio compares with.
     pub(super) old_n: &'a Tensor,
@@ -83,6 +86,8 @@ pub(super) fn policy_loss(config: &AlgorithmConfig, inputs: &PolicyInputs<'_>) -
         PolicyLoss::Dppo | PolicyLoss::Ipo => dppo::dppo(config, inputs),
         PolicyLoss::KlCov => covariance::kl_cov(config, inputs),
         PolicyLoss::Reinforce => reinforce::reinforce(inputs),
+        PolicyLoss::Dueling => dueling::dueling(config, inputs),
+        PolicyLoss::Gap => dueling::gap(config, inputs),
     }
 }
 
