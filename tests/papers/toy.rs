@@ -119,7 +119,7 @@ fn a_model_from_nothing_learns_what_programs_look_like_and_goes_on_by_reinforcem
     let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let loss = |line: &Value| line["supervised_loss"].as_f64().unwrap();
     assert!(loss(&lines[0]) > 4.0, "a model that knows nothing: {}", lines[0]);
-    assert!(loss(&lines[29]) < 2.5, "{}", lines[29]);
+    assert!(loss(&lines[29]) < 3.5, "{}", lines[29]);
     let first = tasks(&folder.join("train.jsonl")).remove(0);
     assert!(program(&first).tokens() <= strings::MOST_TOKENS);
     let warm = recipe(2, "preset = \"remax\"")
