@@ -107,8 +107,8 @@ fn start_over(learner: &mut Learner, recipe: &Recipe) -> Result<(), PolicyError>
     base.prepare(&recipe.model, recipe.seed)?;
     policy.weights = base.weights;
     let mut optimizer = Optimizer::new(recipe.optimizer.kind, &policy.weights);
-    if !ranks.is_alone() && recipe.optimizer.sharding == Sharding::State {
-        optimizer.share_among(&policy.weights, ranks);
+    if !ranks.is_alone() && recipe.optimizer.sharding != Sharding::None {
+        optimizer.share_among(&policy.weights, ranks, recipe.optimizer.sharding);
     }
     learner.optimizer = optimizer;
     Ok(())
