@@ -234,11 +234,13 @@ fn the_recipes_of_searches_run() {
             name,
             "--json",
         ]);
-        arguments.extend(["--set", "search.budget_tokens=400", "--set", "search.words_tokens=8"]);
+        arguments.extend(["--set", "search.budget_tokens=200", "--set", "search.words_tokens=8"]);
+        // As the other tests have it: what the recipes leave to the machine can be slow for a model without any size.
+        arguments.extend(["--set", "model.compute=f32", "--set", "model.device=cpu"]);
         let (out, _) = expect(folder.path(), &arguments, 0);
         let found = found(&serde_json::from_str(&out).unwrap());
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["sampling", search]);
-        assert!(found.iter().all(|(_, found)| number(&found["tokens_per_task"]) <= 400.0), "{found:?}");
+        assert!(found.iter().all(|(_, found)| number(&found["tokens_per_task"]) <= 200.0), "{found:?}");
     }
 }
