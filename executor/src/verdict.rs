@@ -246,11 +246,15 @@ impl Verdict {
         std::iter::once(&self.load).chain(&self.tests)
     }
 
-    /// The verdict in one word. Limits and refusals are runtime errors.
+    /// The verdict in one word. Limits and refusals are runtime errors; a test that was not run, since an earlier one had failed, says
+    /// nothing.
     pub fn class(&self) -> OutcomeClass {
+        let is_error = |ending: &Ending| {
+            !matches!(ending.outcome, Outcome::Passed | Outcome::Failed | Outcome::NotRun)
+        };
         if self.load.outcome == Outcome::SyntaxError {
             OutcomeClass::CompileError
-        } else if self.endings().any(|ending| !matches!(ending.outcome, Outcome::Passed | Outcome::Failed)) {
+        } else if self.endings().any(is_error) {
             OutcomeClass::RuntimeError
         } else if self.all_passed() {
             OutcomeClass::PassedAll
@@ -286,6 +290,8 @@ mod tests {
             (Raised, [NotRun, NotRun], OutcomeClass::RuntimeError),
             (Passed, [Failed, OutOfFuel], OutcomeClass::RuntimeError),
             (Passed, [Passed, Failed], OutcomeClass::FailedTest),
+            (Passed, [Failed, NotRun], OutcomeClass::FailedTest),
+            (Passed, [Raised, NotRun], OutcomeClass::RuntimeError),
             (Passed, [Passed, Passed], OutcomeClass::PassedAll),
         ] {
             assert_eq!(verdict(load, &tests).class(), class, "{load} {tests:?}");

@@ -236,6 +236,8 @@ fn token_table(advantage: AdvantageEstimator, inputs: &Value, penalty: &[f64]) -
         penalty,
         energy: &energy,
         values: &[],
+        gaps: &[],
+        fixed_gaps: &[],
     };
     token_advantages(&config, &outcomes).advantages
 }
