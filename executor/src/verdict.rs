@@ -249,9 +249,8 @@ impl Verdict {
     /// The verdict in one word. Limits and refusals are runtime errors; a test that was not run, since an earlier one had failed, says
     /// nothing.
     pub fn class(&self) -> OutcomeClass {
-        let is_error = |ending: &Ending| {
-            !matches!(ending.outcome, Outcome::Passed | Outcome::Failed | Outcome::NotRun)
-        };
+        let is_error =
+            |ending: &Ending| !matches!(ending.outcome, Outcome::Passed | Outcome::Failed | Outcome::NotRun);
         if self.load.outcome == Outcome::SyntaxError {
             OutcomeClass::CompileError
         } else if self.endings().any(is_error) {

@@ -53,8 +53,7 @@ fn shifted(column_n: &Tensor, lengths: &[usize]) -> Tensor {
         let last = Tensor::zeros([1], (part.kind(), part.device()));
         Tensor::cat(&[part.narrow(0, 1, count - 1), last], 0)
     };
-    let parts: Vec<Tensor> =
-        column_n.split_with_sizes(&lengths[..], 0).iter().map(behind).collect();
+    let parts: Vec<Tensor> = column_n.split_with_sizes(&lengths[..], 0).iter().map(behind).collect();
     Tensor::cat(&parts, 0)
 }
 

@@ -217,14 +217,13 @@ fn supervise(
         let settings = Settings { algorithm, references: None, ..*settings };
         accumulate_followed(policy, None, (references, &members), &settings, update, follower).loss
     };
-    let Settings { algorithm: AlgorithmConfig { policy_loss, reference_gap, dueling_alpha, .. }, .. } =
-        settings;
+    let algorithm = settings.algorithm;
     let loss = of(&cross_entropy);
-    if *policy_loss != PolicyLoss::Dueling || *reference_gap == 0.0 {
+    if algorithm.policy_loss != PolicyLoss::Dueling || algorithm.reference_gap == 0.0 {
         return loss;
     }
     // The advantage of a reference is its coefficient.
-    let dueling_alpha = dueling_alpha * reference_gap;
+    let dueling_alpha = algorithm.dueling_alpha * algorithm.reference_gap;
     loss + of(&AlgorithmConfig { policy_loss: PolicyLoss::Gap, dueling_alpha, ..cross_entropy })
 }
 

@@ -133,8 +133,9 @@ pub(super) fn of_set<'a>(
     tasks.into_iter().for_each(|task| by_language.entry(task.language).or_default().push(task));
     let mut whole = VerifyReport::default();
     for (spoken, tasks) in by_language {
-        let chosen =
-            runtime.filter(|runtime| language(*runtime).is_none_or(|language| language == spoken)).or_else(|| runtime_for(spoken));
+        let chosen = runtime
+            .filter(|runtime| language(*runtime).is_none_or(|language| language == spoken))
+            .or_else(|| runtime_for(spoken));
         let Some(chosen) = chosen else {
             unreachable!("a task file has no task in a language that nothing runs")
         };

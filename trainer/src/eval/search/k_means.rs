@@ -80,12 +80,16 @@ fn nearest(bag: &Bag, centres: &[Bag]) -> usize {
 
 /// The bag with length 1; an empty one stays so.
 fn unit(bag: &Bag) -> Bag {
-    let length = cosine(bag, bag).sqrt();
+    let length = inner_product(bag, bag).sqrt();
     bag.iter().filter(|_| length > 0.0).map(|(thing, count)| (*thing, count / length)).collect()
 }
 
-/// The inner product, which is the cosine where both have length 1.
+/// The cosine of bags of length 1. Empty ones are alike.
 fn cosine(one: &Bag, other: &Bag) -> f64 {
+    if one.is_empty() && other.is_empty() { 1.0 } else { inner_product(one, other) }
+}
+
+fn inner_product(one: &Bag, other: &Bag) -> f64 {
     let (few, many) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     few.iter().filter_map(|(thing, count)| Some(count * many.get(thing)?)).sum()
 }
