@@ -14,10 +14,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Names of the recipes.
+/// Names of the recipes that train; those that search are tried in `search.rs`.
 fn names() -> Vec<String> {
     let entries = root().join("recipes/papers").read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let recipes = entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    let is_recipe = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let searches = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("\n[search]\n");
+    let recipes = entries.filter(|path| is_recipe(path) && !searches(path));
     let mut names: Vec<String> =
         recipes.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     names.sort();
