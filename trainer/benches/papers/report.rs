@@ -29,25 +29,25 @@ const MISSING: [(u32, &str, &str, &str); 4] = [
         4,
         "muCode: relabelling, verifiers",
         "relabelled turns beat rejection sampling; BT is no worse than BCE",
-        "expert relabelling is not a part of the toolkit here",
+        "no recipes of this row yet",
     ),
     (
         5,
         "SOAR: hindsight, REX",
         "hindsight relabelling helps much where success is rare",
-        "hindsight relabelling is not a part of the toolkit here",
+        "no recipes of this row yet",
     ),
     (
         6,
         "Dr. Boot: a turn of repair",
         "repair is about as good as sampling again, at the same budget",
-        "bootstrapping from the first model is not a part of the toolkit here",
+        "no recipes of this row yet",
     ),
     (
         8,
         "SeleKT",
         "sparse deltas keep what was known and learn what is new",
-        "the projection is not a part of the toolkit here",
+        "no recipes of this row yet",
     ),
 ];
 
