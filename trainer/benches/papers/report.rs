@@ -43,12 +43,7 @@ const MISSING: [(u32, &str, &str, &str); 4] = [
         "repair is about as good as sampling again, at the same budget",
         "no recipes of this row yet",
     ),
-    (
-        8,
-        "SeleKT",
-        "sparse deltas keep what was known and learn what is new",
-        "no recipes of this row yet",
-    ),
+    (8, "SeleKT", "sparse deltas keep what was known and learn what is new", "no recipes of this row yet"),
 ];
 
 const HEAD: &str = "# What papers say, on a toy language";
