@@ -8,7 +8,7 @@
 //! micro-batches turns its `token-mean` from -0.0233 into +0.0269. TRL's `bnpo` is a token mean over the micro-batch by
 //! design and equals `token-mean` only where a step is one micro-batch.
 
-use super::config::Aggregation;
+use super::Aggregation;
 
 /// What the losses of one optimizer step are divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! From a rollout to optimizer steps, and from groups without a signal to a full rollout.
 
-use super::config::AlgorithmConfig;
+use super::AlgorithmConfig;
 use crate::rng::{Stream, uniform};
 
 /// The groups of each optimizer step of one rollout: `epochs` passes over all of them, each divided into `mini_batches`

@@ -18,9 +18,9 @@
 
 use tch::Tensor;
 
-use super::config::{AlgorithmConfig, CorrectionKind};
 use super::policy_loss::MAX_LOG_RATIO;
 use super::sequence::{Sequences, as_number};
+use super::{AlgorithmConfig, CorrectionKind};
 
 /// What [`correction`] returns, per token, all without gradient.
 pub struct Correction {

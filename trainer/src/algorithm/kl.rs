@@ -16,8 +16,8 @@
 
 use tch::Tensor;
 
-use super::config::{AlgorithmConfig, KlControl, KlEstimator, ReferenceKind};
 use super::policy_loss::MAX_LOG_RATIO;
+use super::{AlgorithmConfig, KlControl, KlEstimator, ReferenceKind};
 
 /// Largest k3 that is counted, in nats.
 const MOST_K3: f64 = 10.0;

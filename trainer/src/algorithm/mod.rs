@@ -19,6 +19,7 @@
 mod advantage;
 mod aggregation;
 mod batches;
+mod choice;
 mod config;
 mod correction;
 pub mod dueling;
@@ -39,10 +40,11 @@ pub use advantage::{
 };
 pub use aggregation::Denominators;
 pub use batches::{Refill, mini_batches};
-pub use config::{
-    AdvantageEstimator, Aggregation, AlgorithmConfig, CorrectionKind, KlControl, KlEstimator, KlPlace,
-    PolicyLoss, PreferencePairs, RatioLevel, ReferenceKind, Scale,
+pub use choice::{
+    AdvantageEstimator, Aggregation, CorrectionKind, KlControl, KlEstimator, KlPlace, PolicyLoss,
+    PreferencePairs, RatioLevel, ReferenceKind, Scale,
 };
+pub use config::AlgorithmConfig;
 pub use correction::{Correction, correction};
 pub use kl::{ReferenceUpdate, kl, kl_with_gradient_of};
 pub use policy_loss::{Surrogate, weighted_nll};

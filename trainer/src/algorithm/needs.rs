@@ -1,6 +1,6 @@
 //! What an algorithm needs to be given besides tokens and rewards, so that nothing is computed that it does not use.
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, PolicyLoss};
+use super::{AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlPlace, PolicyLoss};
 
 impl AlgorithmConfig {
     /// Whether a run keeps a reference: because divergence from it costs something, or because attempts are compared by

@@ -2,7 +2,7 @@
 //!
 //! DAPO, Yu et al. 2025, section 3.4 (arXiv:2503.14476).
 
-use super::config::AlgorithmConfig;
+use super::AlgorithmConfig;
 
 impl AlgorithmConfig {
     /// What is added to the reward of an attempt of `length` tokens when `most` are allowed: 0 or less.

@@ -1,6 +1,6 @@
 //! Which keys of `[algorithm]` the chosen variants read.
 
-use super::config::{
+use super::{
     AdvantageEstimator, AlgorithmConfig, CorrectionKind, KlControl, KlPlace, PolicyLoss, PreferencePairs,
     ReferenceKind, Scale,
 };

@@ -14,12 +14,12 @@
 use tch::Tensor;
 
 use super::advantage::entropy_shaped;
-use super::config::{AlgorithmConfig, KlPlace, PolicyLoss};
 use super::correction::{Correction, correction};
 use super::kl::kl_loss;
 use super::policy_loss::{PolicyInputs, Surrogate, policy_loss, ratio};
 use super::sequence::Sequences;
 use super::token_mask::on_policy_enough;
+use super::{AlgorithmConfig, KlPlace, PolicyLoss};
 
 /// The tokens of some whole sequences: every tensor is `[N]`, f32 or f64, nats.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::config::AlgorithmConfig;
+use super::AlgorithmConfig;
 use super::sequence::as_number;
 
 /// What [`value_loss`] returns, per token.

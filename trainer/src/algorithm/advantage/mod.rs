@@ -21,7 +21,7 @@ pub use gae::{ValueTargets, gae};
 pub use group::has_signal;
 pub use whitening::centre_and_scale;
 
-use super::config::{AdvantageEstimator, AlgorithmConfig, PreferencePairs, Scale};
+use super::{AdvantageEstimator, AlgorithmConfig, PreferencePairs, Scale};
 
 /// One rollout's results, group by group. Every list has one entry per group, and of each group one per attempt.
 #[derive(Clone, Copy, Debug, Default)]

@@ -32,8 +32,8 @@ mod variational;
 pub use reinforce::weighted_nll;
 use tch::Tensor;
 
-use super::config::{AlgorithmConfig, PolicyLoss, RatioLevel};
 use super::sequence::{Sequences, as_number};
+use super::{AlgorithmConfig, PolicyLoss, RatioLevel};
 
 /// Largest log-ratio that is exponentiated: `exp(20)` is about 5e8, far outside any clip range, and finite.
 pub(super) const MAX_LOG_RATIO: f64 = 20.0;
